@@ -1,0 +1,28 @@
+"""llmkit: any Hugging Face task from a shell, a script, or Python.
+
+The Python API is loaded on first use, so that ``import llmkit`` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from llmkit._version import __version__
+
+if TYPE_CHECKING:
+    from llmkit.tasks.build import pipeline as pipeline
+
+_API = {"pipeline": "llmkit.tasks.build"}
+
+__all__ = ["__version__", "pipeline"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _API:
+        return getattr(importlib.import_module(_API[name]), name)
+    raise AttributeError(f"module 'llmkit' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
