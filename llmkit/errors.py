@@ -58,7 +58,9 @@ class MissingExtraError(LlmkitError):
     """An optional dependency is not installed; the message names the extra to install."""
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs the extra '{extra}'.", hint=f"Install it: pip install 'hf-llmkit[{extra}]'")
+        super().__init__(
+            f"{what} needs the extra '{extra}'.", hint=f"Install it: pip install 'hf-llmkit[{extra}]'"
+        )
 
 
 class OutputError(LlmkitError):

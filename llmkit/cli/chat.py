@@ -1,0 +1,92 @@
+"""A chat at the terminal: `llmkit pipeline conversational` with nothing to read."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+from llmkit.cli.channels import ResultStream, note
+from llmkit.cli.loading import load_quietly
+from llmkit.data.atomic import write_whole
+from llmkit.data.encoding import dump_json
+from llmkit.errors import DataError
+from llmkit.inference.runner import RunSettings
+from llmkit.inference.streaming import can_stream, text_streamer
+from llmkit.models.loading import LoadOptions
+from llmkit.tasks.catalogue import TaskCall
+from llmkit.tasks.resolve import resolve_for
+
+
+def chat(
+    call: TaskCall,
+    results: ResultStream,
+    *,
+    model: str | None,
+    revision: str | None,
+    load: LoadOptions,
+    settings: RunSettings,
+    save: str | None,
+) -> None:
+    """Talk with a model until Ctrl-D or /exit; the history goes with every turn and into `save`.
+
+    Raises:
+        DataError: `save` is there and holds no conversation.
+    """
+    messages = _read_history(save)
+    resolved = resolve_for(call, model, revision, allow_pickle=load.allow_pickle)
+    if resolved.note:
+        note(resolved.note)
+    pipe = load_quietly(call, resolved, load)
+    if settings.seed is not None:
+        from transformers import set_seed
+
+        set_seed(settings.seed)
+    note("Type a message. Ctrl-D or /exit ends the chat." + (f" It is kept in {save}." if save else ""))
+    while (text := _ask()) is not None:
+        if not text.strip():
+            continue
+        messages.append({"role": "user", "content": text})
+        messages = _answer(pipe, messages, results, settings.parameters)
+        if save:
+            write_whole(Path(save), f"{dump_json({'messages': messages})}\n".encode())
+
+
+def _ask() -> str | None:
+    """Return what the person types; None at the end."""
+    with contextlib.suppress(ImportError):  # history and editing, where the system has them
+        import readline  # noqa: F401
+    try:
+        text = input("> ")
+    except EOFError:
+        return None
+    return None if text.strip() in ("/exit", "/quit") else text
+
+
+def _answer(
+    pipe: Any, messages: list[dict[str, Any]], results: ResultStream, parameters: dict[str, Any]
+) -> list[dict[str, Any]]:
+    def write(text: str) -> None:
+        results.file.write(text.encode())
+        results.file.flush()
+
+    streams = can_stream(parameters, pipe)
+    streamer = {"streamer": text_streamer(pipe.tokenizer, write, skip_prompt=True)} if streams else {}
+    conversation = pipe(messages, **parameters, **streamer)
+    answered: list[dict[str, Any]] = conversation.messages
+    write("\n" if streams else f"{answered[-1]['content']}\n")
+    return answered
+
+
+def _read_history(save: str | None) -> list[dict[str, Any]]:
+    if save is None or not Path(save).exists():
+        return []
+    try:
+        messages = json.loads(Path(save).read_text(encoding="utf-8"))["messages"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"--save {save}: it is there and holds no conversation.", hint="Name another file."
+        ) from error
+    note(f"Going on with the conversation in {save}: {len(messages)} messages.")
+    return list(messages)

@@ -1,0 +1,131 @@
+"""The command `llmkit`: finds the subcommand, and turns whatever happens into an exit code.
+
+Only the subcommand that was called is imported, and nothing here imports torch, transformers or rich.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from llmkit._version import __version__
+from llmkit.cli.channels import report, warn
+from llmkit.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_TERMINATED, LlmkitError, did_you_mean
+
+COMMANDS = {
+    "pipeline": ("llmkit.cli.pipeline", "Run any task on any input: text, images, audio, tables."),
+    "tasks": ("llmkit.cli.tasks", "List the tasks, or explain one."),
+}
+
+
+class Terminated(BaseException):
+    """SIGTERM: stop after saving what can be saved."""
+
+
+class LazyGroup(TyperGroup):
+    """A group whose subcommands are imported when they are called."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in COMMANDS:
+            guess = did_you_mean(cmd_name, COMMANDS)
+            ctx.fail(f"no such command '{cmd_name}'" + (f"; {guess}" if guess else "."))
+        command = typer.main.get_command(importlib.import_module(COMMANDS[cmd_name][0]).app)
+        command.name = cmd_name
+        return command
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help_text) for name, (_, help_text) in COMMANDS.items()])
+
+    def invoke(self, ctx: Any) -> Any:
+        with _Boundary():
+            return super().invoke(ctx)
+
+
+class _Boundary:
+    """The edge of the program: every error becomes one message and an exit code."""
+
+    def __enter__(self) -> None:
+        signal.signal(signal.SIGTERM, _on_sigterm)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        is_typers = error is not None and type(error).__module__.startswith("typer")  # usage errors, exits
+        if error is None or isinstance(error, SystemExit) or is_typers:
+            return
+        if os.environ.get("LLMKIT_DEBUG") and isinstance(error, Exception):
+            return
+        sys.exit(exit_code_of(error))
+
+
+def exit_code_of(error: BaseException) -> int:
+    """Say what went wrong on standard error and return the exit code for it."""
+    if isinstance(error, LlmkitError):
+        report(error)
+        return error.exit_code
+    if isinstance(error, BrokenPipeError):
+        return EXIT_DONE
+    if isinstance(error, KeyboardInterrupt):
+        warn("interrupted.")
+        return EXIT_INTERRUPTED
+    if isinstance(error, Terminated):
+        warn("told to stop.")
+        return EXIT_TERMINATED
+    first = str(error).strip().partition("\n")[0]
+    report(
+        LlmkitError(
+            f"{type(error).__name__}: {first}" if first else type(error).__name__,
+            hint="That is a fault of llmkit or of a library; --debug shows where.",
+        )
+    )
+    return EXIT_FAILED
+
+
+def _on_sigterm(number: int, frame: FrameType | None) -> NoReturn:
+    raise Terminated
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"llmkit {__version__}")
+        raise typer.Exit
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    name="llmkit",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(
+    epilog="Examples:  llmkit tasks   |   llmkit pipeline sentiment-analysis 'I love it'   |   llmkit pipeline --help"
+)
+def root(
+    version: bool = typer.Option(
+        False, "--version", help="Show the version and exit.", callback=_show_version, is_eager=True
+    ),
+) -> None:
+    """Any Hugging Face task from a shell: results on standard output, one line of JSON an input."""
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    try:
+        app()
+    except BrokenPipeError:
+        # Python flushes standard output once more at exit, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(EXIT_DONE)

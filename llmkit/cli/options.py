@@ -1,0 +1,105 @@
+"""The options that mean the same in every command, said once."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+
+def _set_debug(value: bool) -> bool:
+    if value:
+        os.environ["LLMKIT_DEBUG"] = "1"
+    return value
+
+
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="Folder, hub id, or 'minilm' for the embedded encoder.  [default: the task's]",
+        show_default=False,
+    ),
+]
+Revision = Annotated[
+    str | None, typer.Option(help="Branch, tag or commit of a hub model.", show_default=False)
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+Dtype = Annotated[
+    str | None,
+    typer.Option(
+        help="auto (bfloat16 where the device computes in it natively), float32, bfloat16, float16."
+        "  [default: as the model was saved]",
+        show_default=False,
+    ),
+]
+BatchSize = Annotated[
+    str,
+    typer.Option(
+        help="Rows that go through the model together; auto sorts by length under a budget of tokens."
+    ),
+]
+Input = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        "-i",
+        help="File or glob: txt, csv, tsv, json, jsonl, parquet, or .gz of them. Repeatable; - is stdin.",
+        show_default=False,
+    ),
+]
+InputFormat = Annotated[
+    str | None, typer.Option(help="Read the input as this format, whatever its ending.", show_default=False)
+]
+Column = Annotated[str | None, typer.Option(help="The column that holds the input.", show_default=False)]
+Map = Annotated[
+    str | None,
+    typer.Option("--map", help="Fields to columns: question=q,context=passage.", show_default=False),
+]
+Dataset = Annotated[
+    str | None, typer.Option(help="A dataset of the hub, NAME or NAME:CONFIG, streamed.", show_default=False)
+]
+Split = Annotated[str | None, typer.Option(help="The dataset's split.", show_default=False)]
+Output = Annotated[
+    str | None,
+    typer.Option(
+        "--output", "-o", help="Write to this file; its ending says the format.", show_default=False
+    ),
+]
+OutputFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        "-f",
+        help="table, jsonl, json, csv, tsv, parquet.  [default: table on a terminal, else jsonl]",
+        show_default=False,
+    ),
+]
+OutputDir = Annotated[
+    str | None,
+    typer.Option(
+        help="Folder for images, audio and arrays that results hold.  [default: OUTPUT.files or llmkit-files]",
+        show_default=False,
+    ),
+]
+Rejects = Annotated[
+    str | None,
+    typer.Option(help="File for the rows that fail.  [default: OUTPUT.rejects.jsonl]", show_default=False),
+]
+KeepInput = Annotated[bool, typer.Option("--keep-input", help="Copy the input's columns beside the result.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that is there.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with an output that was not finished.")]
+Seed = Annotated[int | None, typer.Option(help="Make sampling repeatable.", show_default=False)]
+TrustRemoteCode = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Run Python code that came with the model.")
+]
+AllowPickle = Annotated[
+    bool, typer.Option("--allow-pickle", help="Read weights from pickles where there are no safetensors.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notes.")]
+Debug = Annotated[
+    bool,
+    typer.Option("--debug", help="Show tracebacks.", callback=_set_debug, is_eager=True, expose_value=False),
+]

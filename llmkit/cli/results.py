@@ -1,0 +1,215 @@
+"""How results look: Rich tables on a terminal, JSON Lines elsewhere."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from llmkit.cli.channels import ResultStream
+from llmkit.data.formats import FORMATS, TABLE, check_format
+from llmkit.data.sinks import StreamSink
+from llmkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_MAX_CELL = 400
+
+
+def format_for(results: ResultStream, name: str | None) -> str:
+    """Return the format to write: the one named, else a table for a person and JSON Lines for a program."""
+    if name is not None:
+        return check_format(name)
+    return TABLE if results.is_terminal else "jsonl"
+
+
+def write_rows(
+    results: ResultStream,
+    rows: Sequence[Mapping[str, Any]],
+    name: str | None,
+    *,
+    title: str,
+    single: bool = False,
+) -> None:
+    """Write a small list of objects that is complete: what `llmkit tasks` shows.
+
+    Args:
+        single: there is one object by the nature of the call; JSON gives it bare.
+    """
+    chosen = format_for(results, name)
+    if chosen == TABLE:
+        results.file.write(_rendered(_fields_table(rows[0], title) if single else _rows_table(rows), results))
+        results.file.flush()
+        return
+    if FORMATS[chosen].convert is not None:
+        raise UsageError(f"--format {chosen} needs a file.", hint="Use json, jsonl, csv or tsv.")
+    sink = StreamSink(results.file, FORMATS[chosen].make(single))
+    for index, row in enumerate(rows):
+        sink.write(dict(row), index)
+    sink.close(finished=True)
+
+
+def _result_table(value: Any) -> Any:
+    """Return something Rich can draw for one result of any task."""
+    if isinstance(value, Mapping) and isinstance(value.get("messages"), list):
+        return _rows_table(value["messages"])
+    if isinstance(value, Mapping):
+        return _rows_table([value])
+    if isinstance(value, list) and value and all(isinstance(each, Mapping) for each in value):
+        return _rows_table(value)
+    if shape := _shape(value):
+        return f"shape {tuple(shape)}: {_first_numbers(value)}"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _rows_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    for column in columns:
+        numbers = all(isinstance(row.get(column), int | float) for row in rows)
+        table.add_column(Text(str(column)), justify="right" if numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_cell(row.get(column))) for column in columns))
+    return table
+
+
+def _fields_table(row: Mapping[str, Any], title: str) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, box=box.SIMPLE_HEAD, show_header=False, pad_edge=False, title_justify="left")
+    table.add_column()
+    table.add_column(overflow="fold")
+    for key, value in row.items():
+        table.add_row(key, Text(_cell(value)))
+    return table
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    if isinstance(value, str):
+        text = value
+    elif (
+        isinstance(value, list)
+        and all(isinstance(each, str | int | float) for each in value)
+        and not _shape(value)
+    ):
+        text = ", ".join(map(str, value))
+    elif shape := _shape(value):
+        text = f"shape {tuple(shape)}: {_first_numbers(value)}" if len(value) > 4 else json.dumps(value)
+    elif isinstance(value, Mapping):
+        text = ", ".join(f"{key} {_cell(each)}" for key, each in value.items())
+    else:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= _MAX_CELL else f"{text[: _MAX_CELL - 1]}…"
+
+
+def _shape(value: Any) -> list[int]:
+    """Return the shape of nested lists of numbers, [] for anything else."""
+    shape = []
+    while isinstance(value, list) and value:
+        shape.append(len(value))
+        value = value[0]
+    return shape if shape and isinstance(value, int | float) and not isinstance(value, bool) else []
+
+
+def _first_numbers(value: Any) -> str:
+    while isinstance(value[0], list):
+        value = value[0]
+    shown = ", ".join(f"{number:.4f}" for number in value[:4])
+    return f"[{shown}{', …' if len(value) > 4 else ''}]"
+
+
+def _rendered(drawing: Any, results: ResultStream) -> bytes:
+    """Return a drawing as bytes, in color where the terminal and NO_COLOR allow it."""
+    import os
+    import shutil
+
+    from rich.console import Console
+
+    out = io.StringIO()
+    width = shutil.get_terminal_size((100, 24)).columns if results.is_terminal else 100
+    console = Console(
+        file=out,
+        width=width,
+        force_terminal=results.is_terminal and os.environ.get("TERM") != "dumb",
+        no_color=bool(os.environ.get("NO_COLOR")) or None,
+        highlight=False,
+    )
+    console.print(drawing, markup=False)
+    return out.getvalue().encode()
+
+
+class TableSink:
+    """Draws each window of results on the terminal: objects as rows of one table, anything else one by one."""
+
+    def __init__(self, results: ResultStream) -> None:
+        self._results = results
+        self._waiting: list[tuple[str, Any]] = []
+
+    def write(self, value: Any, index: int, label: str = "") -> None:
+        self._waiting.append((label, value))
+
+    def reject(self, row: dict[str, Any]) -> None:
+        pass
+
+    def commit(self, rows_done: int) -> None:
+        for drawing in self._drawings():
+            self._results.file.write(_rendered(drawing, self._results))
+        self._results.file.flush()
+        self._waiting = []
+
+    def close(self, *, finished: bool) -> None:
+        self.commit(0)
+
+    def _drawings(self) -> list[Any]:
+        several = len(self._waiting) > 1
+        if several and all(
+            isinstance(value, Mapping) and "messages" not in value for _, value in self._waiting
+        ):
+            rows = [{"input": _shortened(label), **value} for label, value in self._waiting]
+            return [_rows_table(rows)]
+        drawings = []
+        for label, value in self._waiting:
+            drawings += [f"\n{_shortened(label)}"] if several and label else []
+            drawings.append(_result_table(value))
+        return drawings
+
+
+class StreamedSink:
+    """For text that was shown as it came: nothing is left to draw but the end of the line."""
+
+    def __init__(self, results: ResultStream) -> None:
+        self._results = results
+
+    def show(self, text: str) -> None:
+        """Show a part of the text at once."""
+        self._results.file.write(text.encode())
+        self._results.file.flush()
+
+    def write(self, value: Any, index: int, label: str = "") -> None:
+        self.show("\n")
+
+    def reject(self, row: dict[str, Any]) -> None:
+        pass
+
+    def commit(self, rows_done: int) -> None:
+        pass
+
+    def close(self, *, finished: bool) -> None:
+        pass
+
+
+def _shortened(text: str, width: int = 48) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= width else f"{text[: width - 1]}…"

@@ -1,0 +1,53 @@
+"""``llmkit tasks``: the tasks there are, or one of them explained."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from llmkit.cli import options
+from llmkit.cli.channels import claim_stdout
+from llmkit.cli.results import write_rows
+from llmkit.tasks.catalogue import Task, find_task, task_names, tasks
+from llmkit.tasks.parameters import parameters_of
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command(
+    epilog="Examples:  llmkit tasks   |   llmkit tasks question-answering   |   llmkit tasks --format json"
+)
+def list_tasks(
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Explain this task.", show_default=False, autocompletion=lambda: task_names()),
+    ] = None,
+    format: options.OutputFormat = None,  # noqa: A002
+    debug: options.Debug = False,
+) -> None:
+    """List the tasks with what they take, their default model and who provides them, or explain one."""
+    results = claim_stdout()
+    if name is None:
+        write_rows(results, [describe(task) for task in tasks().values()], format, title="Tasks")
+        return
+    call = find_task(name)
+    explained = describe(call.task) | {
+        "summary": call.task.summary,
+        "parameters": list(parameters_of(call.task).own),
+        "example": call.task.example,
+    }
+    write_rows(results, [explained], format, title=call.task.name, single=True)
+
+
+def describe(task: Task) -> dict[str, Any]:
+    """Return a task as the list shows it."""
+    return {
+        "task": task.name,
+        "aliases": list(task.aliases),
+        "modality": task.modality,
+        "inputs": [each.name if each.required else f"[{each.name}]" for each in task.fields],
+        "default_model": task.default_model[0] if task.default_model else None,
+        "revision": task.default_model[1] if task.default_model else None,
+        "provider": task.provider,
+    }

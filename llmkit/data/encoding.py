@@ -1,0 +1,117 @@
+"""From a pipeline's result to plain JSON values, and the files beside it for what does not fit in a line."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from llmkit.data.atomic import explained_write
+from llmkit.errors import MissingExtraError
+
+# Longer arrays go to a file; a box, a point or a class vector stays in the line.
+_MAX_INLINE_ELEMENTS = 256
+
+
+class ResultEncoder:
+    """Makes results JSON: arrays, images and audio go to files under a folder, and the JSON names them.
+
+    Attributes:
+        folder: where the files go; made when the first one is written.
+        files_written: how many there are so far.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.files_written = 0
+
+    def plain(self, value: Any, stem: str) -> Any:
+        """Return `value` made of dicts, lists, strings, numbers, booleans and None only.
+
+        Args:
+            stem: begins the names of the files that belong to this result, as in ``000017``.
+        """
+        if value is None or isinstance(value, str | bool | int):
+            return value
+        if isinstance(value, float):
+            return float(value) if math.isfinite(value) else None
+        if isinstance(value, Mapping):
+            return self._plain_mapping(value, stem)
+        if isinstance(value, list | tuple):
+            if _is_nested_floats(value):  # vectors of a text: thousands of floats, no need to look at each
+                return value
+            return [self.plain(each, f"{stem}-{number}") for number, each in enumerate(value)]
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return self.plain(dataclasses.asdict(value), stem)
+        if hasattr(value, "detach"):
+            value = value.detach().cpu()
+            value = (value.float() if value.dtype.is_floating_point else value).numpy()
+        if hasattr(value, "dtype") and hasattr(value, "tolist"):
+            return self._plain_array(value, stem)
+        if hasattr(value, "save") and hasattr(value, "getpixel"):
+            return self._save_image(value, stem)
+        return str(value)
+
+    def _plain_mapping(self, value: Mapping[Any, Any], stem: str) -> dict[str, Any]:
+        if "audio" in value and "sampling_rate" in value:
+            path = self._save_audio(value["audio"], int(value["sampling_rate"]), f"{stem}-audio")
+            return {"audio": path, "sampling_rate": int(value["sampling_rate"])}
+        return {str(key): self.plain(each, f"{stem}-{key}") for key, each in value.items()}
+
+    def _plain_array(self, array: Any, stem: str) -> Any:
+        if array.size <= _MAX_INLINE_ELEMENTS:
+            return self.plain(array.tolist(), stem)
+        import numpy
+
+        path = self._path(f"{stem}.npy")
+        with explained_write(path), path.open("wb") as file:
+            numpy.save(file, array, allow_pickle=False)
+        return str(path)
+
+    def _save_image(self, image: Any, stem: str) -> str:
+        path = self._path(f"{stem}.png")
+        with explained_write(path):
+            image.save(path, format="PNG")
+        return str(path)
+
+    def _save_audio(self, audio: Any, sampling_rate: int, stem: str) -> str:
+        import numpy
+
+        try:
+            import soundfile
+        except ImportError:
+            raise MissingExtraError("Writing audio", "audio") from None
+        samples = numpy.asarray(audio, dtype="float32").squeeze()
+        path = self._path(f"{stem}.wav")
+        with explained_write(path):
+            soundfile.write(path, samples.T if samples.ndim > 1 else samples, sampling_rate)
+        return str(path)
+
+    def _path(self, name: str) -> Path:
+        with explained_write(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        self.files_written += 1
+        return self.folder / name
+
+
+def _is_nested_floats(value: Any) -> bool:
+    """Tell whether a list is vectors of finite floats all the way down (as feature extraction gives)."""
+    while isinstance(value, list) and value and isinstance(value[0], list):
+        if len(value) > 1 and not all(isinstance(each, list) for each in value):
+            return False
+        if isinstance(value[0], list) and value[0] and isinstance(value[0][0], float):
+            return all(
+                type(number) is float and math.isfinite(number) for vector in value for number in vector
+            )
+        if len(value) > 1:
+            return all(_is_nested_floats(each) for each in value)
+        value = value[0]
+    return False
+
+
+def dump_json(value: Any) -> str:
+    """Return compact JSON on one line, floats unrounded, characters as they are."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)

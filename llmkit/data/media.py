@@ -1,0 +1,122 @@
+"""Texts, images, audio and tables, from a path to what a pipeline takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmkit.data.records import TEXT_COLUMN, BadRecord
+from llmkit.data.sources import read_file
+from llmkit.errors import DataError, MissingExtraError
+
+if TYPE_CHECKING:
+    import numpy
+    from PIL.Image import Image
+
+
+def load_image(source: Any) -> Image:
+    """Open an image as RGB, turned the way its EXIF data says.
+
+    Raises:
+        DataError: it is not there, or it is not an image.
+        MissingExtraError: Pillow is not installed.
+    """
+    try:
+        import PIL.Image
+    except ImportError:
+        raise MissingExtraError("Reading images", "vision") from None
+    from transformers.image_utils import load_image as open_image
+
+    if isinstance(source, str) and not source.startswith(("http://", "https://", "data:")):
+        _check_file(source, "image")
+    try:
+        return open_image(source)
+    except (
+        PIL.UnidentifiedImageError,
+        OSError,
+        ValueError,
+        SyntaxError,
+        PIL.Image.DecompressionBombError,
+    ) as error:
+        reason = "it is damaged" if "truncated" in str(error).lower() else "its content is not an image"
+        raise DataError(f"{source} cannot be read as an image: {reason}.") from error
+
+
+def load_audio(source: Any, sampling_rate: int) -> numpy.ndarray:
+    """Read a recording as mono float32 samples at `sampling_rate` (Hz), shape ``(samples,)``.
+
+    Raises:
+        DataError: it is not there, or it is not audio.
+        MissingExtraError: soundfile or soxr is not installed.
+    """
+    try:
+        import soundfile
+        import soxr
+    except ImportError:
+        raise MissingExtraError("Reading audio", "audio") from None
+    if not isinstance(source, str):
+        return source
+    _check_file(source, "audio file")
+    try:
+        samples, rate = soundfile.read(source, dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise DataError(f"{source} cannot be read as audio: {error.error_string}") from error
+    if not len(samples):
+        raise DataError(f"{source} holds no sound.")
+    mono = samples.mean(axis=1)
+    return mono if rate == sampling_rate else soxr.resample(mono, rate, sampling_rate)
+
+
+def check_video(source: Any) -> Any:
+    """Return the path of a video that is there.
+
+    Raises:
+        DataError: it is not there.
+        MissingExtraError: PyAV is not installed.
+    """
+    try:
+        import av  # noqa: F401
+    except ImportError:
+        raise MissingExtraError("Reading video", "video") from None
+    if isinstance(source, str) and not source.startswith(("http://", "https://")):
+        _check_file(source, "video")
+    return source
+
+
+def load_table(source: Any) -> dict[str, list[str]]:
+    """Read a table as column -> cells, all as text, the way table models want it.
+
+    Raises:
+        DataError: the file cannot be read, or a row is ragged.
+    """
+    if not isinstance(source, str):
+        return {str(name): [str(cell) for cell in cells] for name, cells in dict(source).items()}
+    table: dict[str, list[str]] = {}
+    for record in read_file(source):
+        if isinstance(record, BadRecord):
+            raise DataError(f"{record.place}: {record.reason}")
+        for name, cell in record.values.items():
+            table.setdefault(name, []).append(str(cell))
+    return table
+
+
+def load_text(path: str) -> str:
+    """Read a whole text file.
+
+    Raises:
+        DataError: the file cannot be read, or a line of it is not text.
+    """
+    lines = []
+    for record in read_file(path, format="txt"):
+        if isinstance(record, BadRecord):
+            raise DataError(f"{record.place}: {record.reason}")
+        lines.append(record.values[TEXT_COLUMN])
+    return "\n".join(lines)
+
+
+def _check_file(source: str, what: str) -> None:
+    path = Path(source)
+    if not path.exists():
+        raise DataError(f"no such {what}: {source}")
+    if path.is_dir():
+        raise DataError(f"{source} is a folder, not an {what}")

@@ -1,0 +1,242 @@
+"""Where results go: a stream, or a file that is whole or not there and can be gone on with.
+
+A file run writes three files beside the final name: `NAME.partial` with the results so far,
+`NAME.rejects.jsonl` with the rows that failed, and `NAME.progress` that says how far both are whole. After
+each window of rows the first two are synced, then the third is replaced. A run that was killed leaves a
+`NAME.progress` that is true; resuming cuts the others back to it and goes on from its row.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from llmkit.data.atomic import explained_write, write_whole
+from llmkit.data.encoding import dump_json
+from llmkit.data.formats import FORMATS, Format, Formatter
+from llmkit.errors import DataError, OutputError
+
+
+class Sink(Protocol):
+    """Takes results and rejected rows in the input's order."""
+
+    def write(self, value: Any, index: int, label: str = "") -> None: ...
+
+    def reject(self, row: dict[str, Any]) -> None: ...
+
+    def commit(self, rows_done: int) -> None:
+        """Everything up to row number `rows_done` has been written: make it last."""
+        ...
+
+    def close(self, *, finished: bool) -> None: ...
+
+
+class StreamSink:
+    """Writes results to a stream as they come; rejected rows go to a file if there is one."""
+
+    def __init__(self, stream: BinaryIO, formatter: Formatter, rejects: Path | None = None) -> None:
+        self._stream = stream
+        self._formatter = formatter
+        self._rejects = rejects
+        self._rejects_file: BinaryIO | None = None
+        self._put(formatter.begin())
+
+    def write(self, value: Any, index: int, label: str = "") -> None:
+        self._put(self._formatter.encode(value, index))
+
+    def reject(self, row: dict[str, Any]) -> None:
+        if self._rejects is None:
+            return
+        with explained_write(self._rejects):
+            self._rejects_file = self._rejects_file or self._rejects.open("wb")
+            self._rejects_file.write(f"{dump_json(row)}\n".encode())
+
+    def commit(self, rows_done: int) -> None:
+        with explained_write("standard output"):
+            self._stream.flush()
+
+    def close(self, *, finished: bool) -> None:
+        if finished:
+            self._put(self._formatter.end())
+        self.commit(0)
+        if self._rejects_file is not None and self._rejects is not None:
+            with explained_write(self._rejects):
+                self._rejects_file.close()
+
+    def _put(self, data: bytes) -> None:
+        with explained_write("standard output"):
+            self._stream.write(data)
+
+
+@dataclass
+class Progress:
+    """How far a file run is whole.
+
+    Attributes:
+        call: what was asked; a run resumes only the same call.
+        rows: rows of the input that are done, rejected ones included.
+        size, rejects_size: bytes of the partial file and of the rejects file that belong to them.
+        rejected: how many rows were rejected.
+        state: the formatter's state.
+    """
+
+    call: dict[str, Any]
+    rows: int = 0
+    size: int = 0
+    rejects_size: int = 0
+    rejected: int = 0
+    state: dict[str, Any] = field(default_factory=dict)
+
+
+class FileSink:
+    """Writes results to a file, atomically, resumably.
+
+    Raises:
+        OutputError: the file, or an unfinished run of it, is there already; or it cannot be written.
+        DataError: it was asked to resume another call than the one that began.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        format_: Format,
+        *,
+        call: dict[str, Any],
+        rejects: Path | None = None,
+        overwrite: bool = False,
+        resume: bool = False,
+    ) -> None:
+        self.path = path
+        self.format = format_
+        self.rejects_path = rejects or path.with_name(f"{path.name}.rejects.jsonl")
+        self._partial = path.with_name(f"{path.name}.partial")
+        self._progress_path = path.with_name(f"{path.name}.progress")
+        self._formatter = format_.make(False)
+        self.progress = self._begin(call, overwrite=overwrite, resume=resume)
+        hint = f"What is done is kept in {self._partial}; make room, then run the same command with --resume."
+        self._explained = lambda: explained_write(path, hint)
+        with self._explained():
+            self._file = self._open(self._partial, self.progress.size)
+            self._rejects_file = self._open(self.rejects_path, self.progress.rejects_size)
+        if self.progress.rows == 0:
+            self._put(self._formatter.begin())
+
+    def _begin(self, call: dict[str, Any], *, overwrite: bool, resume: bool) -> Progress:
+        if resume and self._progress_path.exists():
+            return self._read_progress(call)
+        if self.path.exists() and not overwrite:
+            raise OutputError(
+                f"{self.path} is there already.",
+                hint="Add --overwrite to replace it, or choose another name.",
+            )
+        if self._progress_path.exists() and not overwrite:
+            raise OutputError(
+                f"an unfinished run of {self.path} is there.",
+                hint="Add --resume to go on with it, or --overwrite to begin anew.",
+            )
+        return Progress(call)
+
+    def _read_progress(self, call: dict[str, Any]) -> Progress:
+        try:
+            progress = Progress(**json.loads(self._progress_path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise OutputError(
+                f"{self._progress_path} cannot be read ({error}).", hint="Add --overwrite to begin anew."
+            ) from error
+        changed = sorted(key for key in {*call, *progress.call} if call.get(key) != progress.call.get(key))
+        if changed:
+            was = ", ".join(f"{key} was {progress.call.get(key)!r}, is {call.get(key)!r}" for key in changed)
+            raise DataError(
+                f"cannot resume {self.path}: it was begun by another call: {was}.",
+                hint="Repeat the first call with --resume, or add --overwrite to begin anew.",
+            )
+        self._formatter.state = progress.state
+        return progress
+
+    def _open(self, path: Path, size: int) -> BinaryIO:
+        """Open for appending after the first `size` bytes; what a killed run wrote beyond them goes."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OutputError(f"another run is writing {self.path} at this moment.") from None
+        file.truncate(size)
+        file.seek(size)
+        return file
+
+    def write(self, value: Any, index: int, label: str = "") -> None:
+        self._put(self._formatter.encode(value, index))
+
+    def reject(self, row: dict[str, Any]) -> None:
+        line = f"{dump_json(row)}\n".encode()
+        with self._explained():
+            self._rejects_file.write(line)
+        self.progress.rejects_size += len(line)
+        self.progress.rejected += 1
+
+    def commit(self, rows_done: int) -> None:
+        with self._explained():
+            for file in (self._file, self._rejects_file):
+                file.flush()
+                os.fsync(file.fileno())
+        self.progress.rows = rows_done
+        self.progress.state = self._formatter.state
+        write_whole(self._progress_path, json.dumps(asdict(self.progress)).encode())
+
+    def close(self, *, finished: bool) -> None:
+        with self._explained():
+            if finished:
+                self._file.write(self._formatter.end())
+                self._file.flush()
+                os.fsync(self._file.fileno())
+            self._file.close()
+            self._rejects_file.close()
+            if finished:
+                self._finish()
+
+    def _finish(self) -> None:
+        if self.format.convert is not None:
+            converted = self.path.with_name(f"{self.path.name}.converted")
+            self.format.convert(self._partial, converted)
+            converted.replace(self.path)
+            self._partial.unlink()
+        else:
+            self._partial.replace(self.path)
+        if self.progress.rejected == 0:
+            self.rejects_path.unlink(missing_ok=True)
+        self._progress_path.unlink(missing_ok=True)
+
+    def _put(self, data: bytes) -> None:
+        with self._explained():
+            self._file.write(data)
+        self.progress.size += len(data)
+
+
+def is_finished(path: Path) -> bool:
+    """Tell whether a file run is complete: the file is there and no progress beside it."""
+    return path.exists() and not path.with_name(f"{path.name}.progress").exists()
+
+
+def open_file_sink(
+    path: str,
+    format_name: str,
+    *,
+    call: dict[str, Any],
+    rejects: str | None,
+    overwrite: bool,
+    resume: bool,
+) -> FileSink:
+    """Open a file sink by names as they come from the command line."""
+    return FileSink(
+        Path(path),
+        FORMATS[format_name],
+        call=call,
+        rejects=Path(rejects) if rejects else None,
+        overwrite=overwrite,
+        resume=resume,
+    )

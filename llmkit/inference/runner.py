@@ -1,0 +1,355 @@
+"""A task over a stream of rows: batches by length, results in order, rows that fail alone.
+
+One window of rows at a time: each row becomes one item for the pipeline (or several, when its text is
+longer than the model takes), the items are sorted into batches of similar length, and the results go back
+to their rows. What a window costs in memory is bounded, and what it gives depends on nothing outside it,
+so that a resumed run gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from llmkit.batching import plan_batches
+from llmkit.data.media import check_video, load_audio, load_image, load_table
+from llmkit.data.records import Row
+from llmkit.errors import DataError, MissingExtraError, ModelError
+from llmkit.inference.long_texts import Piece, merger_of, model_limit, split, truncate
+from llmkit.inference.rows import MappedRow, reject_reason
+from llmkit.tasks.catalogue import Batching, Kind, Long, Task, TaskCall
+from llmkit.tasks.inputs import RowError, compose
+
+LONG_CHOICES = ("chunk", "truncate", "error")
+
+_CPU_TOKENS = 2048  # larger batches fall out of the cache and are slower there
+_ACCELERATOR_TOKENS = 65536
+_CPU_ROWS = 64
+_ACCELERATOR_ROWS = 1024
+_BLANKS = ("[MASK]", "<mask>", "___")
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """How a task is run over its rows.
+
+    Attributes:
+        parameters: what goes into every call of the pipeline.
+        batch_size: rows a batch; None sorts by length and fills a budget of tokens.
+        long: chunk, truncate or error: what becomes of a text that is longer than the model takes.
+        max_length: tokens, special ones included; a lower limit than the model's own.
+        seed: makes sampling repeatable; each window begins with a seed made of it and the window's number.
+    """
+
+    parameters: dict[str, Any] = field(default_factory=dict)
+    batch_size: int | None = None
+    long: str = "chunk"
+    max_length: int | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a row: its result, or why there is none."""
+
+    row: Row
+    value: Any = None
+    error: Exception | None = None
+
+    @property
+    def reason(self) -> str:
+        """Return one line that says why there is no result."""
+        return "" if self.error is None else reject_reason(self.error)
+
+
+@dataclass(slots=True)
+class _Item:
+    """One input of the pipeline: a row, or a piece of one."""
+
+    row_number: int
+    value: Any
+    parameters: dict[str, Any]
+    texts: tuple[str, ...]
+    piece: Piece | None = None
+    length: int = 1
+
+    @property
+    def counts(self) -> int:
+        """Return how many finished rows this item stands for: only a row's first piece counts."""
+        return int(self.piece is None or self.piece.start == 0)
+
+
+class Runner:
+    """Runs a pipeline over windows of rows.
+
+    Args:
+        notes: takes each remark for the user; each is given once.
+        advance: told of the rows that each batch has finished, for progress.
+    """
+
+    def __init__(
+        self,
+        pipe: Any,
+        call: TaskCall,
+        settings: RunSettings,
+        *,
+        notes: Callable[[str], None] = lambda text: None,
+        advance: Callable[[int], None] = lambda rows: None,
+    ) -> None:
+        self.pipe = pipe
+        self.task: Task = call.task
+        self.settings = settings
+        self._tell = notes
+        self._advance = advance
+        self._told: set[str] = set()
+        self._limit = self._find_limit()
+        on_cpu = pipe.device.type == "cpu"
+        self._max_tokens = _CPU_TOKENS if on_cpu else _ACCELERATOR_TOKENS
+        self._max_rows = _CPU_ROWS if on_cpu else _ACCELERATOR_ROWS
+
+    def run_window(self, window: Sequence[MappedRow], number: int = 0) -> list[Outcome]:
+        """Return the outcomes of a window's rows, in the rows' order.
+
+        Args:
+            window: rows with their fields, or with the error that left them none.
+            number: which window of the stream it is; sampling is seeded with it.
+        """
+        if self.settings.seed is not None:
+            from transformers import set_seed
+
+            set_seed(self.settings.seed + number)
+        failures: dict[int, Exception] = {}
+        items: list[_Item] = []
+        for number, (_, values) in enumerate(window):
+            if isinstance(values, Exception):
+                failures[number] = values
+                continue
+            try:
+                items += self._items_of(number, values)
+            except DataError as error:
+                failures[number] = error
+        self._advance(len(failures))
+        self._measure(items)
+        of_row: dict[int, list[tuple[_Item, Any]]] = {}
+        for item, result in zip(items, self._run_items(items), strict=True):
+            of_row.setdefault(item.row_number, []).append((item, result))
+        return [
+            Outcome(row, error=failures[number]) if number in failures else self._outcome(row, of_row[number])
+            for number, (row, _) in enumerate(window)
+        ]
+
+    # -- from a row to items
+
+    def _items_of(self, number: int, values: dict[str, Any]) -> list[_Item]:
+        loaded = {name: self._load(name, value) for name, value in values.items()}
+        if self.task.name == "fill-mask":
+            loaded["text"] = self._with_mask(loaded.get("text"))
+        task_input = compose(self.task, loaded)
+        parameters = {**self.settings.parameters, **task_input.parameters}
+        return self._fitted(_Item(number, task_input.value, parameters, task_input.texts))
+
+    def _load(self, name: str, value: Any) -> Any:
+        kind = next((each.kind for each in self.task.fields if each.name == name), Kind.TEXT)
+        if value is None:
+            return None
+        if kind is Kind.IMAGE:
+            return load_image(value)
+        if kind is Kind.AUDIO:
+            return load_audio(value, self.pipe.feature_extractor.sampling_rate)
+        if kind is Kind.VIDEO:
+            return check_video(value)
+        return load_table(value) if kind is Kind.TABLE else value
+
+    def _with_mask(self, text: Any) -> Any:
+        """Write the tokenizer's own mask where the text has any of the usual blanks."""
+        mask = self.pipe.tokenizer.mask_token
+        if not isinstance(text, str) or mask is None:
+            return text
+        for blank in _BLANKS:
+            text = text.replace(blank, mask)
+        if text.strip() and mask not in text:
+            raise RowError("there is no blank to fill: write ___ where the word is missing")
+        return text
+
+    def _find_limit(self) -> int | None:
+        if getattr(self.pipe, "tokenizer", None) is None or not self.pipe.tokenizer.is_fast:
+            return self.settings.max_length
+        limits = [limit for limit in (model_limit(self.pipe), self.settings.max_length) if limit]
+        return min(limits) if limits else None
+
+    def _fitted(self, item: _Item) -> list[_Item]:
+        """Return the item, or the items it is cut into because its text is longer than the model takes."""
+        long, limit = self.settings.long, self._limit
+        if limit is None or not item.texts or not self._is_cut_here():
+            return [item]
+        text = max(item.texts, key=len)
+        # A token is at least a character long: no need to count those of a short text.
+        if len(text) <= limit - 2 or (length := self._count(text)) <= limit:
+            return [item]
+        if long == "error":
+            raise RowError(f"the text has {length:,} tokens, {self._what()} takes {limit:,}")
+        if long == "chunk" and self.task.long is Long.NATIVE:
+            return [item]
+        can_chunk = self.task.long in (Long.SCORES, Long.SPANS, Long.SECTIONS) and isinstance(item.value, str)
+        if long == "chunk" and can_chunk:
+            self._note(
+                f"texts of more than {limit:,} tokens are worked through in parts (--long truncate cuts them)"
+            )
+            return self._pieces(item, text, limit)
+        self._note(f"texts of more than {limit:,} tokens are cut to what {self._what()} takes")
+        room = limit - sum(self._count(other) for other in item.texts if other is not text)
+        item.value = _replace_text(item.value, text, truncate(text, self.pipe.tokenizer, max(8, room)))
+        item.texts = tuple(truncate(each, self.pipe.tokenizer, limit) for each in item.texts)
+        if self.task.name == "fill-mask" and self.pipe.tokenizer.mask_token not in item.value:
+            raise RowError("the blank lies beyond what the model takes")
+        return [item]
+
+    def _is_cut_here(self) -> bool:
+        # Sentences to compare are many texts, each cut by the pipeline itself; generation has room to spare.
+        return self.task.name not in {"sentence-similarity", "text-generation", "text-to-audio"}
+
+    def _pieces(self, item: _Item, text: str, limit: int) -> list[_Item]:
+        # With truncation or special parameters of the tokenizer, positions would not be ours to know.
+        parameters = dict(item.parameters)
+        if self.task.long is Long.SCORES:
+            parameters["top_k"] = None
+        return [
+            _Item(item.row_number, piece.text, parameters, (piece.text,), piece)
+            for piece in split(text, self.pipe.tokenizer, limit, self.task.long)
+        ]
+
+    def _count(self, text: str) -> int:
+        return len(self.pipe.tokenizer(text, verbose=False)["input_ids"])
+
+    def _what(self) -> str:
+        return "the model" if self.settings.max_length != self._limit else "--max-length"
+
+    # -- from items to results
+
+    def _measure(self, items: Sequence[_Item]) -> None:
+        """Set each item's length in tokens."""
+        tokenizer = getattr(self.pipe, "tokenizer", None)
+        measured = [item for item in items if item.texts]
+        if tokenizer is None or not measured or self.task.batching in (Batching.SINGLE, Batching.FIXED):
+            return
+        flat = [text for item in measured for text in item.texts]
+        lengths = iter(len(ids) for ids in tokenizer(flat, verbose=False)["input_ids"])
+        for item in measured:
+            item.length = sum(next(lengths) for _ in item.texts)
+
+    def _run_items(self, items: Sequence[_Item]) -> list[Any]:
+        """Return a result for each item, or the exception it ended in."""
+        results: list[Any] = [None] * len(items)
+        groups: dict[str, list[int]] = {}
+        for number, item in enumerate(items):
+            groups.setdefault(json.dumps(item.parameters, sort_keys=True, default=repr), []).append(number)
+        for numbers in groups.values():
+            for batch in self._plan([items[number] for number in numbers]):
+                chosen = [numbers[index] for index in batch]
+                for number, result in zip(chosen, self._run_batch([items[n] for n in chosen]), strict=True):
+                    results[number] = result
+                self._advance(sum(items[number].counts for number in chosen))
+        return results
+
+    def _plan(self, items: Sequence[_Item]) -> list[list[int]]:
+        lengths = [item.length for item in items]
+        batching = self.task.batching
+        if batching is Batching.SINGLE or self.settings.batch_size == 1 or not self._can_pad():
+            return [[index] for index in range(len(items))]
+        if self.settings.batch_size is not None:
+            return plan_batches(
+                lengths,
+                max_tokens=10**12,
+                max_rows=self.settings.batch_size,
+                equal_lengths=batching is Batching.EQUAL,
+            )
+        if batching is Batching.FIXED:
+            return plan_batches(lengths, max_tokens=10**12, max_rows=8)
+        return plan_batches(
+            lengths,
+            max_tokens=self._max_tokens,
+            max_rows=self._max_rows,
+            equal_lengths=batching is Batching.EQUAL,
+        )
+
+    def _can_pad(self) -> bool:
+        tokenizer = getattr(self.pipe, "tokenizer", None)
+        return tokenizer is None or tokenizer.pad_token_id is not None
+
+    def _run_batch(self, items: Sequence[_Item]) -> list[Any]:
+        """Run a batch; if it fails, halve it until the rows that fail stand alone, or it fits in memory."""
+        try:
+            return self._call(items)
+        except (MissingExtraError, ImportError):
+            raise
+        except Exception as error:
+            if _is_out_of_memory(error):
+                self._max_tokens = max(64, self._max_tokens // 2)
+                self._note("out of memory: going on with smaller batches")
+            if len(items) == 1:
+                return [error]
+        middle = len(items) // 2
+        return [*self._run_batch(items[:middle]), *self._run_batch(items[middle:])]
+
+    def _call(self, items: Sequence[_Item]) -> list[Any]:
+        values = [item.value for item in items]
+        parameters = items[0].parameters
+        batch_size = len(items)
+        if self.task.long is Long.NATIVE or any(isinstance(value, list) for value in parameters.values()):
+            # One row makes several sequences: the budget is theirs.
+            longest = min(max(item.length for item in items), self._limit or 384)
+            batch_size = max(1, min(self._max_rows, self._max_tokens // longest)) if batch_size > 1 else 1
+        results = self.pipe(values, batch_size=batch_size, **parameters)
+        results = results if isinstance(results, list) else list(results)
+        if len(values) == 1 and (self.task.unwraps_single or len(results) != 1):
+            results = [results]
+        if self.task.batching is Batching.TRIMMED:
+            results = [self._trimmed(result, item) for result, item in zip(results, items, strict=True)]
+        if len(results) != len(values):
+            raise ModelError(f"{self.task.name} gave {len(results)} results for {len(values)} inputs.")
+        return results
+
+    def _trimmed(self, result: Any, item: _Item) -> Any:
+        """Cut the vectors of the padding off: (1, sequence, hidden) -> (1, tokens of the text, hidden)."""
+        if len(result) != 1 or len(result[0]) <= item.length:
+            return result
+        left = self.pipe.tokenizer.padding_side == "left"
+        return [result[0][-item.length :] if left else result[0][: item.length]]
+
+    def _outcome(self, row: Row, parts: Sequence[tuple[_Item, Any]]) -> Outcome:
+        """Make one outcome of a row's items and their results."""
+        for _, result in parts:
+            if isinstance(result, Exception):
+                return Outcome(row, error=result)
+        pieces = [item.piece for item, _ in parts if item.piece is not None]
+        if not pieces:
+            return Outcome(row, parts[0][1])
+        merge = merger_of(self.task, self.settings.parameters)
+        return Outcome(row, merge([result for _, result in parts], pieces))
+
+    def _note(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self._tell(text)
+
+
+def _replace_text(value: Any, text: str, shorter: str) -> Any:
+    if value == text:
+        return shorter
+    if isinstance(value, dict):
+        return {key: shorter if each == text else each for key, each in value.items()}
+    return value
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+def window_rows(task: Task) -> int:
+    """Return how many rows are worked on at a time: few where each holds an image, a recording or a video."""
+    holds_media = any(each.kind in (Kind.IMAGE, Kind.AUDIO, Kind.VIDEO) for each in task.fields)
+    return 16 if holds_media else task.window_rows

@@ -1,0 +1,241 @@
+"""From a resolved name to a loaded model: which class, on which device, in which dtype, and is it safe.
+
+Every command loads its models here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmkit.errors import ModelError, UsageError, did_you_mean
+from llmkit.models.resolving import ResolvedModel, explain_loading_error
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?|xpu(:\d+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """How a model is loaded.
+
+    Attributes:
+        device: auto, cpu, cuda, cuda:1, mps.
+        dtype: None for the dtype the checkpoint was saved in; auto for bfloat16 where the device computes
+            in it natively, else as saved; or float32, bfloat16, float16.
+        trust_remote_code: run Python code that came with the model.
+        allow_pickle: read weights from pickles where there are no safetensors.
+        arguments: further arguments of ``from_pretrained``.
+    """
+
+    device: str = "auto"
+    dtype: str | None = None
+    trust_remote_code: bool = False
+    allow_pickle: bool = False
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+def check_options(options: LoadOptions) -> None:
+    """Check what can be checked without torch.
+
+    Raises:
+        UsageError: no such device or dtype by that name.
+    """
+    if not _DEVICE.fullmatch(options.device):
+        raise UsageError(
+            f"--device {options.device}: no such device.", hint="Use auto, cpu, cuda, cuda:1 or mps."
+        )
+    if options.dtype is not None and options.dtype not in DTYPES:
+        guess = did_you_mean(options.dtype, DTYPES)
+        raise UsageError(
+            f"--dtype {options.dtype}: no such dtype" + (f"; {guess}" if guess else "."),
+            hint=f"Use one of {', '.join(DTYPES)}.",
+        )
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device that `name` stands for; auto is the first GPU there is, else the CPU.
+
+    Raises:
+        UsageError: the device is not here.
+    """
+    import torch
+
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda:0")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= count:
+            here = (
+                f"there are {count}: cuda:0 to cuda:{count - 1}"
+                if count
+                else "this machine has no CUDA device"
+            )
+            raise UsageError(f"--device {name}: {here}.", hint="Use --device auto to take what is there.")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UsageError(
+            "--device mps: this machine has none.", hint="Use --device auto to take what is there."
+        )
+    return device
+
+
+def choose_dtype(name: str | None, device: torch.device) -> torch.dtype | str:
+    """Return the torch dtype for `name`, or ``"auto"`` for the dtype the checkpoint was saved in."""
+    import torch
+
+    if name is None:
+        return "auto"
+    if name != "auto":
+        dtype = getattr(torch, name)
+        assert isinstance(dtype, torch.dtype)
+        return dtype
+    return torch.bfloat16 if has_native_bfloat16(device) else "auto"
+
+
+def has_native_bfloat16(device: torch.device) -> bool:
+    """Tell whether the device multiplies bfloat16 matrices in hardware (emulation is slower than float32)."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "mps":
+        return False
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return re.search(r"\b(avx512_bf16|amx_bf16|bf16)\b", flags) is not None
+
+
+def load_config(model: ResolvedModel, options: LoadOptions, task: str) -> PreTrainedConfig:
+    """Load a model's config.
+
+    Raises:
+        ModelError: it cannot be had, or transformers does not know the architecture.
+    """
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(
+            model.location, revision=model.revision, trust_remote_code=options.trust_remote_code
+        )
+    except Exception as error:
+        raise explain_loading_error(error, model, task) from error
+
+
+def load_model(
+    model: ResolvedModel,
+    heads: Sequence[type],
+    options: LoadOptions,
+    *,
+    task: str,
+    needs_pooler: bool = False,
+) -> PreTrainedModel:
+    """Load a model with the head that a task needs, in evaluation mode, on its device.
+
+    Args:
+        heads: auto classes that fit the task, tried in turn.
+        needs_pooler: the task reads the pooler's output; otherwise a checkpoint without one will do.
+
+    Raises:
+        ModelError: no weights, damaged weights, or no weights for the head that the task needs.
+        HubError: the hub did not give it.
+    """
+    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
+    device = choose_device(options.device)
+    config = load_config(model, options, task)
+    head = choose_head(heads, config, model, task)
+    arguments: dict[str, Any] = {"dtype": choose_dtype(options.dtype, device), **options.arguments}
+    try:
+        loaded, report = head.from_pretrained(  # type: ignore[attr-defined]
+            model.location,
+            config=config,
+            revision=model.revision,
+            trust_remote_code=options.trust_remote_code,
+            use_safetensors=None if options.allow_pickle else True,
+            output_loading_info=True,
+            **arguments,
+        )
+    except Exception as error:
+        raise explain_loading_error(error, model, task) from error
+    _check_head(loaded, report, model, task, needs_pooler=needs_pooler)
+    if "device_map" not in arguments:
+        loaded = loaded.to(device)
+    eager: PreTrainedModel = loaded.eval()
+    return eager
+
+
+def choose_head(heads: Sequence[type], config: PreTrainedConfig, model: ResolvedModel, task: str) -> type:
+    """Return the class that loads this architecture for the task.
+
+    The class that the checkpoint was saved from wins among those that fit; else the first that knows the
+    architecture; else, for architectures no auto class knows, the saved class itself.
+
+    Raises:
+        ModelError: the architecture has no head for the task.
+    """
+    import transformers
+
+    saved = list(config.architectures or [])
+    fitting = [head for head in heads if type(config) in head._model_mapping]  # type: ignore[attr-defined]
+    for head in fitting:
+        names = head._model_mapping[type(config)]  # type: ignore[attr-defined]
+        candidates = names if isinstance(names, tuple) else (names,)
+        if any(candidate.__name__ in saved for candidate in candidates):
+            return head
+    if fitting:
+        return fitting[0]
+    remote = getattr(config, "auto_map", None) or {}
+    for head in heads:
+        if head.__name__ in remote:
+            return head
+    if saved and hasattr(transformers, saved[0]) and _is_task_specific(saved[0], heads):
+        cls: type = getattr(transformers, saved[0])
+        return cls
+    kind = f"{saved[0]} " if saved else ""
+    raise ModelError(
+        f"{model.name} is a {kind}checkpoint (model type '{config.model_type}'), which has no head for {task}.",
+        hint=f"Choose a model made for {task}: --model NAME.",
+    )
+
+
+def _is_task_specific(saved: str, heads: Sequence[type]) -> bool:
+    """Tell whether a saved class is one for these heads, by its name: some have no auto class in some releases."""
+    suffixes = {head.__name__.removeprefix("AutoModel") for head in heads}
+    return any(suffix and saved.endswith(suffix) for suffix in suffixes)
+
+
+def _check_head(
+    loaded: PreTrainedModel, report: dict[str, Any], model: ResolvedModel, task: str, *, needs_pooler: bool
+) -> None:
+    """Refuse a model part of which came without weights: its answers would be noise.
+
+    Raises:
+        ModelError: weights of the head are missing or of another shape.
+    """
+    missing = sorted(key for key in report["missing_keys"] if needs_pooler or "pooler" not in key)
+    if missing:
+        shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+        saved = (loaded.config.architectures or [type(loaded).__name__])[0]
+        raise ModelError(
+            f"{model.name} has no weights for {shown}: the checkpoint ({saved}) was not trained for {task}.",
+            hint=f"Choose a model made for {task}, or fine-tune this one for it.",
+        )
+    if report.get("mismatched_keys"):
+        key = sorted(str(each[0] if isinstance(each, tuple) else each) for each in report["mismatched_keys"])[
+            0
+        ]
+        raise ModelError(
+            f"{model.name}: the weights of {key} do not fit the shape that its config.json says."
+        )

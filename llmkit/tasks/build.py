@@ -1,0 +1,199 @@
+"""Building a pipeline: the one call behind ``llmkit.pipeline`` and ``llmkit pipeline``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from llmkit.errors import ModelError, UsageError
+from llmkit.models.loading import LoadOptions, load_model
+from llmkit.models.resolving import ResolvedModel, explain_loading_error
+from llmkit.tasks.catalogue import Task, TaskCall, find_task, tasks
+from llmkit.tasks.resolve import resolve_for
+
+if TYPE_CHECKING:
+    from transformers import Pipeline
+
+_COMPONENTS = (
+    ("tokenizer", "AutoTokenizer"),
+    ("feature_extractor", "AutoFeatureExtractor"),
+    ("image_processor", "AutoImageProcessor"),
+    ("video_processor", "AutoVideoProcessor"),
+    ("processor", "AutoProcessor"),
+)
+
+
+def pipeline(
+    task: str | None = None,
+    model: Any = None,
+    *,
+    revision: str | None = None,
+    device: Any = None,
+    dtype: Any = None,
+    trust_remote_code: bool = False,
+    allow_pickle: bool = False,
+    model_kwargs: dict[str, Any] | None = None,
+    pipeline_class: type | None = None,
+    **parameters: Any,
+) -> Pipeline:
+    """Build a pipeline for any task: those of transformers, and those it dropped.
+
+    A drop-in for ``transformers.pipeline``, with the same tasks as version 4 and 5 together.
+
+    Args:
+        task: a task, an alias or ``translation_XX_to_YY``; None takes what the hub says of `model`.
+        model: a short name, a folder, a hub id, or a loaded model; None is the task's default.
+        revision: branch, tag or commit of a hub model.
+        device: as in torch, ``"auto"``, or an index (-1 for the CPU); None takes the first GPU there is.
+        dtype: a torch dtype or its name; None and ``"auto"`` load the checkpoint in the dtype it was saved in.
+        trust_remote_code: run Python code that came with the model.
+        allow_pickle: read weights from pickles where there are no safetensors.
+        parameters: components (``tokenizer``, ``image_processor`` …) and parameters of the pipeline.
+
+    Returns:
+        A ``transformers.Pipeline``, ready to be called.
+
+    Raises:
+        UsageError: no such task.
+        ModelError: the model cannot be had or does not fit the task.
+    """
+    register_tasks()
+    call = find_task(task or _task_of(model, revision))
+    if model is not None and not isinstance(model, str) and not hasattr(model, "__fspath__"):
+        return _assemble(call, model, None, LoadOptions(), parameters, pipeline_class, device=device)
+    resolved = resolve_for(
+        call, str(model) if model is not None else None, revision, allow_pickle=allow_pickle
+    )
+    options = LoadOptions(
+        device=_device_name(device),
+        dtype=None if dtype in (None, "auto") else str(dtype).removeprefix("torch."),
+        trust_remote_code=bool(trust_remote_code),
+        allow_pickle=allow_pickle,
+        arguments=dict(model_kwargs or {}),
+    )
+    return build_pipeline(call, resolved, options, parameters, pipeline_class)
+
+
+def build_pipeline(
+    call: TaskCall,
+    resolved: ResolvedModel,
+    options: LoadOptions,
+    parameters: dict[str, Any] | None = None,
+    pipeline_class: type | None = None,
+) -> Pipeline:
+    """Load a resolved model and its tokenizer or processors, and put them into the task's pipeline."""
+    heads = [head for name in call.task.heads if (head := _auto_class(name)) is not None]
+    loaded = load_model(resolved, heads, options, task=call.task.name)
+    return _assemble(call, loaded, resolved, options, dict(parameters or {}), pipeline_class)
+
+
+def register_tasks() -> None:
+    """Put llmkit's tasks into transformers' own registry, once."""
+    from transformers.pipelines import PIPELINE_REGISTRY
+
+    for row in tasks().values():
+        if row.provider != "llmkit" or row.name in PIPELINE_REGISTRY.supported_tasks:
+            continue
+        PIPELINE_REGISTRY.register_pipeline(
+            row.name,
+            pipeline_class=load_class(row),
+            pt_model=tuple(head for name in row.heads if (head := _auto_class(name)) is not None),
+            default={"model": row.default_model},
+            type=row.modality,
+        )
+        for alias in row.aliases:
+            PIPELINE_REGISTRY.task_aliases.setdefault(alias, row.name)
+
+
+def load_class(task: Task) -> type:
+    """Import and return the pipeline class of a task."""
+    import importlib
+
+    module, _, name = task.impl.rpartition(".")
+    cls: type = getattr(importlib.import_module(module), name)
+    return cls
+
+
+def _auto_class(name: str) -> type | None:
+    import transformers
+    from transformers.models.auto import modeling_auto
+
+    # Some auto classes are not exported at the top.
+    return getattr(transformers, name, None) or getattr(modeling_auto, name, None)
+
+
+def _assemble(
+    call: TaskCall,
+    model: Any,
+    resolved: ResolvedModel | None,
+    options: LoadOptions,
+    parameters: dict[str, Any],
+    pipeline_class: type | None,
+    device: Any = None,
+) -> Pipeline:
+    cls: Any = pipeline_class or load_class(call.task)
+    for component, auto_class in _COMPONENTS:
+        given = parameters.get(component)
+        if given is None or isinstance(given, str):
+            source = resolved if given is None else replace(resolved, location=given) if resolved else None
+            loaded = _load_component(
+                getattr(cls, f"_load_{component}", False), auto_class, source, options, call
+            )
+            parameters[component] = loaded
+    parameters = {name: value for name, value in parameters.items() if value is not None}
+    placed = {"device": model.device if device is None else device}
+    if getattr(model, "hf_device_map", None) is not None:
+        placed = {}
+    pipe: Pipeline = cls(model=model, task=call.name, **placed, **parameters)
+    return pipe
+
+
+def _load_component(
+    flag: bool | None, auto_class: str, source: ResolvedModel | None, options: LoadOptions, call: TaskCall
+) -> Any:
+    """Load a tokenizer or processor: `flag` True demands it, None takes it if it is there, False leaves it."""
+    if flag is False or source is None:
+        return None
+    import transformers
+
+    try:
+        loader = getattr(transformers, auto_class)
+        component = loader.from_pretrained(
+            source.location, revision=source.revision, trust_remote_code=options.trust_remote_code
+        )
+    except Exception as error:
+        if flag:
+            raise explain_loading_error(error, source, call.task.name) from error
+        return None
+    if auto_class == "AutoProcessor" and not isinstance(component, transformers.ProcessorMixin):
+        return None
+    return component
+
+
+def _device_name(device: Any) -> str:
+    if device is None:
+        return "auto"
+    if isinstance(device, int):
+        return "cpu" if device < 0 else f"cuda:{device}"
+    return str(device)
+
+
+def _task_of(model: Any, revision: str | None) -> str:
+    """Ask the hub what a model is for.
+
+    Raises:
+        UsageError: neither task nor model, or a model that says nothing of its task.
+    """
+    if not isinstance(model, str):
+        raise UsageError('say a task: pipeline("summarization"), or a model of the hub.')
+    from huggingface_hub import model_info
+
+    try:
+        tag = model_info(model, revision=revision).pipeline_tag
+    except Exception as error:
+        raise ModelError(
+            f"the hub does not say what {model} is for ({error}).", hint="Name the task."
+        ) from error
+    if not tag:
+        raise UsageError(f"{model} does not say what it is for.", hint="Name the task.")
+    return str(tag)
