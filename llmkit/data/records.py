@@ -1,0 +1,61 @@
+"""What every reader gives: a row of the input, or where a row is and why it cannot be read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from llmkit.errors import DataError, did_you_mean
+
+TEXT_COLUMN = "text"
+"""The one column of a bare text: a line of a .txt file or of stdin, an argument, a JSON string."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One row: its values by column, and where it came from."""
+
+    values: dict[str, Any]
+    source: str
+    """The file name as given, ``stdin``, ``argument`` or ``dataset NAME``."""
+    line: int
+    """1-based: the line the row starts at, or the row where there are no lines (parquet, json, datasets)."""
+
+    @property
+    def place(self) -> str:
+        """``data.csv:17``"""
+        return f"{self.source}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class BadRecord:
+    """One row that cannot be read. The rows after it can."""
+
+    source: str
+    line: int
+    reason: str
+
+    @property
+    def place(self) -> str:
+        """``data.csv:17``"""
+        return f"{self.source}:{self.line}"
+
+
+Row = Record | BadRecord
+
+
+def text_record(text: str, source: str, line: int) -> Record:
+    """A bare text as a row."""
+    return Record({TEXT_COLUMN: text}, source, line)
+
+
+def columns_of(record: Record) -> list[str]:
+    """The names of the columns, in the order of the input."""
+    return list(record.values)
+
+
+def missing_column(name: str, record: Record) -> DataError:
+    """The error to raise when `record` has no column `name`; it lists the columns there are."""
+    columns = columns_of(record)
+    there = f"its columns are: {', '.join(columns)}" if columns else "the row has no columns"
+    return DataError(f"no column {name!r} in {record.source}; {there}", hint=did_you_mean(name, columns))

@@ -1,0 +1,244 @@
+"""Where rows come from: files, standard input, arguments, and datasets of the hub."""
+
+from __future__ import annotations
+
+import glob
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from llmkit.data.readers import FORMATS, Format, format_named, format_of_ending, put_back, text_stream
+from llmkit.data.records import BadRecord, Record, Row, text_record
+from llmkit.errors import DataError, HubError, LlmkitError, did_you_mean
+
+STDIN = "stdin"
+ARGUMENT = "argument"
+
+_JSON_BEGINNINGS = (b"{", b"[", b'"')
+_LONGEST_FIRST_LINE = 1 << 20
+
+
+def read_file(path: str, *, format: str | None = None) -> Iterator[Row]:  # noqa: A002
+    """The rows of a file, one by one; the format is told by its ending unless `format` names it.
+
+    A pipe (``/dev/fd/63``) has no ending and is read as `read_stdin` does.
+
+    Raises:
+        DataError: the format is unknown (at once); the file cannot be opened, is empty or is damaged.
+    """
+    chosen = format_named(format) if format is not None else _format_of(path)
+    return _read_path(path, chosen)
+
+
+def _format_of(path: str) -> Format | None:
+    """The format the ending tells; None for a pipe or a device, whose content has to tell it."""
+    found = format_of_ending(path)
+    if found is None and _answer(Path(path).is_file) and not path.startswith("/dev/"):
+        endings = [ending for entry in FORMATS.values() for ending in entry.endings]
+        known = f"{', '.join(endings)} (and .gz of the text formats)"
+        raise DataError(
+            f"the ending of {path} tells no format; known are {known}",
+            hint=f"Name its format: --input-format {'|'.join(FORMATS)}",
+        )
+    return found
+
+
+def _read_path(path: str, format: Format | None) -> Iterator[Row]:  # noqa: A002
+    try:
+        with Path(path).open("rb") as file:
+            stream = gzip.GzipFile(fileobj=file) if path.lower().endswith(".gz") else file
+            yield from _read_stream(cast(BinaryIO, stream), path, format)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(f"{path} is damaged: {error}") from None
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from None
+
+
+def read_stdin(stream: BinaryIO, *, format: str | None = None) -> Iterator[Row]:  # noqa: A002
+    """The rows of standard input, each as soon as it is there.
+
+    Without a `format` it is plain text, a line each, unless its first line is a whole JSON object, array or
+    string: then it is JSON Lines.
+
+    Raises:
+        DataError: the format is unknown (at once); the input is empty or cannot be read (when read).
+    """
+    return _read_stream(stream, STDIN, None if format is None else format_named(format))
+
+
+def _read_stream(stream: BinaryIO, source: str, format: Format | None) -> Iterator[Row]:  # noqa: A002
+    # A raw stream, such as a file opened unbuffered, cannot say "what is there by now".
+    stream = (
+        stream if hasattr(stream, "read1") else cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, stream)))
+    )
+    if format is not None:
+        yield from format.read(stream, source)
+        return
+    text = text_stream(stream, source)
+    first = text.readline(_LONGEST_FIRST_LINE)
+    told = FORMATS["jsonl" if _is_json_line(first) else "txt"]
+    yield from told.read(cast(BinaryIO, put_back(first, text, source)), source)
+
+
+def _is_json_line(line: bytes) -> bool:
+    if not line.lstrip().startswith(_JSON_BEGINNINGS):
+        return False
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def read_arguments(texts: Iterable[str]) -> Iterator[Row]:
+    """A text for each argument of the command line."""
+    for number, text in enumerate(texts, start=1):
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            yield BadRecord(ARGUMENT, number, "not UTF-8")
+        else:
+            yield text_record(text, ARGUMENT, number)
+
+
+# ---- names of files
+
+
+def expand_paths(patterns: Sequence[str]) -> list[str]:
+    """The files that names and globs (``**`` too) stand for: in the order given, each file once.
+
+    Raises:
+        DataError: a file is not there, a glob matches none, a name is a folder's.
+    """
+    files: dict[Path, str] = {}
+    for pattern in patterns:
+        for path in _expand(pattern):
+            files.setdefault(Path(path).resolve(), path)
+    return list(files.values())
+
+
+def _expand(pattern: str) -> list[str]:
+    path = Path(pattern)
+    if _answer(path.is_dir):
+        raise DataError(f"{pattern} is a folder", hint=f"Give its files: '{path / _glob_for(path)}'")
+    if path.exists():
+        return [pattern]
+    if not glob.has_magic(pattern):
+        raise _missing_file(path, pattern)
+    # Path.glob would take hidden files and drop a leading "./".
+    matches = sorted(match for match in glob.glob(pattern, recursive=True) if not Path(match).is_dir())  # noqa: PTH207
+    if not matches:
+        raise DataError(f"no file matches {pattern}")
+    return matches
+
+
+def _answer(question: Callable[[], bool]) -> bool:
+    """What pathlib says of a path; a locked folder on the way to it, or a name too long, is told."""
+    try:
+        return question()
+    except OSError as error:
+        raise DataError(f"cannot read {error.filename}: {error.strerror}") from None
+
+
+def _glob_for(folder: Path) -> str:
+    """A glob for the files of the most common format in `folder`."""
+    endings = [file.suffix for file in _siblings(folder) if format_of_ending(file.name)]
+    return f"*{max(endings, key=endings.count, default='.txt')}"
+
+
+def _siblings(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _missing_file(path: Path, pattern: str) -> DataError:
+    if not path.parent.is_dir():
+        return DataError(f"no file {pattern}: there is no folder {path.parent}")
+    return DataError(
+        f"no file {pattern}", hint=did_you_mean(path.name, (file.name for file in _siblings(path.parent)))
+    )
+
+
+# ---- datasets
+
+
+def read_dataset(name: str, *, split: str | None, revision: str | None = None) -> Iterator[Row]:
+    """The rows of a dataset, streamed: ``owner/name`` or ``owner/name:config`` on the hub, a folder, a file.
+
+    Code that comes with a dataset is never run (`datasets` 4 and later refuse it).
+
+    Raises:
+        DataError: no such config or split, or no such folder, or its files cannot be read.
+        HubError: the hub did not give it: unknown, private, unreachable, offline.
+    """
+    if _answer(Path(name).is_file) or _is_path(name):
+        _check_split(name, split, ["train"])
+        return read_file(expand_paths([name])[0])
+    try:
+        splits = _load_splits(name, revision)
+    except Exception as error:
+        raise _dataset_error(name, error) from None
+    return _rows_of(splits[_check_split(name, split, list(splits))], name)
+
+
+def _is_path(name: str) -> bool:
+    """A name that can only be a file's or a folder's, and that none has."""
+    looks_local = name.startswith(("/", ".", "~")) or format_of_ending(name) is not None
+    return looks_local and not Path(name).exists()
+
+
+def _load_splits(name: str, revision: str | None) -> Mapping[str, Iterable[dict[str, Any]]]:
+    import datasets
+
+    folder = Path(name)
+    if (folder / "dataset_dict.json").is_file():
+        return cast(Mapping[str, Any], datasets.load_from_disk(name))
+    if (folder / "state.json").is_file():
+        return {"train": datasets.load_from_disk(name)}
+    path, _, config = (name, "", "") if folder.exists() else name.partition(":")
+    loaded = datasets.load_dataset(path, config or None, revision=revision, streaming=True)
+    return cast(Mapping[str, Any], loaded)
+
+
+def _check_split(name: str, split: str | None, splits: list[str]) -> str:
+    there = f"its splits are: {', '.join(splits)}"
+    if split is None and len(splits) == 1:
+        return splits[0]
+    if split is None:
+        raise DataError(f"which split of the dataset {name}? {there}", hint=f"Name one: --split {splits[0]}")
+    if split in splits:
+        return split
+    raise DataError(f"no split {split!r} in the dataset {name}; {there}", hint=did_you_mean(split, splits))
+
+
+def _rows_of(rows: Iterable[dict[str, Any]], name: str) -> Iterator[Row]:
+    source = f"dataset {name}"
+    number = 0
+    try:
+        for number, values in enumerate(rows, start=1):
+            yield Record(values, source, number)
+    except Exception as error:
+        raise _dataset_error(f"{name}, after {number:,} rows", error) from None
+    if not number:
+        raise DataError(f"the dataset {name} has no rows")
+
+
+def _dataset_error(name: str, error: Exception) -> LlmkitError:
+    """`datasets` raises anything; what is not about the call or the data is about the hub."""
+    if isinstance(error, LlmkitError):
+        return error
+    reason = (str(error).strip() or type(error).__name__).partition("\n")[0]
+    message = f"cannot read the dataset {name}: {reason}"
+    if "config name is missing" in reason.lower():
+        return DataError(message, hint=f"Name it after a colon: {name}:CONFIG")
+    if isinstance(error, ValueError | RuntimeError) or Path(name.partition(",")[0]).exists():
+        return DataError(message)
+    return HubError(
+        message, hint="Offline, give a local folder; a private one needs HF_TOKEN or `hf auth login`."
+    )
