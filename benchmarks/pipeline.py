@@ -25,14 +25,14 @@ import torch
 import transformers
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from llmkit.batching import windows
 from llmkit.data.records import Record
 from llmkit.inference.runner import Runner, RunSettings, window_rows
-from llmkit.batching import windows
 from llmkit.models.loading import has_native_bfloat16
 from llmkit.models.resolving import resolve_model
 from llmkit.tasks.catalogue import find_task
 
-WORDS = "the bank raised its rates after a long debate and nobody in town was surprised by what came next".split()
+WORDS = ["the", "bank", "raised", "its", "rates", "after", "a", "long", "debate", "and", "nobody", "in", "town", "was", "surprised", "by", "what", "came", "next"]
 
 
 def make_model(folder: Path) -> Path:

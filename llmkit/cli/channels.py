@@ -31,7 +31,8 @@ class ResultStream:
 
 def claim_stdout() -> ResultStream:
     """Keep descriptor 1 for results; whatever prints to standard output from now on lands on standard error."""
-    sys.stdout.flush()
+    if sys.stdout is not None:
+        sys.stdout.flush()
     try:
         kept = os.dup(1)
         is_terminal = os.isatty(kept)

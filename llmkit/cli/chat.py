@@ -60,6 +60,7 @@ def _ask() -> str | None:
     try:
         text = input("> ")
     except EOFError:
+        note("")  # the shell's prompt belongs on a line of its own
         return None
     return None if text.strip() in ("/exit", "/quit") else text
 

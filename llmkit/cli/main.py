@@ -17,7 +17,15 @@ from typer.core import TyperGroup
 
 from llmkit._version import __version__
 from llmkit.cli.channels import report, warn
-from llmkit.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_TERMINATED, LlmkitError, did_you_mean
+from llmkit.errors import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_TERMINATED,
+    LlmkitError,
+    UsageError,
+    did_you_mean,
+)
 
 COMMANDS = {
     "pipeline": ("llmkit.cli.pipeline", "Run any task on any input: text, images, audio, tables."),
@@ -75,10 +83,10 @@ def exit_code_of(error: BaseException) -> int:
     if isinstance(error, BrokenPipeError):
         return EXIT_DONE
     if isinstance(error, KeyboardInterrupt):
-        warn("interrupted.")
+        warn(_with_notes("interrupted", error))
         return EXIT_INTERRUPTED
     if isinstance(error, Terminated):
-        warn("told to stop.")
+        warn(_with_notes("told to stop", error))
         return EXIT_TERMINATED
     first = str(error).strip().partition("\n")[0]
     report(
@@ -88,6 +96,11 @@ def exit_code_of(error: BaseException) -> int:
         )
     )
     return EXIT_FAILED
+
+
+def _with_notes(text: str, error: BaseException) -> str:
+    notes = getattr(error, "__notes__", [])
+    return f"{text}: {' '.join(notes)}" if notes else f"{text}."
 
 
 def _on_sigterm(number: int, frame: FrameType | None) -> NoReturn:
@@ -124,8 +137,19 @@ def root(
 def main() -> None:
     """Entry point of the console script."""
     try:
-        app()
+        sys.exit(app(prog_name="llmkit", standalone_mode=False))
     except BrokenPipeError:
         # Python flushes standard output once more at exit, and would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(EXIT_DONE)
+    except Exception as error:
+        # The parser's errors have no common class across typer's releases, but they know how to show themselves.
+        if not hasattr(error, "format_message") or type(error).__name__ == "NoArgsIsHelpError":
+            raise
+        sys.exit(exit_code_of(_usage_error(error)))
+
+
+def _usage_error(error: Any) -> UsageError:
+    """Return what the parser of the command line found wrong, to be said as every other error is."""
+    command = error.ctx.command_path if getattr(error, "ctx", None) else "llmkit"
+    return UsageError(error.format_message(), hint=f"`{command} --help` lists what there is.")

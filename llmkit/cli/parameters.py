@@ -45,7 +45,8 @@ def parse_value(text: str, where: str) -> Any:
             return float(value) if "e" in value.lower() else value
         except ValueError:
             return value
-    return text if value is None else value
+    # A date is the text it was written as: nothing takes one.
+    return value if isinstance(value, int | float | list | dict) else text
 
 
 def parse_mapping(text: str | None) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +16,7 @@ from llmkit.cli.results import TableSink, format_for
 from llmkit.data.formats import FORMATS, TABLE, check_format, format_of
 from llmkit.errors import EXIT_SOME_REJECTED, UsageError
 from llmkit.tasks.catalogue import TaskCall, find_task, task_names
+from llmkit.tasks.parameter_values import check_types
 from llmkit.tasks.parameters import parameters_of
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 _MAX_REJECTS_SHOWN = 20
+_SEEDS = 2**31  # each window of rows adds its number to the seed, and numpy ends at 2**32
 
 
 @app.command(
@@ -117,15 +121,19 @@ def run_task(
     set_quiet(quiet)
     call = find_task(task)
     parameters = parse_pairs(parameter or (), "-p")
-    parameters_of(call.task).check(parameters, call.name)
+    taken = parameters_of(call.task)
+    taken.check(parameters, call.name)
+    check_types(call.task, parameters)
+    parameters = taken.arrange(parameters)
     if scores:
-        parameters["return_scores"] = True
-        parameters_of(call.task).check(["return_scores"], call.name)
+        parameters["return_scores"] = _has_scores_to_give(call)
     if output and not format:
         format = format_of(output)  # noqa: A001
     if format:
         check_format(format)
     _check_output(output, format, resume=resume)
+    if split and not dataset:
+        raise UsageError("--split needs --dataset: only a dataset has splits.")
 
     from llmkit.inference.apply import InputChoice
     from llmkit.inference.runner import LONG_CHOICES, RunSettings
@@ -134,7 +142,7 @@ def run_task(
     if long not in LONG_CHOICES:
         raise UsageError(f"--long {long}: use one of {', '.join(LONG_CHOICES)}.")
     settings = RunSettings(
-        parameters, _rows_a_batch(batch_size), long, _positive(max_length, "--max-length"), seed
+        parameters, _rows_a_batch(batch_size), long, _positive(max_length, "--max-length"), _checked_seed(seed)
     )
     load = LoadOptions(
         device, dtype, trust_remote_code, allow_pickle, parse_pairs(model_arg or (), "--model-arg")
@@ -164,6 +172,8 @@ def run_task(
 
         chat(call, results, model=model, revision=revision, load=load, settings=settings, save=save)
         return
+    if save:
+        raise UsageError("--save keeps a chat at the terminal: conversational, without an input.")
     out = _Out(results, format, output, output_dir, rejects, keep_input, overwrite, resume)
     _run(call, choice, settings, load, out, model=model, revision=revision)
 
@@ -193,7 +203,7 @@ class _Out:
 
     def sink(self, call: dict[str, Any], *, bare: bool) -> Sink:
         """Open the sink."""
-        from llmkit.data.sinks import StreamSink, open_file_sink
+        from llmkit.data.sinks import StreamSink, open_file_sink, refuse_existing
 
         if self.output:
             return open_file_sink(
@@ -206,9 +216,10 @@ class _Out:
             )
         if self.format == TABLE:
             return TableSink(self.results)
-        return StreamSink(
-            self.results.file, FORMATS[self.format].make(bare), Path(self.rejects) if self.rejects else None
-        )
+        rejects = Path(self.rejects) if self.rejects else None
+        if rejects:
+            refuse_existing(rejects, overwrite=self.overwrite)
+        return StreamSink(self.results.file, FORMATS[self.format].make(bare), rejects)
 
 
 def _run(
@@ -222,7 +233,6 @@ def _run(
     revision: str | None,
 ) -> None:
     from llmkit.cli.loading import load_quietly
-    from llmkit.cli.progress import estimate_rows, progress
     from llmkit.data.encoding import ResultEncoder
     from llmkit.data.sinks import FileSink, is_finished
     from llmkit.data.sources import expand_paths
@@ -244,11 +254,17 @@ def _run(
     done = sink.progress.rows if isinstance(sink, FileSink) else 0
     files = expand_paths(choice.files) if choice.files and not choice.reads_stdin else []
     rejected = _RejectReporter()
+    # Where there is one input, or none but the arguments, the error at the end says all there is to say.
+    names_rows = bool(choice.files or choice.is_live or choice.dataset) and not _is_single(call, choice)
     try:
         pipe = load_quietly(call, resolved, load)
+    except BaseException:
+        sink.close(finished=False)
+        raise
+    try:
         if out.format == TABLE and call.task.streams and _is_single(call, choice):
             settings, sink = _streaming(pipe, call, settings, out.results, sink)
-        with progress(estimate_rows(files) if files else None, done) as advance:
+        with _bar(files, choice, out, done) as advance:
             run = PipelineRun(
                 call,
                 settings,
@@ -257,8 +273,8 @@ def _run(
                 keep_input=out.keep_input,
                 rows_done=done,
                 notes=note,
-                advance=advance if files or choice.dataset else lambda rows: None,
-                rejected=rejected if choice.files or choice.is_live or choice.dataset else lambda text: None,
+                advance=advance,
+                rejected=rejected if names_rows else lambda text: None,
             )
             summary = run.run(pipe, rows, live=choice.is_live)
     except BaseException as error:
@@ -273,6 +289,17 @@ def _run(
             f"{summary.rejected + earlier:,} of {summary.rejected + summary.done + done:,} rows were rejected{where}."
         )
         raise typer.Exit(EXIT_SOME_REJECTED)
+
+
+def _bar(
+    files: Sequence[str], choice: InputChoice, out: _Out, done: int
+) -> AbstractContextManager[Callable[[int], None]]:
+    """Show progress over files and datasets, unless results appear on the same terminal and show it themselves."""
+    from llmkit.cli.progress import estimate_rows, progress
+
+    if not (files or choice.dataset) or (out.results.is_terminal and not out.output):
+        return nullcontext(lambda rows: None)
+    return progress(estimate_rows(files) if files else None, done)
 
 
 def _streaming(
@@ -310,7 +337,9 @@ def _say_how_to_resume(error: BaseException, sink: Sink, out: _Out) -> None:
     from llmkit.data.sinks import FileSink
 
     if isinstance(sink, FileSink) and not isinstance(error, Exception) and sink.progress.rows:
-        warn(f"{sink.progress.rows:,} rows are done and kept; run the same command with --resume to go on.")
+        error.add_note(
+            f"{sink.progress.rows:,} rows are done and kept; run the same command with --resume to go on."
+        )
 
 
 def _check_output(output: str | None, format: str | None, *, resume: bool) -> None:  # noqa: A002
@@ -334,6 +363,18 @@ def _positive(number: int | None, option: str) -> int | None:
     if number is not None and number < 1:
         raise UsageError(f"{option} {number}: use a number from 1.")
     return number
+
+
+def _checked_seed(seed: int | None) -> int | None:
+    if seed is not None and not 0 <= seed < _SEEDS:
+        raise UsageError(f"--seed {seed}: use a number from 0 to {_SEEDS - 1}.")
+    return seed
+
+
+def _has_scores_to_give(call: TaskCall) -> bool:
+    if "return_scores" not in parameters_of(call.task).own:
+        raise UsageError(f"--scores is for generated texts; {call.name} has a score in its result, or none.")
+    return True
 
 
 def _context(text: str | None, path: str | None) -> str | None:
@@ -404,5 +445,6 @@ def _is_chat(call: TaskCall, choice: InputChoice) -> bool:
         and not choice.arguments
         and not choice.files
         and not choice.dataset
+        and sys.stdin is not None
         and sys.stdin.isatty()
     )

@@ -138,12 +138,12 @@ def _rendered(drawing: Any, results: ResultStream) -> bytes:
     from rich.console import Console
 
     out = io.StringIO()
+    plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
     width = shutil.get_terminal_size((100, 24)).columns if results.is_terminal else 100
     console = Console(
         file=out,
         width=width,
-        force_terminal=results.is_terminal and os.environ.get("TERM") != "dumb",
-        no_color=bool(os.environ.get("NO_COLOR")) or None,
+        force_terminal=results.is_terminal and not plain,
         highlight=False,
     )
     console.print(drawing, markup=False)

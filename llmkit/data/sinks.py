@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -43,9 +44,10 @@ class StreamSink:
         self._formatter = formatter
         self._rejects = rejects
         self._rejects_file: BinaryIO | None = None
-        self._put(formatter.begin())
+        self._has_begun = False
 
     def write(self, value: Any, index: int, label: str = "") -> None:
+        self._begin()
         self._put(self._formatter.encode(value, index))
 
     def reject(self, row: dict[str, Any]) -> None:
@@ -61,11 +63,18 @@ class StreamSink:
 
     def close(self, *, finished: bool) -> None:
         if finished:
+            self._begin()
             self._put(self._formatter.end())
         self.commit(0)
         if self._rejects_file is not None and self._rejects is not None:
             with explained_write(self._rejects):
                 self._rejects_file.close()
+
+    def _begin(self) -> None:
+        """Write what comes before the first result; a run without any writes nothing."""
+        if not self._has_begun:
+            self._has_begun = True
+            self._put(self._formatter.begin())
 
     def _put(self, data: bytes) -> None:
         with explained_write("standard output"):
@@ -116,24 +125,35 @@ class FileSink:
         self._partial = path.with_name(f"{path.name}.partial")
         self._progress_path = path.with_name(f"{path.name}.progress")
         self._formatter = format_.make(False)
+        # As it comes back from the file: no tuples, no numbers as keys.
+        call = json.loads(json.dumps(call, default=str))
         self.progress = self._begin(call, overwrite=overwrite, resume=resume)
-        hint = f"What is done is kept in {self._partial}; make room, then run the same command with --resume."
-        self._explained = lambda: explained_write(path, hint)
         with self._explained():
-            self._file = self._open(self._partial, self.progress.size)
-            self._rejects_file = self._open(self.rejects_path, self.progress.rejects_size)
+            self._file = self._open(self._partial)
+            if not resume and self.path.exists() and not overwrite:  # another run has finished just now
+                self._partial.unlink()
+                refuse_existing(self.path, overwrite=False)
+            self._rejects_file = self._open(self.rejects_path)
+            if self.progress.rows == 0:  # what an earlier run left is no longer true
+                self._progress_path.unlink(missing_ok=True)
+            _cut(self._file, self.progress.size)
+            _cut(self._rejects_file, self.progress.rejects_size)
         if self.progress.rows == 0:
             self._put(self._formatter.begin())
+
+    def _explained(self) -> AbstractContextManager[None]:
+        kept = f"{self.progress.rows:,} rows are done and kept: run the same command with --resume to go on."
+        return explained_write(self.path, kept if self.progress.rows else None)
 
     def _begin(self, call: dict[str, Any], *, overwrite: bool, resume: bool) -> Progress:
         if resume and self._progress_path.exists():
             return self._read_progress(call)
-        if self.path.exists() and not overwrite:
-            raise OutputError(
-                f"{self.path} is there already.",
-                hint="Add --overwrite to replace it, or choose another name.",
-            )
+        refuse_existing(self.path, overwrite=overwrite)
+        if not self._partial.exists():  # else both are left over from one run that did not get far
+            refuse_existing(self.rejects_path, overwrite=overwrite)
         if self._progress_path.exists() and not overwrite:
+            with self._open(self._partial):  # which says so if that run is still at work
+                pass
             raise OutputError(
                 f"an unfinished run of {self.path} is there.",
                 hint="Add --resume to go on with it, or --overwrite to begin anew.",
@@ -157,16 +177,18 @@ class FileSink:
         self._formatter.state = progress.state
         return progress
 
-    def _open(self, path: Path, size: int) -> BinaryIO:
-        """Open for appending after the first `size` bytes; what a killed run wrote beyond them goes."""
+    def _open(self, path: Path) -> BinaryIO:
+        """Open for writing, with what is in it, and lock."""
         path.parent.mkdir(parents=True, exist_ok=True)
         file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_current = path.exists() and os.path.samestat(path.stat(), os.fstat(file.fileno()))
         except BlockingIOError:
-            raise OutputError(f"another run is writing {self.path} at this moment.") from None
-        file.truncate(size)
-        file.seek(size)
+            is_current = False
+        if not is_current:  # locked, or moved to its final name while it was waited for
+            file.close()
+            raise OutputError(f"another run is writing {self.path} at this moment.")
         return file
 
     def write(self, value: Any, index: int, label: str = "") -> None:
@@ -194,10 +216,13 @@ class FileSink:
                 self._file.write(self._formatter.end())
                 self._file.flush()
                 os.fsync(self._file.fileno())
+                self._rejects_file.flush()
+                self._finish()
+            elif self.progress.rows == self.progress.rejected:
+                self._discard()
+            # Closed last: until then nobody else opens them.
             self._file.close()
             self._rejects_file.close()
-            if finished:
-                self._finish()
 
     def _finish(self) -> None:
         if self.format.convert is not None:
@@ -211,10 +236,29 @@ class FileSink:
             self.rejects_path.unlink(missing_ok=True)
         self._progress_path.unlink(missing_ok=True)
 
+    def _discard(self) -> None:
+        """Leave nothing of a run that has no result."""
+        for path in (self._progress_path, self._partial, self.rejects_path):
+            path.unlink(missing_ok=True)
+
     def _put(self, data: bytes) -> None:
         with self._explained():
             self._file.write(data)
         self.progress.size += len(data)
+
+
+def _cut(file: BinaryIO, size: int) -> None:
+    """Go on after the first `size` bytes; what a killed run wrote beyond them goes."""
+    file.truncate(size)
+    file.seek(size)
+
+
+def refuse_existing(path: Path, *, overwrite: bool) -> None:
+    """Raise OutputError where writing would replace a file that nobody said may go."""
+    if path.exists() and not overwrite:
+        raise OutputError(
+            f"{path} is there already.", hint="Add --overwrite to replace it, or choose another name."
+        )
 
 
 def is_finished(path: Path) -> bool:

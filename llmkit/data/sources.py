@@ -11,7 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from llmkit.data.readers import FORMATS, Format, format_named, format_of_ending, put_back, text_stream
+from llmkit.data.readers import (
+    READ_FORMATS,
+    ReadFormat,
+    format_named,
+    format_of_ending,
+    put_back,
+    text_stream,
+)
 from llmkit.data.records import BadRecord, Record, Row, text_record
 from llmkit.errors import DataError, HubError, LlmkitError, did_you_mean
 
@@ -34,20 +41,20 @@ def read_file(path: str, *, format: str | None = None) -> Iterator[Row]:  # noqa
     return _read_path(path, chosen)
 
 
-def _format_of(path: str) -> Format | None:
+def _format_of(path: str) -> ReadFormat | None:
     """The format the ending tells; None for a pipe or a device, whose content has to tell it."""
     found = format_of_ending(path)
     if found is None and _answer(Path(path).is_file) and not path.startswith("/dev/"):
-        endings = [ending for entry in FORMATS.values() for ending in entry.endings]
+        endings = [ending for entry in READ_FORMATS.values() for ending in entry.endings]
         known = f"{', '.join(endings)} (and .gz of the text formats)"
         raise DataError(
             f"the ending of {path} tells no format; known are {known}",
-            hint=f"Name its format: --input-format {'|'.join(FORMATS)}",
+            hint=f"Name its format: --input-format {'|'.join(READ_FORMATS)}",
         )
     return found
 
 
-def _read_path(path: str, format: Format | None) -> Iterator[Row]:  # noqa: A002
+def _read_path(path: str, format: ReadFormat | None) -> Iterator[Row]:  # noqa: A002
     try:
         with Path(path).open("rb") as file:
             stream = gzip.GzipFile(fileobj=file) if path.lower().endswith(".gz") else file
@@ -70,7 +77,7 @@ def read_stdin(stream: BinaryIO, *, format: str | None = None) -> Iterator[Row]:
     return _read_stream(stream, STDIN, None if format is None else format_named(format))
 
 
-def _read_stream(stream: BinaryIO, source: str, format: Format | None) -> Iterator[Row]:  # noqa: A002
+def _read_stream(stream: BinaryIO, source: str, format: ReadFormat | None) -> Iterator[Row]:  # noqa: A002
     # A raw stream, such as a file opened unbuffered, cannot say "what is there by now".
     stream = (
         stream if hasattr(stream, "read1") else cast(BinaryIO, io.BufferedReader(cast(io.RawIOBase, stream)))
@@ -80,7 +87,7 @@ def _read_stream(stream: BinaryIO, source: str, format: Format | None) -> Iterat
         return
     text = text_stream(stream, source)
     first = text.readline(_LONGEST_FIRST_LINE)
-    told = FORMATS["jsonl" if _is_json_line(first) else "txt"]
+    told = READ_FORMATS["jsonl" if _is_json_line(first) else "txt"]
     yield from told.read(cast(BinaryIO, put_back(first, text, source)), source)
 
 

@@ -21,6 +21,7 @@ from llmkit.inference.runner import Outcome, Runner, RunSettings, window_rows
 from llmkit.models.loading import LoadOptions
 from llmkit.models.resolving import ResolvedModel
 from llmkit.tasks.catalogue import Task, TaskCall
+from llmkit.tasks.parameter_values import check_accepted
 
 _SAME_FAILURES = 8  # as many rows failing alike, and no other, is not the rows' fault
 
@@ -85,8 +86,8 @@ def _source(task: Task, choice: InputChoice) -> Iterable[Row]:
 
 
 def _stdin_rows(task: Task, choice: InputChoice) -> Iterable[Row]:
-    stream = choice.stdin or sys.stdin.buffer
-    if stream.isatty() and not choice.reads_stdin:
+    stream = choice.stdin or (sys.stdin.buffer if sys.stdin is not None else None)
+    if stream is None or (stream.isatty() and not choice.reads_stdin):
         raise UsageError(
             "there is no input.",
             hint=f"For example: {task.example}\nOr pipe it in, or name a file with --input.",
@@ -132,12 +133,13 @@ class PipelineRun:
             ModelError: no row succeeded, or the first rows all failed in the same way.
             OutputError: the output cannot be written.
         """
-        runner = Runner(pipe, self.call, self.settings, notes=self.notes, advance=self.advance)
         size = window_rows(self.call.task)
         cut = live_windows(rows, max_rows=size) if live else windows(rows, max_rows=size)
         index = 0
         finished = False
         try:
+            check_accepted(pipe, self.settings.parameters)
+            runner = Runner(pipe, self.call, self.settings, notes=self.notes, advance=self.advance)
             for number, window in enumerate(cut):
                 if index + len(window) <= self.rows_done:  # done by the run that is resumed
                     index += len(window)
@@ -206,6 +208,12 @@ def _beside_input(row: Row, value: Any) -> dict[str, Any]:
     return {**kept, **result}
 
 
+def _weights_of(resolved: ResolvedModel) -> list[Any]:
+    """Return what tells the weights in a folder from those that a later training puts there."""
+    files = sorted(Path(resolved.location).glob("*.safetensors")) if resolved.is_local else []
+    return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+
+
 def fingerprint(
     call: TaskCall,
     resolved: ResolvedModel,
@@ -222,6 +230,8 @@ def fingerprint(
     return {
         "task": call.name,
         "model": resolved.location,
+        "weights": _weights_of(resolved),
+        "model_arguments": options.arguments,
         "revision": resolved.revision,
         "device": options.device,
         "dtype": options.dtype,
@@ -231,6 +241,8 @@ def fingerprint(
         "max_length": settings.max_length,
         "seed": settings.seed,
         "input": files or list(choice.arguments) or choice.dataset,
+        "input_format": choice.format,
+        "split": choice.split,
         "columns": [
             choice.column,
             dict(choice.mapping),

@@ -9,10 +9,19 @@ from typing import Any
 
 from llmkit.data.records import TEXT_COLUMN, BadRecord, Record, Row, columns_of, missing_column
 from llmkit.errors import DataError, UsageError, did_you_mean
-from llmkit.tasks.catalogue import Field, Kind, Task
+from llmkit.tasks.catalogue import Field, Task
 from llmkit.tasks.inputs import RowError
 
 ARGUMENT = "argument"
+
+_OPTION_OF_FIELD = {
+    "candidate_labels": "--labels a,b,c",
+    "context": "--context or --context-file",
+    "image": "--image",
+    "query": "--question",
+    "question": "--question",
+    "table": "--table FILE.csv",
+}
 
 MappedRow = tuple[Row, dict[str, Any] | Exception]
 """A row with the values of the task's fields, or with the error that left it none."""
@@ -149,8 +158,6 @@ class RowMapper:
             return None
         if is_first and len(columns) == 1:
             return columns[0]
-        if wanted.kind is Kind.TEXT and wanted.many and len(needed) == 2 and TEXT_COLUMN in columns:
-            return None
         raise self._missing(wanted, record)
 
     def _has_messages(self, record: Record) -> bool:
@@ -163,10 +170,9 @@ class RowMapper:
 
     def _missing(self, wanted: Field, record: Record) -> DataError:
         if wanted.parameter or record.source == ARGUMENT or list(record.values) == [TEXT_COLUMN]:
-            option = {"candidate_labels": "--labels a,b,c", "table": "--table FILE.csv"}.get(
-                wanted.name, f"--{wanted.name.replace('_', '-')}"
-            )
-            return DataError(f"{self.task.name} needs {wanted.name}.", hint=f"Give it with {option}.")
+            option = _OPTION_OF_FIELD.get(wanted.name)
+            hint = f"Give it with {option}." if option else f"For example: {self.task.example}"
+            return DataError(f"{self.task.name} needs {wanted.name}.", hint=hint)
         error = missing_column(wanted.name, record)
         where = (
             f"--map {wanted.name}=COLUMN"

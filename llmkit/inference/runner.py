@@ -19,7 +19,8 @@ from llmkit.data.records import Row
 from llmkit.errors import DataError, MissingExtraError, ModelError
 from llmkit.inference.long_texts import Piece, merger_of, model_limit, split, truncate
 from llmkit.inference.rows import MappedRow, reject_reason
-from llmkit.tasks.catalogue import Batching, Kind, Long, Task, TaskCall
+from llmkit.models.resolving import ResolvedModel, explain_loading_error
+from llmkit.tasks.catalogue import Batching, Kind, Long, Shape, Task, TaskCall
 from llmkit.tasks.inputs import RowError, compose
 
 LONG_CHOICES = ("chunk", "truncate", "error")
@@ -155,7 +156,9 @@ class Runner:
         if value is None:
             return None
         if kind is Kind.IMAGE:
-            return load_image(value)
+            image = load_image(value)
+            # A chat's result repeats the chat: a path reads better there than the pixels.
+            return value if self.task.shape is Shape.CHAT and isinstance(value, str) else image
         if kind is Kind.AUDIO:
             return load_audio(value, self.pipe.feature_extractor.sampling_rate)
         if kind is Kind.VIDEO:
@@ -282,9 +285,11 @@ class Runner:
         """Run a batch; if it fails, halve it until the rows that fail stand alone, or it fits in memory."""
         try:
             return self._call(items)
-        except (MissingExtraError, ImportError):
+        except MissingExtraError:
             raise
         except Exception as error:
+            if isinstance(error, ImportError):  # a package the pipeline wants: every row would say so
+                raise explain_loading_error(error, _as_resolved(self.pipe), self.task.name) from error
             if _is_out_of_memory(error):
                 self._max_tokens = max(64, self._max_tokens // 2)
                 self._note("out of memory: going on with smaller batches")
@@ -302,8 +307,7 @@ class Runner:
             longest = min(max(item.length for item in items), self._limit or 384)
             batch_size = max(1, min(self._max_rows, self._max_tokens // longest)) if batch_size > 1 else 1
         results = self.pipe(values, batch_size=batch_size, **parameters)
-        results = results if isinstance(results, list) else list(results)
-        if len(values) == 1 and (self.task.unwraps_single or len(results) != 1):
+        if len(values) == 1 and (self.task.unwraps_single or not isinstance(results, list) or len(results) != 1):
             results = [results]
         if self.task.batching is Batching.TRIMMED:
             results = [self._trimmed(result, item) for result, item in zip(results, items, strict=True)]
@@ -341,6 +345,11 @@ def _replace_text(value: Any, text: str, shorter: str) -> Any:
     if isinstance(value, dict):
         return {key: shorter if each == text else each for key, each in value.items()}
     return value
+
+
+def _as_resolved(pipe: Any) -> ResolvedModel:
+    name = pipe.model.name_or_path
+    return ResolvedModel(name=name, location=name, revision=None)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -168,6 +168,9 @@ def load_model(
             **arguments,
         )
     except Exception as error:
+        refused = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+        if refused and refused[1] in options.arguments:
+            raise UsageError(f"--model-arg {refused[1]}: {head.__name__} takes no such argument.") from error
         raise explain_loading_error(error, model, task) from error
     _check_head(loaded, report, model, task, needs_pooler=needs_pooler)
     if "device_map" not in arguments:

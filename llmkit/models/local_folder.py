@@ -1,0 +1,177 @@
+"""A model in a local folder: which files it must have, and whether they are whole."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from llmkit.errors import ModelError, did_you_mean
+from llmkit.models.resolved import ResolvedModel
+
+CONFIG_FILE = "config.json"
+ADAPTER_FILE = "adapter_config.json"
+WEIGHTS_FILE = "model.safetensors"
+WEIGHTS_INDEX = "model.safetensors.index.json"
+PICKLED_WEIGHTS = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+# Written beside the weights by a trainer; pickled, but not the model.
+TRAINER_FILES = ("training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt", "scaler.pt")
+OTHER_WEIGHT_SUFFIXES = (".safetensors", ".gguf", ".h5", ".msgpack", ".onnx", *PICKLE_SUFFIXES)
+LARGEST_SAFETENSORS_HEADER = 100_000_000
+NO_PICKLES = "Nothing is unpickled unless --allow-pickle says so."
+
+
+def is_path(name: str) -> bool:
+    """Say whether `name` is the path of a folder rather than the name of a hub model."""
+    marked = name.startswith((".", "~", "/", os.sep)) or name.endswith(("/", os.sep))
+    deep = name.count("/") > 1 or (os.sep != "/" and os.sep in name)
+    # Path.exists raises for a name that is too long or may not be looked at; this says no.
+    return marked or deep or os.path.exists(name)  # noqa: PTH110
+
+
+def local_model(name: str, allow_pickle: bool, needs_weights: bool) -> ResolvedModel:
+    """Return the model in the folder called `name`.
+
+    Without `needs_weights` a config alone is enough.
+
+    Raises:
+        ModelError: the folder is missing, may not be read, is damaged, or has pickled weights only.
+    """
+    folder = Path(os.path.expanduser(name)).absolute()  # noqa: PTH111 - Path.expanduser raises for an unknown user
+    if not os.path.exists(folder):  # noqa: PTH110
+        raise ModelError(f"There is no folder '{name}'.", hint=_nearest_sibling(folder))
+    if not folder.is_dir():
+        raise ModelError(
+            f"'{name}' is a file.",
+            hint=f"A model is a folder with {CONFIG_FILE} and {WEIGHTS_FILE}: name the folder.",
+        )
+    try:
+        check_folder(folder, name, allow_pickle, needs_weights)
+    except PermissionError as error:
+        raise ModelError(f"'{name}' may not be read: {error.filename}.") from error
+    return ResolvedModel(name, str(folder))
+
+
+def _nearest_sibling(missing: Path) -> str:
+    while not missing.parent.is_dir():
+        missing = missing.parent
+    siblings = (
+        [child.name for child in missing.parent.iterdir()] if os.access(missing.parent, os.R_OK) else []
+    )
+    near = did_you_mean(missing.name, siblings)
+    return near or f"A model is a folder with {CONFIG_FILE} and {WEIGHTS_FILE}, or the name of a hub model."
+
+
+def check_folder(folder: Path, name: str, allow_pickle: bool, needs_weights: bool) -> None:
+    """Check that a folder has a config and whole weights, or an adapter, without reading the tensors.
+
+    Raises:
+        ModelError: it has not; the message calls the model `name`.
+    """
+    if (folder / ADAPTER_FILE).is_file():
+        return
+    config = _read_object(folder / CONFIG_FILE, name, _where_the_config_is(folder))
+    if needs_weights:
+        _check_weights(folder, name, config, allow_pickle)
+
+
+def _where_the_config_is(folder: Path) -> str:
+    # A folder of checkpoints, or a repository's folder in the hub's cache: the model lies further in.
+    nested = sorted([*folder.glob(f"*/{CONFIG_FILE}"), *folder.glob(f"snapshots/*/{CONFIG_FILE}")])
+    if nested:
+        return f"Name the folder inside: {nested[-1].parent}"
+    return f"A model folder has {CONFIG_FILE} and {WEIGHTS_FILE}, as save_pretrained writes them."
+
+
+def _read_object(path: Path, name: str, hint: str | None = None) -> dict[str, Any]:
+    if not path.is_file():
+        raise ModelError(f"'{name}' has no {path.name}.", hint=hint)
+    try:
+        value = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ModelError(f"{path.name} of '{name}' is not JSON: {error}.") from error
+    if not isinstance(value, dict):
+        raise ModelError(f"{path.name} of '{name}' is not a JSON object, but a {type(value).__name__}.")
+    return value
+
+
+def _check_weights(folder: Path, name: str, config: dict[str, Any], allow_pickle: bool) -> None:
+    said_by_config = config.get("transformers_weights")
+    for candidate in (said_by_config, WEIGHTS_FILE, WEIGHTS_INDEX):
+        if isinstance(candidate, str) and (folder / candidate).is_file():
+            for file in _weight_files(folder / candidate, name):
+                check_safetensors(file, name)
+            return
+    if not (allow_pickle and any((folder / file).is_file() for file in PICKLED_WEIGHTS)):
+        raise _no_weights(folder, name, allow_pickle)
+
+
+def _weight_files(weights: Path, name: str) -> list[Path]:
+    if weights.suffix != ".json":
+        return [weights]
+    weight_map = _read_object(weights, name).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise ModelError(f"{weights.name} of '{name}' names no weights: 'weight_map' is missing.")
+    shards = sorted({str(shard) for shard in weight_map.values()})
+    missing = [shard for shard in shards if not (weights.parent / shard).is_file()]
+    if missing:
+        raise ModelError(
+            f"'{name}' lacks {len(missing)} of the {len(shards)} files that {weights.name} names.",
+            hint=f"Copy or download them again: {', '.join(missing)}",
+        )
+    return [weights.parent / shard for shard in shards]
+
+
+def _no_weights(folder: Path, name: str, allow_pickle: bool) -> ModelError:
+    looked_for = (WEIGHTS_FILE, WEIGHTS_INDEX, *(PICKLED_WEIGHTS if allow_pickle else ()))
+    names = sorted(path.name for path in folder.iterdir() if path.name not in TRAINER_FILES)
+    pickled = [file for file in names if file.endswith(PICKLE_SUFFIXES) and not file.startswith("rng_state")]
+    if pickled and not allow_pickle:
+        return ModelError(
+            f"'{name}' has only pickled weights ({', '.join(pickled)}). {NO_PICKLES}",
+            hint="Pass --allow-pickle if you trust where they come from, or have them saved as safetensors.",
+        )
+    others = [file for file in names if file.endswith(OTHER_WEIGHT_SUFFIXES)]
+    found = f" Found: {', '.join(others)}." if others else ""
+    return ModelError(f"'{name}' has no weights.", hint=f"Looked for {', '.join(looked_for)}.{found}")
+
+
+def check_safetensors(file: Path, name: str) -> None:
+    """Compare the size of a safetensors file with what its header promises, without reading the tensors.
+
+    Raises:
+        ModelError: the file of the model `name` is cut off, or is no safetensors file.
+    """
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        start = stream.read(8)
+        header_size = int.from_bytes(start, "little")
+        if start == b"version ":
+            raise ModelError(
+                f"{file.name} of '{name}' is a git-lfs pointer, not the weights.",
+                hint="Fetch them: git lfs pull",
+            )
+        if size >= 8 and header_size > LARGEST_SAFETENSORS_HEADER:
+            raise _damaged(file, name, "is not a safetensors file")
+        if size < 8 + header_size:
+            raise _damaged(
+                file, name, f"is cut off: at least {max(8, 8 + header_size) - size} bytes are missing"
+            )
+        header = stream.read(header_size)
+    try:
+        ends = [
+            tensor["data_offsets"][1] for key, tensor in json.loads(header).items() if key != "__metadata__"
+        ]
+        promised = 8 + header_size + max(ends, default=0)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        raise _damaged(file, name, "has a damaged header") from error
+    if size < promised:
+        raise _damaged(file, name, f"is cut off: {promised - size} of {promised} bytes are missing")
+    if size > promised:
+        raise _damaged(file, name, f"is damaged: it has {size - promised} bytes more than its header names")
+
+
+def _damaged(file: Path, name: str, what: str) -> ModelError:
+    return ModelError(f"{file.name} of '{name}' {what}.", hint=f"Copy or download it again: {file}")

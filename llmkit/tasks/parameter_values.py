@@ -1,0 +1,87 @@
+"""Whether the value of a parameter can be meant: a word where a number goes, a value the pipeline refuses.
+
+A pipeline that is given ``top_k=many`` may ignore it without a word, or fail in the middle of a tensor.
+What a parameter wants is said in the docstrings and signatures of the pipelines' source, which is read
+without importing it; what else a pipeline refuses, it says when it sorts its parameters.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from llmkit.errors import UsageError
+from llmkit.tasks.catalogue import Task
+from llmkit.tasks.upstream import parse_module
+
+_WANTED = {"int": "a whole number", "float": "a number", "bool": "true or false"}
+_DOCUMENTED = re.compile(r"(?m)^\s*(\w+) \(`(int|float|bool)`([^)]*)\)")
+_ANNOTATED = re.compile(r"(int|float|bool)( \| None)?")
+_GENERATION = "transformers.generation.configuration_utils"
+
+
+def check_types(task: Task, parameters: Mapping[str, Any]) -> None:
+    """Raise UsageError for a text where the parameter is documented as a number or a truth value."""
+    wanted = _documented_types(task.impl.rpartition(".")[0]) if parameters else {}
+    for name, value in parameters.items():
+        if isinstance(value, str) and name in wanted:
+            raise UsageError(f"-p {name}={value}: {name} is {_WANTED[wanted[name]]}.")
+
+
+@functools.cache
+def _documented_types(module: str) -> dict[str, str]:
+    return {**dict(_types_in(_GENERATION)), **dict(_types_in(module))}
+
+
+def _types_in(module: str) -> Iterator[tuple[str, str]]:
+    for node in ast.walk(parse_module(module) or ast.Module([], [])):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            for name, kind, rest in _DOCUMENTED.findall(node.value):
+                if "str" not in rest:
+                    yield name, kind
+        elif isinstance(node, ast.FunctionDef) and node.name == "_sanitize_parameters":
+            for argument in (*node.args.args, *node.args.kwonlyargs):
+                kind = _ANNOTATED.fullmatch(ast.unparse(argument.annotation)) if argument.annotation else None
+                if kind is not None:
+                    yield argument.arg, kind[1]
+
+
+def check_accepted(pipe: Any, parameters: Mapping[str, Any]) -> None:
+    """Let the pipeline sort its parameters before there is an input to blame.
+
+    Raises:
+        UsageError: it refuses one of them, or all of them together.
+    """
+    error = _refusal(pipe, parameters)
+    if error is None:
+        return
+    alone = [name for name, value in parameters.items() if _refusal(pipe, {name: value}) is not None]
+    shown = " ".join(f"-p {name}={parameters[name]}" for name in alone[:1] or parameters)
+    raise UsageError(f"{shown}: {_reason(error)}")
+
+
+def _refusal(pipe: Any, parameters: Mapping[str, Any]) -> Exception | None:
+    try:
+        _, forward, _ = pipe._sanitize_parameters(**parameters)
+        _check_generation(pipe, forward)
+    except Exception as error:
+        return error
+    return None
+
+
+def _check_generation(pipe: Any, forward: Mapping[str, Any]) -> None:
+    if not getattr(pipe, "_pipeline_calls_generate", False):
+        return
+    from transformers import GenerationConfig
+
+    known = vars(GenerationConfig())
+    GenerationConfig(**{name: value for name, value in forward.items() if name in known})
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, KeyError):  # a name that is looked up in an enumeration
+        return "that is none of its values."
+    return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -1,0 +1,162 @@
+"""The cache and the hub, with a small hub behind the real client."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.fixtures.hub import LoginPage, ServerError, Slow, SmallHub, dead_url
+from tests.models.files import REPO, TASK, fill_cache
+
+NO_HUB = "http://hub.invalid"
+
+
+def test_hub_model_costs_one_request(hub, resolve, folder):
+    hub.add(REPO, folder)
+    found = resolve(hub.url, name=REPO)
+    assert (found["name"], found["location"], found["revision"]) == (REPO, REPO, None)
+    assert not found["is_local"]
+    assert [seen.method for seen in hub.requests] == ["HEAD"]
+
+
+def test_default_and_its_revision(hub, resolve, folder):
+    hub.add(REPO, folder, commit="714eb0f")
+    found = resolve(hub.url, default=[REPO, "714eb0f"], embedded_fallback=True, task=TASK)
+    assert (found["location"], found["revision"], found["note"]) == (REPO, "714eb0f", None)
+    assert hub.count(f"/{REPO}/resolve/714eb0f/config.json") == 1
+
+
+def test_own_revision_of_the_default(hub, resolve, folder):
+    hub.add(REPO, folder)
+    hub.tag(REPO, "v2")
+    assert resolve(hub.url, default=[REPO, "714eb0f"], revision="v2")["revision"] == "v2"
+
+
+def test_cached_model_needs_no_hub(hub, resolve, folder, tmp_path):
+    hub.add(REPO, folder)
+    fill_cache(hub, tmp_path, "config.json", "model.safetensors")
+    assert resolve(hub.url, name=REPO)["location"] == REPO
+    assert hub.requests == []
+    hub.stop()
+    found = resolve(hub.url, default=[REPO, None], embedded_fallback=True)
+    assert (found["location"], found["embedded"]) == (REPO, False)
+
+
+def test_cached_commit_is_found_by_its_beginning(hub, resolve, folder, tmp_path):
+    commit = hub.add(REPO, folder, commit="714eb0f")
+    fill_cache(hub, tmp_path, "config.json", "model.safetensors")
+    found = resolve(hub.url, {"HF_HUB_OFFLINE": "1"}, default=[REPO, "714eb0f"], embedded_fallback=True)
+    assert (found["location"], found["revision"]) == (REPO, commit)
+
+
+def test_cache_of_another_revision_does_not_serve(hub, resolve, folder, tmp_path):
+    hub.add(REPO, folder)
+    fill_cache(hub, tmp_path, "config.json")
+    found = resolve(hub.url, {"HF_HUB_OFFLINE": "1"}, name=REPO, revision="v2")
+    assert "'acme/tiny-bert' at revision 'v2' is not in the cache" in found["message"]
+
+
+def test_offline_makes_no_request(hub, resolve, folder):
+    hub.add(REPO, folder)
+    found = resolve(hub.url, {"HF_HUB_OFFLINE": "1"}, name=REPO)
+    assert found["message"] == (
+        f"The model '{REPO}' is not in the cache and HF_HUB_OFFLINE is set: config.json is missing."
+    )
+    assert hub.requests == []
+
+
+def test_dead_hub_names_the_ways_on(resolve):
+    url = dead_url()
+    found = resolve(url, name=REPO, task=TASK)
+    assert found["error"] == "HubUnreachableError"
+    for part in (REPO, url, "cannot be reached", "Connection refused", "config.json is missing"):
+        assert part in found["message"]
+    for way in ("--model PATH", "HF_ENDPOINT", "HF_HOME", "pip install 'hf-llmkit[offline]'", TASK):
+        assert way in found["hint"]
+
+
+def test_unreachable_hub_is_asked_once(hub, resolve, folder):
+    hub.add(REPO, folder)
+    hub.faults.append(Slow(seconds=5.0))
+    found = resolve(hub.url, {"HF_HUB_ETAG_TIMEOUT": "1"}, name=REPO)
+    assert f"the hub {hub.url} did not answer in 1 s" in found["message"]
+    assert len(hub.requests) == 1
+
+
+@pytest.mark.parametrize("status", [500, 503, 504, 429])
+def test_hub_in_trouble_is_asked_once(hub, resolve, folder, status):
+    hub.add(REPO, folder)
+    hub.faults.append(ServerError(status=status))
+    found = resolve(hub.url, name=REPO)
+    assert found["error"] == "HubUnreachableError"
+    assert f"({status}): config.json is missing" in found["message"]
+    assert len(hub.requests) == 1
+
+
+def test_login_page_is_no_hub(hub, resolve, folder):
+    hub.add(REPO, folder)
+    hub.faults.append(LoginPage())
+    assert "does not answer like a hub" in resolve(hub.url, name=REPO)["message"]
+
+
+def test_address_without_a_hub(hub, resolve, folder):
+    hub.add(REPO, folder)
+    assert "does not answer like a hub" in resolve(f"{hub.url}/mirror/of/models", name=REPO)["message"]
+
+
+def test_wrong_endpoint_is_a_usage_error(resolve):
+    for endpoint in ("localhost:8080", "ftp://hub", "http://", "http://hub:port"):
+        found = resolve(endpoint, name=REPO)
+        assert (found["error"], endpoint.rstrip("/") in found["message"]) == ("UsageError", True)
+
+
+def test_name_server_that_fails(resolve):
+    found = resolve(NO_HUB, name=REPO)
+    assert found["error"] == "HubUnreachableError" and NO_HUB in found["message"]
+
+
+@pytest.mark.parametrize(
+    ("repo", "token", "message"),
+    [
+        ("acme/none", None, "has no model 'acme/none', or it is private"),
+        ("acme/none", SmallHub.token, "has no model 'acme/none', or it is private"),
+        ("acme/private", None, "has no model 'acme/private', or it is private"),
+        ("acme/private", SmallHub.stranger, "has no model 'acme/private', or it is private"),
+        ("acme/gated", None, "'acme/gated' is gated"),
+        ("acme/gated", SmallHub.stranger, "'acme/gated' is gated"),
+        ("acme/open", "hf_forgedforgedforged", "does not accept the token"),
+        ("acme/open", "hf_forged\u20acforged", "characters that no token has"),
+    ],
+)
+def test_closed_doors_name_the_token_but_never_show_it(hub, resolve, folder, repo, token, message):
+    hub.add("acme/open", folder)
+    hub.add("acme/private", folder, private=True)
+    hub.add("acme/gated", folder, gated=True)
+    found = resolve(hub.url, {"HF_TOKEN": token or ""}, name=repo)
+    assert found["error"] == "HubError"
+    assert message in found["message"]
+    assert "HF_TOKEN" in found["hint"] and "hf auth login" in found["hint"]
+    assert token is None or token not in found["message"] + found["hint"]
+
+
+def test_token_opens_the_door(hub, resolve, folder):
+    hub.add("acme/gated", folder, gated=True)
+    assert resolve(hub.url, {"HF_TOKEN": hub.token}, name="acme/gated")["location"] == "acme/gated"
+
+
+def test_unknown_revision(hub, resolve, folder):
+    hub.add(REPO, folder)
+    found = resolve(hub.url, name=REPO, revision="v9")
+    assert found["message"] == f"The model '{REPO}' has no revision 'v9'."
+
+
+def test_repository_without_a_config(hub, resolve, folder):
+    (folder / "config.json").unlink()
+    hub.add(REPO, folder)
+    found = resolve(hub.url, name=REPO)
+    assert found["message"] == f"The model '{REPO}' has no config.json on the hub {hub.url}."
+
+
+def test_adapter_on_the_hub(hub, resolve, folder):
+    (folder / "config.json").rename(folder / "adapter_config.json")
+    hub.add(REPO, folder)
+    assert resolve(hub.url, name=REPO)["location"] == REPO
