@@ -32,15 +32,18 @@ def write_rows(
     *,
     title: str,
     single: bool = False,
+    table_rows: Sequence[Mapping[str, Any]] | None = None,
 ) -> None:
     """Write a small list of objects that is complete: what `llmkit tasks` shows.
 
     Args:
         single: there is one object by the nature of the call; JSON gives it bare.
+        table_rows: what the table shows of the rows, where that is not all.
     """
     chosen = format_for(results, name)
     if chosen == TABLE:
-        results.file.write(_rendered(_fields_table(rows[0], title) if single else _rows_table(rows), results))
+        table = _fields_table(rows[0], title) if single else _rows_table(table_rows or rows, whole_first=True)
+        results.file.write(_rendered(table, results))
         results.file.flush()
         return
     if FORMATS[chosen].convert is not None:
@@ -64,7 +67,8 @@ def _result_table(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _rows_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+def _rows_table(rows: Sequence[Mapping[str, Any]], *, whole_first: bool = False) -> Table:
+    """Return a table with a column a key; `whole_first` never breaks the first column."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -73,7 +77,8 @@ def _rows_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     columns = list(dict.fromkeys(key for row in rows for key in row))
     for column in columns:
         numbers = all(isinstance(row.get(column), int | float) for row in rows)
-        table.add_column(Text(str(column)), justify="right" if numbers else "left", overflow="fold")
+        whole = whole_first and column == columns[0]
+        table.add_column(Text(str(column)), justify="right" if numbers else "left", overflow="fold", no_wrap=whole)
     for row in rows:
         table.add_row(*(Text(_cell(row.get(column))) for column in columns))
     return table

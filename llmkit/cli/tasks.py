@@ -29,7 +29,9 @@ def list_tasks(
     """List the tasks with what they take, their default model and who provides them, or explain one."""
     results = claim_stdout()
     if name is None:
-        write_rows(results, [describe(task) for task in tasks().values()], format, title="Tasks")
+        rows = [describe(task) for task in tasks().values()]
+        shown = [_for_a_person(row) for row in rows]
+        write_rows(results, rows, format, title="Tasks", table_rows=shown)
         return
     call = find_task(name)
     explained = describe(call.task) | {
@@ -50,4 +52,15 @@ def describe(task: Task) -> dict[str, Any]:
         "default_model": task.default_model[0] if task.default_model else None,
         "revision": task.default_model[1] if task.default_model else None,
         "provider": task.provider,
+    }
+
+
+def _for_a_person(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row narrow enough for a terminal: JSON has the rest."""
+    return {
+        "task": "\n  or ".join([row["task"], *row["aliases"]]),
+        "modality": row["modality"],
+        "inputs": ", ".join(row["inputs"]),
+        "default model": row["default_model"] or "",
+        "by": row["provider"],
     }

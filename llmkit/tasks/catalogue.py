@@ -449,7 +449,6 @@ _ROWS = (
         (Field("source_sentence"), Field("sentences", many=True)),
         "llmkit pipeline sentence-similarity 'a cat' 'a kitten' 'a truck'",
         shape=Shape.MAPPING,
-        batching=Batching.PADDED,
         provider="llmkit",
         impl="llmkit.tasks.sentence_similarity.SentenceSimilarityPipeline",
         heads=("AutoModel",),

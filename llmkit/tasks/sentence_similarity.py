@@ -73,7 +73,8 @@ class SentenceSimilarityPipeline(Pipeline):
         return {"scores": self._similarities(texts)}
 
     def postprocess(self, model_outputs: Mapping[str, Any]) -> list[float]:
-        scores: list[float] = model_outputs["scores"].tolist()
+        # Out of a batch it comes as (1, sentences).
+        scores: list[float] = model_outputs["scores"].reshape(-1).tolist()
         return scores
 
     def _similarities(self, texts: list[str]) -> torch.Tensor:
