@@ -1,0 +1,109 @@
+"""The examples in README.md and docs/ run and print what they say.
+
+In a ```console block, a line that begins with `$` is a command and the lines after it are what it prints,
+standard error first; `…` stands for anything. In a ```bash block nothing is printed: the options of each
+command must exist. A ```python block must compile.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.command import base_environment
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    """Every block of a language, with the page and line it stands at."""
+    found = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for match in BLOCK.finditer(text):
+            if match[1] == language:
+                line = text.count("\n", 0, match.start()) + 1
+                found.append((f"{page.name}:{line}", match[2]))
+    return found
+
+
+def examples() -> list[pytest.param]:
+    """Each command of the console blocks with what it should print."""
+    found = []
+    for place, block in blocks("console"):
+        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, _, output = part.partition("\n")
+            found.append(pytest.param(command, output, id=f"{place} {command[:40]}"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("docs")
+    shutil.copytree(ROOT / "configs", place / "configs")
+    return place
+
+
+@pytest.mark.parametrize(("command", "output"), examples())
+def test_example_prints_what_the_page_says(command: str, output: str, folder: Path) -> None:
+    environment = base_environment()
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    # Standard error first: notes and warnings come while the command runs, results are kept for the end.
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, env=environment, cwd=folder, text=True, timeout=120, check=False
+    )
+    printed = (done.stderr + done.stdout).strip()
+    pattern = ".*?".join(re.escape(part) for part in output.strip().split("…"))
+    assert re.fullmatch(pattern, printed, re.DOTALL), f"\nthe page:\n{output}\nthe command:\n{printed}"
+
+
+def commands_of(block: str) -> list[str]:
+    joined = block.replace("\\\n", " ")
+    return [line.strip() for line in joined.splitlines() if line.strip().startswith("llmkit ")]
+
+
+@pytest.mark.parametrize(
+    "command", [pytest.param(c, id=f"{place} {c[:40]}") for place, block in blocks("bash") for c in commands_of(block)]
+)
+def test_command_has_options_that_exist(command: str) -> None:
+    words = command.split()
+    help_text = subprocess.run(
+        [sys.executable, "-m", "llmkit", words[1], "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    for option in re.findall(r"(?<=\s)(--?[a-z][a-z-]*)", command.partition(" #")[0]):
+        assert re.search(rf"(^|[\s,]){re.escape(option)}\b", help_text), f"{option} is not an option of {words[1]}"
+
+
+@pytest.mark.parametrize(("place", "block"), blocks("python"))
+def test_python_compiles(place: str, block: str) -> None:
+    ast.parse(block)
+
+
+def test_every_command_has_a_page() -> None:
+    from llmkit.cli.main import COMMANDS
+
+    for name in COMMANDS:
+        assert (ROOT / "docs" / f"{name}.md").is_file()
+        assert f"`llmkit {name}" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_option_is_documented_by_its_help() -> None:
+    import typer.main
+
+    from llmkit.cli.main import COMMANDS
+
+    for name in COMMANDS:
+        import importlib
+
+        command = typer.main.get_command(importlib.import_module(COMMANDS[name][0]).app)
+        for parameter in command.params:
+            assert getattr(parameter, "help", None), f"{name}: {parameter.name} has no help"
