@@ -23,7 +23,7 @@ class SentenceSimilarityPipeline(Pipeline):
     Example::
 
         pipeline("sentence-similarity")({"source_sentence": "a cat", "sentences": ["a kitten", "a truck"]})
-        # [0.788…, 0.233…]
+        # [0.766…, 0.322…]
     """
 
     _load_processor = False
