@@ -15,7 +15,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 quickstart: $(VENV)/installed  ## install, then compare and embed sentences with the embedded model, no hub
-	$(BIN)/llmkit pipeline sentence-similarity --model minilm --format table --keep-input --input configs/examples/similarity.jsonl
+	$(BIN)/llmkit pipeline sentence-similarity --model minilm --format table --input configs/examples/similarity.jsonl
 	$(BIN)/llmkit pipeline feature-extraction --model minilm --format table "The bank raised rates"
 
 test: $(VENV)/installed  ## every test that takes seconds

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _MAX_CELL = 400
+_MAX_INLINE = 16
 
 
 def format_for(results: ResultStream, name: str | None) -> str:
@@ -62,9 +63,7 @@ def _result_table(value: Any) -> Any:
         return _rows_table([value])
     if isinstance(value, list) and value and all(isinstance(each, Mapping) for each in value):
         return _rows_table(value)
-    if shape := _shape(value):
-        return f"shape {tuple(shape)}: {_first_numbers(value)}"
-    return json.dumps(value, ensure_ascii=False)
+    return _cell(value)
 
 
 def _rows_table(rows: Sequence[Mapping[str, Any]], *, whole_first: bool = False) -> Table:
@@ -104,19 +103,19 @@ def _cell(value: Any) -> str:
         return f"{value:.4f}"
     if isinstance(value, str):
         text = value
-    elif (
-        isinstance(value, list)
-        and all(isinstance(each, str | int | float) for each in value)
-        and not _shape(value)
-    ):
-        text = ", ".join(map(str, value))
+    elif isinstance(value, list) and _is_short(value):
+        text = ", ".join(_cell(each) for each in value)
     elif shape := _shape(value):
-        text = f"shape {tuple(shape)}: {_first_numbers(value)}" if len(value) > 4 else json.dumps(value)
+        text = f"shape {tuple(shape)}: {_first_numbers(value)}"
     elif isinstance(value, Mapping):
         text = ", ".join(f"{key} {_cell(each)}" for key, each in value.items())
     else:
         text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= _MAX_CELL else f"{text[: _MAX_CELL - 1]}…"
+
+
+def _is_short(values: list[Any]) -> bool:
+    return len(values) <= _MAX_INLINE and all(isinstance(each, str | int | float) for each in values)
 
 
 def _shape(value: Any) -> list[int]:
@@ -179,16 +178,25 @@ class TableSink:
 
     def _drawings(self) -> list[Any]:
         several = len(self._waiting) > 1
-        if several and all(
-            isinstance(value, Mapping) and "messages" not in value for _, value in self._waiting
-        ):
-            rows = [{"input": _shortened(label), **value} for label, value in self._waiting]
-            return [_rows_table(rows)]
+        if several and all(_fits_a_row(value) for _, value in self._waiting):
+            return [_rows_table([_as_row(label, value) for label, value in self._waiting])]
         drawings = []
         for label, value in self._waiting:
             drawings += [f"\n{_shortened(label)}"] if several and label else []
             drawings.append(_result_table(value))
         return drawings
+
+
+def _fits_a_row(value: Any) -> bool:
+    """Tell whether a result is one row of a table: an object, or a few numbers."""
+    if isinstance(value, Mapping):
+        return "messages" not in value
+    return isinstance(value, list) and bool(value) and _is_short(value)
+
+
+def _as_row(label: str, value: Any) -> dict[str, Any]:
+    row = dict(value) if isinstance(value, Mapping) else {"result": value}
+    return row if label in row.values() else {"input": _shortened(label), **row}
 
 
 class StreamedSink:

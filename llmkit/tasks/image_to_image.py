@@ -16,7 +16,7 @@ from transformers.image_utils import load_image
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TO_IMAGE_MAPPING_NAMES
 from transformers.utils import requires_backends
 
-from llmkit.tasks.text_to_text import reject_unknown
+from llmkit.tasks.generation import reject_unknown
 
 
 class ImageToImagePipeline(Pipeline):

@@ -13,7 +13,7 @@ import torch
 from transformers.image_utils import load_image
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
-from llmkit.tasks.text_to_text import GeneratingPipeline
+from llmkit.tasks.generation import GeneratingPipeline
 
 
 class ImageToTextPipeline(GeneratingPipeline):

@@ -16,7 +16,7 @@ from transformers.image_utils import load_image
 from transformers.models.auto.modeling_auto import MODEL_FOR_VISUAL_QUESTION_ANSWERING_MAPPING_NAMES
 from transformers.pipelines.pt_utils import KeyDataset
 
-from llmkit.tasks.text_to_text import GeneratingPipeline, reject_unknown
+from llmkit.tasks.generation import GeneratingPipeline, reject_unknown
 
 
 class VisualQuestionAnsweringPipeline(GeneratingPipeline):
