@@ -30,6 +30,7 @@ from llmkit.data.records import Record
 from llmkit.inference.runner import Runner, RunSettings, window_rows
 from llmkit.models.loading import has_native_bfloat16
 from llmkit.models.resolving import resolve_model
+from llmkit.tasks.build import build_pipeline
 from llmkit.tasks.catalogue import find_task
 
 WORDS = ["the", "bank", "raised", "its", "rates", "after", "a", "long", "debate", "and", "nobody", "in", "town", "was", "surprised", "by", "what", "came", "next"]
@@ -51,6 +52,12 @@ def make_texts(rows: int) -> list[str]:
     return [" ".join(rng.choice(WORDS) for _ in range(rng.randint(8, 398))) for _ in range(rows)]
 
 
+def load(folder: Path, dtype: str) -> Any:
+    """The pipeline as `llmkit pipeline --dtype …` loads it."""
+    call = find_task("text-classification")
+    return build_pipeline(call, resolve_model(str(folder)), LoadOptions(device="cpu", dtype=dtype))
+
+
 def with_transformers(pipe: Any, texts: list[str], batch_size: int) -> list[dict[str, Any]]:
     return list(pipe(texts, batch_size=batch_size))
 
@@ -66,38 +73,36 @@ def with_llmkit(pipe: Any, texts: list[str]) -> list[dict[str, Any]]:
     ]
 
 
-def seconds(run: Callable[[], Any], repeat: int) -> tuple[float, Any]:
-    """The best time of `repeat` runs and the result."""
-    best, result = float("inf"), None
-    for _ in range(repeat):
-        start = time.perf_counter()
-        result = run()
-        best = min(best, time.perf_counter() - start)
-    return best, result
-
-
 def largest_difference(first: list[dict[str, Any]], second: list[dict[str, Any]]) -> float:
     assert [row["label"] for row in first] == [row["label"] for row in second], "labels differ"
     return max(abs(a["score"] - b["score"]) for a, b in zip(first, second, strict=True))
 
 
-def rows_per_second(folder: Path, rows: int, repeat: int) -> dict[str, Any]:
+def rows_per_second(folder: Path, rows: int, repeat: int) -> None:
+    """Time each contestant in turn and print the ratios, after checking that the results are equal."""
     texts = make_texts(rows)
-    pipe = transformers.pipeline("text-classification", model=str(folder), dtype="float32", device="cpu")
-    pipe(texts[:8])
-    figures: dict[str, Any] = {}
-    expected = None
-    for batch_size in (32, 8, 1):
-        figures[f"transformers, batch_size={batch_size}"], expected = seconds(
-            lambda size=batch_size: with_transformers(pipe, texts, size), repeat
-        )
-    figures["llmkit, float32"], given = seconds(lambda: with_llmkit(pipe, texts), repeat)
-    difference = largest_difference(expected, given)
-    assert difference < 1e-5, f"results differ by {difference}"
+    plain = transformers.pipeline("text-classification", model=str(folder), dtype="float32", device="cpu")
+    ours = load(folder, "float32")
+    contestants: dict[str, Callable[[], list[dict[str, Any]]]] = {
+        f"transformers, batch_size={size}": lambda size=size: with_transformers(plain, texts, size)
+        for size in (32, 8, 1)
+    }
+    contestants["llmkit, float32"] = lambda: with_llmkit(ours, texts)
     if has_native_bfloat16(torch.device("cpu")):
-        half = transformers.pipeline("text-classification", model=str(folder), dtype="bfloat16", device="cpu")
-        with_llmkit(half, texts[:8])
-        figures["llmkit, --dtype auto (bfloat16)"], _ = seconds(lambda: with_llmkit(half, texts), repeat)
+        half = load(folder, "auto")
+        contestants["llmkit, --dtype auto (bfloat16)"] = lambda: with_llmkit(half, texts)
+    for warm_up in (plain, ours):
+        warm_up(texts[:8])
+    figures: dict[str, float] = dict.fromkeys(contestants, float("inf"))
+    results: dict[str, Any] = {}
+    for _ in range(repeat):
+        for name, run in contestants.items():
+            start = time.perf_counter()
+            results[name] = run()
+            figures[name] = min(figures[name], time.perf_counter() - start)
+    expected = results["transformers, batch_size=1"]
+    difference = largest_difference(expected, results["llmkit, float32"])
+    assert difference < 1e-5, f"results differ by {difference}"
     print(f"\n{rows} texts of 10 to 400 tokens; largest difference of a score {difference:.1e}")
     for name, elapsed in figures.items():
         print(f"  {name:36} {elapsed:8.2f} s  {rows / elapsed:8.1f} rows/s")
@@ -110,7 +115,6 @@ def rows_per_second(folder: Path, rows: int, repeat: int) -> dict[str, Any]:
         ratios["--dtype auto against its best setting"] = best / figures["llmkit, --dtype auto (bfloat16)"]
     for name, ratio in ratios.items():
         print(f"  {name:40} {ratio:5.2f} times")
-    return figures
 
 
 SCRIPT = """

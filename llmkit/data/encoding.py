@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,10 @@ from llmkit.errors import MissingExtraError
 
 # Longer arrays go to a file; a box, a point or a class vector stays in the line.
 _MAX_INLINE_ELEMENTS = 256
+_NOT_IN_NAMES = re.compile(r"[^\w.-]+")
+_MAX_STEM = 60  # characters, of up to four bytes; a name ends at 255 bytes
+_PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"}
+_ARRAY_MODES = {"F", "LAB"}  # a picture would lose their values
 
 
 class ResultEncoder:
@@ -64,6 +69,9 @@ class ResultEncoder:
     def _plain_array(self, array: Any, stem: str) -> Any:
         if array.size <= _MAX_INLINE_ELEMENTS:
             return self.plain(array.tolist(), stem)
+        return self._save_array(array, stem)
+
+    def _save_array(self, array: Any, stem: str) -> str:
         import numpy
 
         path = self._path(f"{stem}.npy")
@@ -72,6 +80,12 @@ class ResultEncoder:
         return str(path)
 
     def _save_image(self, image: Any, stem: str) -> str:
+        if image.mode in _ARRAY_MODES:
+            import numpy
+
+            return self._save_array(numpy.asarray(image), stem)
+        if image.mode not in _PNG_MODES:
+            image = image.convert("RGBA" if image.mode.lower().endswith("a") else "RGB")
         path = self._path(f"{stem}.png")
         with explained_write(path):
             image.save(path, format="PNG")
@@ -94,7 +108,9 @@ class ResultEncoder:
         with explained_write(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         self.files_written += 1
-        return self.folder / name
+        # Keys of the result are part of the name, and could be anything.
+        stem, _, ending = name.rpartition(".")
+        return self.folder / f"{_NOT_IN_NAMES.sub('_', stem)[:_MAX_STEM]}.{ending}"
 
 
 def _is_nested_floats(value: Any) -> bool:
@@ -114,4 +130,11 @@ def _is_nested_floats(value: Any) -> bool:
 
 def dump_json(value: Any) -> str:
     """Return compact JSON on one line, floats unrounded, characters as they are."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair has no bytes of its own
+        return json.dumps(value, allow_nan=False)
+    return text

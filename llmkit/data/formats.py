@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from llmkit.data.encoding import dump_json
+from llmkit.data.parquet_writing import lines_to_parquet
 from llmkit.errors import UsageError, did_you_mean
 
 
@@ -92,15 +93,18 @@ class DelimitedFormatter:
         lines = list(_flat_rows(value, index))
         if not lines:
             return b""
-        out = io.StringIO()
-        writer = csv.writer(out, delimiter=self.delimiter, lineterminator="\n")
-        columns = self.state["columns"]
+        columns, rows = self.state["columns"], []
         if columns is None:
             columns = self.state["columns"] = list(lines[0])
-            writer.writerow(columns)
-        for line in lines:
-            writer.writerow([_cell(line.get(column)) for column in columns])
-        return out.getvalue().encode()
+            rows.append(columns)
+        rows += [[_cell(line.get(column)) for column in columns] for line in lines]
+        return "".join(map(self._line, rows)).encode(errors="replace")
+
+    def _line(self, cells: Sequence[Any]) -> str:
+        # Only what is in the line end is put in quotes, in some releases of Python: a lone \r must be too.
+        out = io.StringIO()
+        csv.writer(out, delimiter=self.delimiter, lineterminator="\r\n").writerow(cells)
+        return out.getvalue().removesuffix("\r\n") + "\n"
 
     def end(self) -> bytes:
         return b""
@@ -117,37 +121,8 @@ def _flat_rows(value: Any, index: int) -> list[dict[str, Any]]:
 
 
 def _cell(value: Any) -> Any:
-    return value if value is None or isinstance(value, str | int | float) else dump_json(value)
-
-
-def lines_to_parquet(lines: Path, target: Path) -> None:
-    """Turn a file of JSON Lines into parquet, a row a result, with bounded memory.
-
-    A result that is not an object becomes the column `result`. A column that is first seen late, or whose
-    type changes from one block to the next, is settled over the whole file before anything is written.
-    """
-    import json
-
-    import pyarrow
-    import pyarrow.parquet
-
-    def blocks(size: int = 2000) -> Any:
-        block = []
-        with lines.open(encoding="utf-8") as file:
-            for line in file:
-                value = json.loads(line)
-                block.append(value if isinstance(value, dict) else {"result": value})
-                if len(block) == size:
-                    yield block
-                    block = []
-        if block:
-            yield block
-
-    schemas = [pyarrow.Table.from_pylist(block).schema for block in blocks()]
-    schema = pyarrow.unify_schemas(schemas, promote_options="permissive") if schemas else pyarrow.schema([])
-    with pyarrow.parquet.ParquetWriter(target, schema) as writer:
-        for block in blocks():
-            writer.write_table(pyarrow.Table.from_pylist(block, schema=schema))
+    is_plain = value is None or (isinstance(value, str | int | float) and not isinstance(value, bool))
+    return value if is_plain else dump_json(value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,11 +36,12 @@ def load_image(source: Any) -> Image:
         PIL.UnidentifiedImageError,
         OSError,
         ValueError,
+        TypeError,
         SyntaxError,
         PIL.Image.DecompressionBombError,
     ) as error:
         reason = "it is damaged" if "truncated" in str(error).lower() else "its content is not an image"
-        raise DataError(f"{source} cannot be read as an image: {reason}.") from error
+        raise DataError(f"{_shown(source)} cannot be read as an image: {reason}.") from error
 
 
 def load_audio(source: Any, sampling_rate: int) -> numpy.ndarray:
@@ -59,8 +61,9 @@ def load_audio(source: Any, sampling_rate: int) -> numpy.ndarray:
     _check_file(source, "audio file")
     try:
         samples, rate = soundfile.read(source, dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError as error:
-        raise DataError(f"{source} cannot be read as audio: {error.error_string}") from error
+    except (soundfile.SoundFileError, TypeError, ValueError) as error:
+        reason = getattr(error, "error_string", None) or error
+        raise DataError(f"{source} cannot be read as audio: {reason}") from error
     if not len(samples):
         raise DataError(f"{source} holds no sound.")
     mono = samples.mean(axis=1)
@@ -90,7 +93,9 @@ def load_table(source: Any) -> dict[str, list[str]]:
         DataError: the file cannot be read, or a row is ragged.
     """
     if not isinstance(source, str):
-        return {str(name): [str(cell) for cell in cells] for name, cells in dict(source).items()}
+        if not isinstance(source, Mapping) or not all(isinstance(cells, list) for cells in source.values()):
+            raise DataError("a table is an object of columns, each with a list of cells, or the name of a file")
+        return {str(name): [str(cell) for cell in cells] for name, cells in source.items()}
     table: dict[str, list[str]] = {}
     for record in read_file(source):
         if isinstance(record, BadRecord):
@@ -112,6 +117,11 @@ def load_text(path: str) -> str:
             raise DataError(f"{record.place}: {record.reason}")
         lines.append(record.values[TEXT_COLUMN])
     return "\n".join(lines)
+
+
+def _shown(source: Any) -> str:
+    text = str(source)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _check_file(source: str, what: str) -> None:

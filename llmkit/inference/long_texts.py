@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -11,7 +12,8 @@ from typing import Any
 from llmkit.tasks.catalogue import Long, Task
 
 _OVERLAP = 4  # a quarter of a chunk stands in the next one too
-_SENTENCE_END = re.compile(r"(?<=[.!?…。！？])[\"'»”’)\]]*\s+|\n+")
+# The first group ends where the sentence does; a full-width mark needs no space after it.
+_SENTENCE_END = re.compile(r"""((?<=[.!?…])["'»”’)\]]*)\s+|((?<=[。！？])["'»”’)\]」』）]*)\s*|()\n+""")
 _ABSOLUTE_POSITION_OFFSETS = {  # positions that the embedding table spends on padding
     "roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "longformer", "mpnet", "ibert", "data2vec-text", "esm",
 }  # fmt: skip
@@ -53,85 +55,151 @@ def model_limit(pipe: Any) -> int | None:
 
 def truncate(text: str, tokenizer: Any, limit: int) -> str:
     """Return the beginning of a text that fits `limit` tokens, special ones included."""
-    offsets = _offsets(text, tokenizer)
-    room = max(1, limit - tokenizer.num_special_tokens_to_add(pair=False))
-    return text if len(offsets) <= room else text[: offsets[room - 1][1]]
+    tokens = _Tokens(text, tokenizer, limit)
+    last = tokens.fitting_end(0)
+    return text if last == len(tokens) else tokens.text_of(0, last)
 
 
 def split(text: str, tokenizer: Any, limit: int, long: Long) -> list[Piece]:
     """Cut a text into pieces of at most `limit` tokens, special ones included."""
-    room = max(1, limit - tokenizer.num_special_tokens_to_add(pair=False))
-    offsets = _offsets(text, tokenizer)
-    if long is Long.SECTIONS:
-        return _sections(text, offsets, room)
-    return _overlapping(text, offsets, room)
+    tokens = _Tokens(text, tokenizer, limit)
+    return _sections(tokens) if long is Long.SECTIONS else _overlapping(tokens)
 
 
-def _offsets(text: str, tokenizer: Any) -> list[tuple[int, int]]:
-    """Return where each token stands in the text, in characters."""
-    encoding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-    return [(start, end) for start, end in encoding["offset_mapping"] if end > start]
+class _Tokens:
+    """A text as its tokens, which says where it may be cut.
+
+    A character may be several tokens (an emoji in bytes), and a part of a text may have more tokens than it
+    had in the whole (a word that is cut in two). So a part is cut between characters, and counted by itself.
+
+    Attributes:
+        offsets: where each token stands in the text, in characters.
+        room: how many of the text's tokens fit a piece.
+    """
+
+    def __init__(self, text: str, tokenizer: Any, limit: int) -> None:
+        self.text = text
+        self.room = max(1, limit - tokenizer.num_special_tokens_to_add(pair=False))
+        self._tokenizer = tokenizer
+        self.offsets = [
+            (start, end) for start, end in self._encode(text, return_offsets_mapping=True)["offset_mapping"]
+        ]
+        ends = [0, *itertools.accumulate((end for _, end in self.offsets), max)]
+        self._cuts = [start >= end for (start, _), end in zip(self.offsets, ends, strict=False)] + [True]
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def _encode(self, text: str, **options: Any) -> Any:
+        return self._tokenizer(text, add_special_tokens=False, verbose=False, **options)
+
+    def begin_of(self, first: int) -> int:
+        """Return where the text of a part begins; a space before a word belongs to it: " a" is not the token "a"."""
+        if first == 0:
+            return 0
+        begin = self.offsets[first][0]
+        return begin - 1 if self.text[begin - 1].isspace() and begin > self.offsets[first - 1][1] else begin
+
+    def end_of(self, last: int) -> int:
+        """Return where the text of a part ends whose last token is the one before `last`."""
+        return len(self.text) if last == len(self) else self.offsets[last - 1][1]
+
+    def text_of(self, first: int, last: int) -> str:
+        """Return the text of the tokens from `first` to before `last`."""
+        return self.text[self.begin_of(first) : self.end_of(last)]
+
+    def fitting_end(self, first: int, last: int | None = None, *, strip: bool = False) -> int:
+        """Return the last token number, `last` at most, at which a part from `first` ends and fits."""
+        last = self.cut_before(min(first + self.room, last or len(self), len(self)), first)
+        while True:
+            part = self.text_of(first, last)
+            excess = len(self._encode(part.strip() if strip else part)["input_ids"]) - self.room
+            if excess <= 0:
+                break
+            shorter = self.cut_before(max(first + 1, last - excess), first)
+            if shorter >= last:  # one character: no way to cut it
+                break
+            last = shorter
+        return last
+
+    def cut_before(self, token: int, first: int) -> int:
+        """Return the nearest place for a cut at or before `token`, after `first` in any case."""
+        for candidate in range(token, first, -1):
+            if self._cuts[candidate]:
+                return candidate
+        return next(number for number in range(token, len(self) + 1) if self._cuts[number])
+
+    def word_before(self, token: int) -> int | None:
+        """Return the nearest token at or before `token` that begins a word, if there is one near."""
+        for candidate in range(token, max(0, token - 16), -1):
+            start = self.offsets[candidate][0]
+            is_word = start == 0 or self.text[start - 1].isspace() or self.text[start : start + 1].isspace()
+            if is_word and self._cuts[candidate]:
+                return candidate
+        return None
+
+    def sentence_before(self, token: int, first: int) -> int | None:
+        """Return the last token in (first, token] with which a sentence begins, if there is one."""
+        begin, end = self.offsets[first][0], self.offsets[token][0]
+        gaps = [(match.end(match.lastindex), match.end()) for match in _SENTENCE_END.finditer(self.text, begin, end + 1)]
+        for candidate in range(token, first, -1):
+            start = self.offsets[candidate][0]
+            while gaps and gaps[-1][0] > start:
+                gaps.pop()
+            if not gaps:
+                return None
+            if start <= gaps[-1][1] and self._cuts[candidate]:
+                return candidate
+        return None
 
 
-def _overlapping(text: str, offsets: Sequence[tuple[int, int]], room: int) -> list[Piece]:
-    step = max(1, room - room // _OVERLAP)
-    starts = [
-        _word_start(text, offsets, first) for first in range(0, max(1, len(offsets) - room + step), step)
-    ]
-    starts = sorted(set(starts))
-    spans = [(first, min(first + room, len(offsets))) for first in starts]
+def _overlapping(tokens: _Tokens) -> list[Piece]:
+    spans: list[tuple[int, int]] = []
+    first, last = 0, tokens.fitting_end(0)
+    spans.append((first, last))
+    while last < len(tokens):
+        shared = tokens.cut_before(max(first + 1, last - (last - first) // _OVERLAP), first)
+        word = tokens.word_before(shared)
+        first = word if word is not None and word > first else shared
+        # Words that begin this piece anew may leave it no longer than the one before.
+        if (end := tokens.fitting_end(first)) <= last:
+            first, end = last, tokens.fitting_end(last)
+        last = end
+        spans.append((first, last))
     pieces = []
     for number, (first, last) in enumerate(spans):
-        begin = 0 if number == 0 else offsets[first][0]
-        end = len(text) if last == len(offsets) else offsets[last - 1][1]
-        own_from = 0 if number == 0 else _middle(offsets, first, spans[number - 1][1])
-        own_to = len(text) if number == len(spans) - 1 else _middle(offsets, spans[number + 1][0], last)
-        pieces.append(Piece(text[begin:end], begin, first, last - first, own_from, own_to))
+        begin, end = tokens.begin_of(first), tokens.end_of(last)
+        own_from = 0 if number == 0 else _middle(tokens, first, spans[number - 1][1])
+        own_to = len(tokens.text) if last == len(tokens) else _middle(tokens, spans[number + 1][0], last)
+        pieces.append(Piece(tokens.text[begin:end], begin, first, last - first, own_from, own_to))
     return pieces
 
 
-def _word_start(text: str, offsets: Sequence[tuple[int, int]], token: int) -> int:
-    """Return the nearest token at or before `token` that begins a word, so that words stay whole."""
-    for candidate in range(token, max(0, token - 16), -1):
-        start = offsets[candidate][0]
-        if start == 0 or text[start - 1].isspace() or text[start].isspace():
-            return candidate
-    return token
-
-
-def _middle(offsets: Sequence[tuple[int, int]], first: int, last: int) -> int:
+def _middle(tokens: _Tokens, first: int, last: int) -> int:
     """Return the character in the middle of the tokens that two pieces share."""
-    return offsets[min((first + last) // 2, len(offsets) - 1)][0]
+    return tokens.offsets[(first + last) // 2][0]
 
 
-def _sections(text: str, offsets: Sequence[tuple[int, int]], room: int) -> list[Piece]:
-    """Group whole sentences up to `room` tokens; a sentence that is longer alone is cut where it must be."""
+def _sections(tokens: _Tokens) -> list[Piece]:
+    """Group whole sentences up to the room there is; a sentence that is longer alone is cut where it must be."""
     pieces: list[Piece] = []
     first = 0
-    while first < len(offsets):
-        last = min(first + room, len(offsets))
-        if last < len(offsets):
-            last = _sentence_boundary(text, offsets, first, last)
-        begin, end = offsets[first][0], offsets[last - 1][1]
-        rest = text[end : offsets[last][0]] if last < len(offsets) else ""
-        joint = "\n" if "\n" in rest else " "
-        pieces.append(Piece(text[begin:end].strip(), begin, first, last - first, begin, end, joint))
+    while first < len(tokens):
+        last = tokens.fitting_end(first, strip=True)
+        if last < len(tokens):
+            better = tokens.sentence_before(last, first) or tokens.word_before(last)
+            if better is not None and better > first:
+                last = tokens.fitting_end(first, better, strip=True)
+        # Up to the next section: nothing between them gets lost.
+        begin = tokens.offsets[first][0] if first else 0
+        end = tokens.offsets[last][0] if last < len(tokens) else len(tokens.text)
+        inside = tokens.text[begin:end]
+        text = inside.strip()
+        joint = "\n" if "\n" in inside[len(inside.rstrip()) :] else " "
+        start = begin + len(inside) - len(inside.lstrip())
+        pieces.append(Piece(text, start, first, last - first, begin, end, joint))
         first = last
     return pieces
-
-
-def _sentence_boundary(text: str, offsets: Sequence[tuple[int, int]], first: int, last: int) -> int:
-    """Return the last token number in (first, last] at which a sentence begins, else the last at which a word does."""
-    begin, end = offsets[first][0], offsets[last][0]
-    ends = [match.end() for match in _SENTENCE_END.finditer(text, begin, end + 1)]
-    for boundary in reversed(ends):
-        for token in range(last, first, -1):
-            if offsets[token][0] < boundary:
-                break
-            if offsets[token][0] == boundary or offsets[token - 1][1] <= boundary <= offsets[token][0]:
-                return token
-    word = _word_start(text, offsets, last)
-    return word if word > first else last
 
 
 def merge_scores(results: Sequence[Any], pieces: Sequence[Piece], top_k: int | None, *, as_list: bool) -> Any:

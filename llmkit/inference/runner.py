@@ -9,6 +9,7 @@ so that a resumed run gives the same bytes.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,7 +30,7 @@ _CPU_TOKENS = 2048  # larger batches fall out of the cache and are slower there
 _ACCELERATOR_TOKENS = 65536
 _CPU_ROWS = 64
 _ACCELERATOR_ROWS = 1024
-_BLANKS = ("[MASK]", "<mask>", "___")
+_BLANK = re.compile(r"\[MASK\]|<mask>|_{3,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +171,7 @@ class Runner:
         mask = self.pipe.tokenizer.mask_token
         if not isinstance(text, str) or mask is None:
             return text
-        for blank in _BLANKS:
-            text = text.replace(blank, mask)
+        text = _BLANK.sub(lambda blank: mask, text)
         if text.strip() and mask not in text:
             raise RowError("there is no blank to fill: write ___ where the word is missing")
         return text
@@ -187,9 +187,14 @@ class Runner:
         long, limit = self.settings.long, self._limit
         if limit is None or not item.texts or not self._is_cut_here():
             return [item]
-        text = max(item.texts, key=len)
-        # A token is at least a character long: no need to count those of a short text.
-        if len(text) <= limit - 2 or (length := self._count(text)) <= limit:
+        tokenizer = self.pipe.tokenizer
+        special = tokenizer.num_special_tokens_to_add(pair=len(item.texts) > 1)
+        # A token is at least a byte of ASCII, but for a mark before the first: no need to count those of a short text.
+        if sum(map(len, item.texts)) < limit - special and all(text.isascii() for text in item.texts):
+            return [item]
+        lengths = [self._count(text) for text in item.texts]
+        length = sum(lengths) + special
+        if length <= limit:
             return [item]
         if long == "error":
             raise RowError(f"the text has {length:,} tokens, {self._what()} takes {limit:,}")
@@ -200,11 +205,16 @@ class Runner:
             self._note(
                 f"texts of more than {limit:,} tokens are worked through in parts (--long truncate cuts them)"
             )
-            return self._pieces(item, text, limit)
+            return self._pieces(item, item.texts[0], limit)
         self._note(f"texts of more than {limit:,} tokens are cut to what {self._what()} takes")
-        room = limit - sum(self._count(other) for other in item.texts if other is not text)
-        item.value = _replace_text(item.value, text, truncate(text, self.pipe.tokenizer, max(8, room)))
-        item.texts = tuple(truncate(each, self.pipe.tokenizer, limit) for each in item.texts)
+        alone = tokenizer.num_special_tokens_to_add(pair=False)
+        shorter = tuple(
+            truncate(text, tokenizer, room + alone)
+            for text, room in zip(item.texts, _shares(lengths, limit - special), strict=True)
+        )
+        for text, short in zip(item.texts, shorter, strict=True):
+            item.value = _replace_text(item.value, text, short)
+        item.texts = shorter
         if self.task.name == "fill-mask" and self.pipe.tokenizer.mask_token not in item.value:
             raise RowError("the blank lies beyond what the model takes")
         return [item]
@@ -224,7 +234,7 @@ class Runner:
         ]
 
     def _count(self, text: str) -> int:
-        return len(self.pipe.tokenizer(text, verbose=False)["input_ids"])
+        return len(self.pipe.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
     def _what(self) -> str:
         return "the model" if self.settings.max_length != self._limit else "--max-length"
@@ -340,11 +350,22 @@ class Runner:
 
 
 def _replace_text(value: Any, text: str, shorter: str) -> Any:
-    if value == text:
-        return shorter
+    if isinstance(value, str):
+        return shorter if value == text else value
     if isinstance(value, dict):
-        return {key: shorter if each == text else each for key, each in value.items()}
+        return {key: _replace_text(each, text, shorter) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_replace_text(each, text, shorter) for each in value]
     return value
+
+
+def _shares(lengths: Sequence[int], room: int) -> list[int]:
+    """Return how many tokens each of several texts keeps: the longest give way first."""
+    shares = [0] * len(lengths)
+    for left, number in enumerate(sorted(range(len(lengths)), key=lambda each: lengths[each])):
+        shares[number] = max(1, min(lengths[number], room // (len(lengths) - left)))
+        room -= shares[number]
+    return shares
 
 
 def _as_resolved(pipe: Any) -> ResolvedModel:

@@ -26,6 +26,7 @@ class HubUnreachableError(HubError):
     """The hub did not say anything about the model; `reason` says why, in the middle of a sentence."""
 
     def __init__(self, model: ResolvedModel, missing: str, reason: str) -> None:
+        self.cause = reason
         self.reason = f"The model {model} is not in the cache and {reason}"
         super().__init__(f"{self.reason}: {missing} is missing.", hint=WAYS_ON)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import ModelError, UsageError, did_you_mean
+from llmkit.models.cpu_kernels import speed_up_linear_layers
 from llmkit.models.resolving import ResolvedModel, explain_loading_error
 
 if TYPE_CHECKING:
@@ -128,7 +129,10 @@ def load_config(model: ResolvedModel, options: LoadOptions, task: str) -> PreTra
 
     try:
         return AutoConfig.from_pretrained(
-            model.location, revision=model.revision, trust_remote_code=options.trust_remote_code
+            model.location,
+            revision=model.revision,
+            trust_remote_code=options.trust_remote_code,
+            local_files_only=model.cached_only,
         )
     except Exception as error:
         raise explain_loading_error(error, model, task) from error
@@ -165,6 +169,7 @@ def load_model(
             trust_remote_code=options.trust_remote_code,
             use_safetensors=None if options.allow_pickle else True,
             output_loading_info=True,
+            local_files_only=model.cached_only,
             **arguments,
         )
     except Exception as error:
@@ -175,8 +180,9 @@ def load_model(
     _check_head(loaded, report, model, task, needs_pooler=needs_pooler)
     if "device_map" not in arguments:
         loaded = loaded.to(device)
-    eager: PreTrainedModel = loaded.eval()
-    return eager
+    speed_up_linear_layers(loaded)
+    evaluating: PreTrainedModel = loaded.eval()
+    return evaluating
 
 
 def choose_head(heads: Sequence[type], config: PreTrainedConfig, model: ResolvedModel, task: str) -> type:

@@ -10,7 +10,8 @@ from pathlib import Path
 class ResolvedModel:
     """A model that can be loaded: `location` and `revision` are what ``from_pretrained`` is given.
 
-    `name` is how it is called to the user; `note` is a line for standard error.
+    `name` is how it is called to the user; `note` is a line for standard error; `cached_only` keeps the
+    client from asking a hub that does not answer.
     """
 
     name: str
@@ -18,6 +19,7 @@ class ResolvedModel:
     revision: str | None = None
     embedded: bool = False
     note: str | None = None
+    cached_only: bool = False
 
     @property
     def is_local(self) -> bool:

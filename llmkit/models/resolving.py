@@ -105,7 +105,7 @@ def _find_on_hub(model: ResolvedModel, cached_weights: bool = False) -> Resolved
     model = replace(model, revision=cached_commit(model) or model.revision)
     missing = missing_from_cache(model, cached_weights)
     if missing is None:
-        return model
+        return model if constants.HF_HUB_OFFLINE else _cached_while_hub_is_silent(model)
     if constants.HF_HUB_OFFLINE:
         raise HubUnreachableError(model, missing, "HF_HUB_OFFLINE is set")
     error = ask_hub(model, CONFIG_FILE)
@@ -114,3 +114,15 @@ def _find_on_hub(model: ResolvedModel, cached_weights: bool = False) -> Resolved
     if error is not None:
         raise explain_hub_failure(error, model, missing) from error
     return model
+
+
+def _cached_while_hub_is_silent(model: ResolvedModel) -> ResolvedModel:
+    """Mark a cached model whose hub is down: the client would ask for each file, again and again, for a minute."""
+    error = ask_hub(model, CONFIG_FILE)
+    try:
+        failure = explain_hub_failure(error, model, CONFIG_FILE) if error is not None else None
+    except Exception:  # whatever else it is, loading will tell
+        return model
+    if not isinstance(failure, HubUnreachableError):
+        return model
+    return replace(model, cached_only=True, note=f"Using the cached {model}: {failure.cause}")

@@ -1,10 +1,44 @@
-HEAD
+"""From start and end logits to answers: the likeliest spans of a context, over the chunks it was cut into."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
 # A chunk's likeliest token spans share their score when they give the same text. A fixed number of them,
 # whatever top_k is, or the score of the best answer would depend on how many answers were asked for.
 POOLED_SPANS = 12
 
 
-class _Chunk:
+def best_answers(
+    chunks: Iterable[Chunk], top_k: int, max_answer_len: int, handle_impossible_answer: bool
+) -> list[dict[str, Any]]:
+    """Return the `top_k` best answers over the chunks of one example, the best first and no text twice.
+
+    Answers that cannot be are left out, down to one. With `handle_impossible_answer`, the empty answer is
+    one of them, as likely as in the chunk that holds it least likely.
+    """
+    best: dict[str, dict[str, Any]] = {}
+    null_score = 1.0
+    for chunk in chunks:
+        null_score = min(null_score, chunk.null_score)
+        for answer in chunk.answers(top_k, max_answer_len):
+            key = answer["answer"].lower()
+            # Chunks overlap: their probabilities are of the same event and cannot be added.
+            if key not in best or answer["score"] > best[key]["score"]:
+                best[key] = answer
+    ranked = list(best.values())
+    if handle_impossible_answer:
+        ranked.append({"score": null_score, "start": 0, "end": 0, "answer": ""})
+    ranked.sort(key=lambda answer: answer["score"], reverse=True)
+    likely = [answer for answer in ranked if answer["score"] > 0] or ranked[:1]
+    return likely[:top_k]
+
+
+class Chunk:
     """The probabilities of one chunk: float64 arrays of shape (sequence,), batch taken away."""
 
     def __init__(self, output: dict[str, Any], align_to_words: bool) -> None:

@@ -165,7 +165,10 @@ def _load_component(
         # At the top, releases before 5.18 want torchvision for the image processor.
         loader = AutoImageProcessor if auto_class == "AutoImageProcessor" else getattr(transformers, auto_class)
         component = loader.from_pretrained(
-            source.location, revision=source.revision, trust_remote_code=options.trust_remote_code
+            source.location,
+            revision=source.revision,
+            trust_remote_code=options.trust_remote_code,
+            local_files_only=source.cached_only,
         )
     except Exception as error:
         if flag:

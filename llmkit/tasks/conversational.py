@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from transformers import GenerationConfig, Pipeline
 
-from llmkit.errors import did_you_mean
-from llmkit.tasks.parameters import generation_parameters
+from llmkit.tasks.generation import GeneratingPipeline
 
 
 @dataclass
@@ -62,7 +60,7 @@ class Conversation:
         return [message["content"] for message in self.messages if message["role"] == role]
 
 
-class ConversationalPipeline(Pipeline):
+class ConversationalPipeline(GeneratingPipeline):
     """Answers a conversation through the model's chat template and appends the answer to it.
 
     A model without a chat template gets the messages joined by its end-of-sequence token, which is how
@@ -74,8 +72,6 @@ class ConversationalPipeline(Pipeline):
     _load_image_processor = False
     _load_feature_extractor = False
     _load_tokenizer = True
-    _pipeline_calls_generate = True
-    _default_generation_config = GenerationConfig(max_new_tokens=256)
 
     def __call__(self, conversations: Any, **kwargs: Any) -> Any:
         """Answer one conversation or several.
@@ -100,12 +96,19 @@ class ConversationalPipeline(Pipeline):
     def _sanitize_parameters(
         self, clean_up_tokenization_spaces: bool | None = None, **generate_kwargs: Any
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        for name in generate_kwargs:
-            if name not in generation_parameters():
-                guess = did_you_mean(name, generation_parameters())
-                raise TypeError(f"conversational has no option '{name}'" + (f"; {guess}" if guess else ""))
+        forward = self._checked_settings(generate_kwargs)
         cleaning = {} if clean_up_tokenization_spaces is None else {"clean": clean_up_tokenization_spaces}
-        return {}, generate_kwargs, cleaning
+        return {}, forward, cleaning
+
+    def _task_settings(self) -> dict[str, Any]:
+        # Not DialoGPT's max_length=1000 for a whole conversation: an answer has 256 tokens, however long that is.
+        return {}
+
+    def _defaults_left_open(self) -> dict[str, Any]:
+        defaults = super()._defaults_left_open()
+        if self.tokenizer.pad_token_id is None and self.model.generation_config.pad_token_id is None:
+            defaults["pad_token_id"] = self.tokenizer.eos_token_id
+        return defaults
 
     def preprocess(self, conversation: Conversation) -> dict[str, Any]:
         if self.tokenizer.chat_template is not None:
@@ -119,17 +122,14 @@ class ConversationalPipeline(Pipeline):
         encoded.pop("token_type_ids", None)
         return {"conversation": conversation, **encoded}
 
-    def _forward(self, model_inputs: dict[str, Any], **generate_kwargs: Any) -> dict[str, Any]:
-        conversation = model_inputs.pop("conversation")
-        prompt_length = 0 if self.model.config.is_encoder_decoder else model_inputs["input_ids"].shape[1]
-        defaults = {"max_new_tokens": 256}
-        given = {*generate_kwargs, *self.model.generation_config.to_diff_dict()}
-        if given & {"max_new_tokens", "max_length", "generation_config"}:
-            defaults = {}
-        if self.tokenizer.pad_token_id is None and "pad_token_id" not in given:
-            defaults["pad_token_id"] = self.tokenizer.eos_token_id
-        output_ids = self.model.generate(**model_inputs, **defaults, **generate_kwargs)  # (1, sequence)
-        return {"conversation": conversation, "answer_ids": output_ids[0, prompt_length:]}
+    def _forward(
+        self, model_inputs: dict[str, Any], settings: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        inputs = dict(model_inputs)
+        conversation = inputs.pop("conversation")
+        prompt_length = 0 if self.model.config.is_encoder_decoder else inputs["input_ids"].shape[1]
+        output_ids = self._generate(inputs, settings)["output_ids"]  # (1, sequences, length)
+        return {"conversation": conversation, "answer_ids": output_ids[0, 0, prompt_length:]}
 
     def postprocess(self, model_outputs: dict[str, Any], clean: bool = False) -> Conversation:
         answer_ids: torch.Tensor = model_outputs["answer_ids"]

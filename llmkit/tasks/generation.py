@@ -68,9 +68,16 @@ class GeneratingPipeline(Pipeline):
         self.prefix: str | None = task_params.get("prefix", getattr(self.model.config, "prefix", None))
 
     def _checked_settings(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Return generation keywords as `_forward` takes them; raise TypeError for one that nothing uses."""
+        """Return generation keywords as `_forward` takes them.
+
+        Raises:
+            TypeError: one that nothing uses.
+            ValueError: a value that cannot be, before there is an input to blame.
+        """
         known = _generation_names(self.model)
         reject_unknown(self, [name for name in settings if name not in known], known)
+        of_config = vars(GenerationConfig())
+        GenerationConfig(**{name: value for name, value in settings.items() if name in of_config})
         return {"settings": dict(settings)} if settings else {}
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
@@ -129,12 +136,12 @@ class GeneratingPipeline(Pipeline):
             config = layers[index].pop("generation_config", None)
             if config is not None:
                 return [_set_values(config), *layers[index:]]
-        task = {
-            name: value
-            for name, value in _task_params(self.model.config, self.task).items()
-            if hasattr(GenerationConfig(), name)
-        }
-        return [self._defaults_left_open(), task, *layers]
+        return [self._defaults_left_open(), self._task_settings(), *layers]
+
+    def _task_settings(self) -> dict[str, Any]:
+        """Return the settings that the model's config has for this task."""
+        params = _task_params(self.model.config, self.task)
+        return {name: value for name, value in params.items() if hasattr(GenerationConfig(), name)}
 
     def _defaults_left_open(self) -> dict[str, Any]:
         """Return the pipeline's defaults for what the model's own generation config says nothing about."""

@@ -8,19 +8,18 @@ purpose.
 from __future__ import annotations
 
 import inspect
-import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from types import GeneratorType
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerFast
 from transformers.models.auto.modeling_auto import MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES
 from transformers.pipelines.base import ChunkPipeline
 
+from llmkit.tasks.answer_spans import Chunk, best_answers
 from llmkit.tasks.generation import reject_unknown
 
 DEFAULT_MAX_SEQ_LEN = 384
@@ -256,22 +255,9 @@ class QuestionAnsweringPipeline(ChunkPipeline):
         align_to_words: bool = True,
     ) -> dict[str, Any] | list[dict[str, Any]]:
         """Return the best answer over all chunks of an example (a dict), or the `top_k` best when above 1 (a list)."""
-        best: dict[str, dict[str, Any]] = {}
-        null_score = 1.0
-        for output in model_outputs:
-            chunk = _Chunk(output, align_to_words)
-            null_score = min(null_score, chunk.null_score)
-            for answer in chunk.answers(top_k, max_answer_len):
-                key = answer["answer"].lower()
-                # Chunks overlap: their probabilities are of the same event and cannot be added.
-                if key not in best or answer["score"] > best[key]["score"]:
-                    best[key] = answer
-        ranked = list(best.values())
-        if handle_impossible_answer:
-            ranked.append({"score": null_score, "start": 0, "end": 0, "answer": ""})
-        ranked.sort(key=lambda answer: answer["score"], reverse=True)
-        likely = [answer for answer in ranked if answer["score"] > 0] or ranked[:1]
-        return likely[0] if top_k == 1 else likely[:top_k]
+        chunks = (Chunk(output, align_to_words) for output in model_outputs)
+        best = best_answers(chunks, top_k, max_answer_len, handle_impossible_answer)
+        return best[0] if top_k == 1 else best
 
 
 def _padded_on_the_right(inputs: dict[str, Any]) -> dict[str, Any]:

@@ -127,7 +127,9 @@ CALLS = (
     ),
     Case("no-messages", ["conversational", "[]", "-m", "{chat}"], ("'messages'", "role")),
     Case("empty-message", ["conversational", " ", "-m", "{chat}"], ("the message is empty",)),
-    Case("no-table", "table-question-answering who -m {table-question-answering}", ("table, query", "--table")),
+    Case(
+        "no-table", "table-question-answering who -m {table-question-answering}", ("table, query", "--table")
+    ),
     Case(
         "table-not-there",
         "table-question-answering who --table {/}/no.csv -m {table-question-answering}",
@@ -145,20 +147,32 @@ CALLS = (
         ("cat.png", "not an image"),
         files={"cat.png": b"<html>not found</html>"},
     ),
-    Case("no-image", "image-classification {/}/cat.png -m {image-classification}", ("no such image", "cat.png")),
+    Case(
+        "no-image", "image-classification {/}/cat.png -m {image-classification}", ("no such image", "cat.png")
+    ),
     Case("image-a-folder", "image-classification {/} -m {image-classification}", ("is a folder",)),
 )
 
 
 FILES = (
-    Case("missing", f"{CLASSIFY} -i {{/}}/reviws.txt", ("reviws.txt", "reviews.txt"), files={"reviews.txt": b"x"}),
+    Case(
+        "missing",
+        f"{CLASSIFY} -i {{/}}/reviws.txt",
+        ("reviws.txt", "reviews.txt"),
+        files={"reviews.txt": b"x"},
+    ),
     Case("no-folder", f"{CLASSIFY} -i {{/}}/no/a.txt", ("a.txt", "no folder")),
     Case("no-match", f"{CLASSIFY} -i {{/}}/*.txt", ("no file matches", "*.txt")),
     Case("folder", f"{CLASSIFY} -i {{/}}", ("is a folder", "*.csv"), files={"a.csv": b"a\n1\n"}),
     Case("empty", f"{CLASSIFY} -i {{/}}/a.txt", ("a.txt is empty",), files={"a.txt": b""}),
     Case("empty-csv", f"{CLASSIFY} -i {{/}}/a.csv", ("a.csv", "no rows"), files={"a.csv": b"text\n"}),
     Case("empty-json", f"{CLASSIFY} -i {{/}}/a.json", ("a.json is empty",), files={"a.json": b"[]"}),
-    Case("binary", f"{CLASSIFY} -i {{/}}/a.txt", ("a.txt", "not a text file"), files={"a.txt": bytes(range(256))}),
+    Case(
+        "binary",
+        f"{CLASSIFY} -i {{/}}/a.txt",
+        ("a.txt", "not a text file"),
+        files={"a.txt": bytes(range(256))},
+    ),
     Case("unknown-ending", f"{CLASSIFY} -i {{/}}/a.doc", ("a.doc", "--input-format"), files={"a.doc": b"x"}),
     Case("not-gzip", f"{CLASSIFY} -i {{/}}/a.txt.gz", ("a.txt.gz is damaged",), files={"a.txt.gz": b"plain"}),
     Case("not-parquet", f"{CLASSIFY} -i {{/}}/a.parquet", ("not a parquet",), files={"a.parquet": b"plain"}),
@@ -182,7 +196,12 @@ FILES = (
         files={"a.csv": b"review,stars\ngood,1\n"},
     ),
     Case("map-without-column", f"{CLASSIFY} -i {{/}}/a.csv --map text", ("--map text", "field=column")),
-    Case("unknown-input-format", f"{CLASSIFY} -i {{/}}/a --input-format xml", ("'xml'", "csv"), files={"a": b"x"}),
+    Case(
+        "unknown-input-format",
+        f"{CLASSIFY} -i {{/}}/a --input-format xml",
+        ("'xml'", "csv"),
+        files={"a": b"x"},
+    ),
     Case(
         "only-bad-rows",
         f"{CLASSIFY} -i {{/}}/a.jsonl -q",
@@ -192,15 +211,30 @@ FILES = (
 )
 
 MODELS = (
-    Case("no-folder", "text-classification x -m {/}/modl", ("no folder", "did you mean model?"), 1, {"model": b""}),
-    Case("a-file", "text-classification x -m {/}/a.txt", ("is a file", "name the folder"), 1, {"a.txt": b"x"}),
+    Case(
+        "no-folder",
+        "text-classification x -m {/}/modl",
+        ("no folder", "did you mean model?"),
+        1,
+        {"model": b""},
+    ),
+    Case(
+        "a-file", "text-classification x -m {/}/a.txt", ("is a file", "name the folder"), 1, {"a.txt": b"x"}
+    ),
     Case("empty-folder", "text-classification x -m {/}", ("no config.json",), 1),
-    Case("without-weights", "text-classification x -m {without_weights}", ("no weights", "model.safetensors"), 1),
+    Case(
+        "without-weights",
+        "text-classification x -m {without_weights}",
+        ("no weights", "model.safetensors"),
+        1,
+    ),
     Case("pickle-only", "text-classification x -m {pickle_only}", ("pytorch_model.bin", "--allow-pickle"), 1),
     Case("truncated", "text-classification x -m {truncated}", ("model.safetensors", "cut off", "bytes"), 1),
     Case("wrong-head", "text-classification x -m {wrong_head}", ("classifier", "BertForMaskedLM"), 1),
     Case("no-such-head", "fill-mask ___ -m {text-generation}", ("GPT2LMHeadModel", "fill-mask"), 1),
-    Case("not-a-name", ["text-classification", "x", "-m", "not a name"], ("'not a name'", "neither a folder")),
+    Case(
+        "not-a-name", ["text-classification", "x", "-m", "not a name"], ("'not a name'", "neither a folder")
+    ),
     Case("empty-name", ["text-classification", "x", "-m", ""], ("--model is empty",)),
     Case("no-default", "translation x", ("no default model", "--model")),
     Case("revision-of-a-folder", f"{CLASSIFY} x --revision main", ("--revision", "local")),
@@ -276,7 +310,13 @@ def test_a_file_that_cannot_be_read(call, case):
         ("not-utf8.txt", b"good\ncaf\xe9\nbad\n", 2, ":2", "not UTF-8: byte 0xe9 at column 4"),
         ("ragged.csv", b"text,n\ngood,1\nbad,2,3\nfine,4\n", 2, ":3", "expected 2 cells"),
         ("long-line.txt", b"good\n" + b"x" * 10_000_000 + b"\nbad\n", 2, ":2", "10,000,000 characters"),
-        ("bad.jsonl", b'{"text":"a"}\n{"text": oops}\n"b"\n', 2, ":2", "not JSON: Expecting value at column 10"),
+        (
+            "bad.jsonl",
+            b'{"text":"a"}\n{"text": oops}\n"b"\n',
+            2,
+            ":2",
+            "not JSON: Expecting value at column 10",
+        ),
         ("empty-line.txt", b"good\n\nbad\n", 2, ":2", "'text' is empty"),
         ("number.jsonl", b'{"text":"a"}\n3\n{"text":null}\n', 1, ":3", "no value for 'text'"),
         ("list.jsonl", b'{"text":"a"}\n{"text":["b"]}\n', 1, ":2", "'text' must be a text, not list"),
@@ -365,7 +405,16 @@ def test_long_texts_are_worked_through_in_parts_and_that_is_said_once(llmkit, ti
 
 
 def test_long_texts_are_cut_where_that_is_asked_for(llmkit, tiny, long_lines):
-    call = ("pipeline", "text-classification", "-i", long_lines, "-m", tiny("long_limit"), "--long", "truncate")
+    call = (
+        "pipeline",
+        "text-classification",
+        "-i",
+        long_lines,
+        "-m",
+        tiny("long_limit"),
+        "--long",
+        "truncate",
+    )
     done = llmkit(*call)
     assert (done.code, len(done.lines)) == (0, 3)
     assert done.stderr.splitlines() == ["texts of more than 64 tokens are cut to what the model takes"]
@@ -399,7 +448,15 @@ def test_a_full_device(tiny):
 
 
 def test_standard_output_and_input_may_be_closed(tiny):
-    command = [sys.executable, "-m", "llmkit", "pipeline", "text-classification", "-m", tiny("text-classification")]
+    command = [
+        sys.executable,
+        "-m",
+        "llmkit",
+        "pipeline",
+        "text-classification",
+        "-m",
+        tiny("text-classification"),
+    ]
     shell = subprocess.run(
         ["bash", "-c", '"$@" x >&- && "$@" <&-', "bash", *map(str, command)],
         capture_output=True,
@@ -414,9 +471,12 @@ def test_standard_output_and_input_may_be_closed(tiny):
 @contextlib.contextmanager
 def small_disk(folder):
     """A file system of 64 KiB; nothing where the system does not let us mount one."""
-    mounted = os.geteuid() == 0 and not subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True, check=False
-    ).returncode
+    mounted = (
+        os.geteuid() == 0
+        and not subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True, check=False
+        ).returncode
+    )
     try:
         yield mounted
     finally:
@@ -431,7 +491,15 @@ def test_a_full_disk_on_output(llmkit, tiny, tmp_path):
     disk.mkdir()
     with small_disk(disk) as mounted:
         # Where nothing can be mounted, a limit on the size of files fails the same write.
-        arguments = ["feature-extraction", "-i", file, "-o", disk / "out.jsonl", "-m", tiny("feature-extraction")]
+        arguments = [
+            "feature-extraction",
+            "-i",
+            file,
+            "-o",
+            disk / "out.jsonl",
+            "-m",
+            tiny("feature-extraction"),
+        ]
         done = fresh(arguments, preexec_fn=None if mounted else limit_files, stdout=subprocess.PIPE)
         assert done.returncode == 1
         assert done.stdout == b""
@@ -515,7 +583,9 @@ def test_two_runs_do_not_write_one_output(llmkit, tiny, tmp_path):
     os.mkfifo(fifo)
     call = ("pipeline", "text-classification", "-m", str(tiny("text-classification")), "-o", str(out))
     first = subprocess.Popen(
-        [sys.executable, "-m", "llmkit", *call, "-i", str(fifo)], env=base_environment(), stderr=subprocess.PIPE
+        [sys.executable, "-m", "llmkit", *call, "-i", str(fifo)],
+        env=base_environment(),
+        stderr=subprocess.PIPE,
     )
     with fifo.open("w") as texts:
         texts.write("a\n" * 64)

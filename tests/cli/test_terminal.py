@@ -62,7 +62,9 @@ def text_of(screen):
 
 
 def test_results_are_a_table_on_a_terminal(terminal, tiny):
-    child = terminal("pipeline", "text-classification", "a good film", "a bad one", "-m", tiny("text-classification"))
+    child = terminal(
+        "pipeline", "text-classification", "a good film", "a bad one", "-m", tiny("text-classification")
+    )
     screen = rest(child)
     assert child.exitstatus == 0
     assert ESCAPE in screen
@@ -83,7 +85,9 @@ def test_no_color_means_no_escape_codes(terminal, tiny):
 
 
 def test_an_error_has_a_color_on_a_terminal_only(terminal, llmkit):
-    assert rest(terminal("pipeline", "nope")).startswith(f"{ESCAPE}[31merror:{ESCAPE}[0m unknown task 'nope'.\n")
+    assert rest(terminal("pipeline", "nope")).startswith(
+        f"{ESCAPE}[31merror:{ESCAPE}[0m unknown task 'nope'.\n"
+    )
     assert rest(terminal("pipeline", "nope", env={"NO_COLOR": "1"})).startswith("error: unknown task")
     assert llmkit("pipeline", "nope").stderr.startswith("error: unknown task")
 
@@ -111,7 +115,9 @@ def test_no_input_on_a_terminal(terminal, tiny):
 
 
 def test_typed_lines_are_answered_one_by_one(terminal, tiny):
-    child = terminal("pipeline", "text-classification", "-", "-m", tiny("text-classification"), "--format", "jsonl")
+    child = terminal(
+        "pipeline", "text-classification", "-", "-m", tiny("text-classification"), "--format", "jsonl"
+    )
     for text in ("a good film", "a bad one"):
         child.sendline(text)
         child.expect(r'\{"label": "\w+", "score": [\d.]+\}')
@@ -138,7 +144,15 @@ def printable(text):
 
 def test_streaming_begins_before_the_end(terminal, tiny):
     child = terminal(
-        *("pipeline", "text-generation", "the film", "-m", tiny("text-generation"), "-p", "max_new_tokens=200"),
+        *(
+            "pipeline",
+            "text-generation",
+            "the film",
+            "-m",
+            tiny("text-generation"),
+            "-p",
+            "max_new_tokens=200",
+        ),
         *("-p", "min_new_tokens=200"),
     )
     child.expect("the film.{20}")
@@ -253,7 +267,9 @@ def test_ctrl_c_says_how_to_resume(terminal, tiny, many_texts, tmp_path):
     child.sendintr()
     last = text_of(rest(child)).splitlines()[-1]
     assert child.exitstatus == 130
-    assert re.search(r"warning: interrupted: \d+ rows are done and kept; run the same command with --resume", last)
+    assert re.search(
+        r"warning: interrupted: \d+ rows are done and kept; run the same command with --resume", last
+    )
     assert not out.exists()
 
 
@@ -312,7 +328,11 @@ def test_a_closed_pipe_ends_the_run_quietly(tiny, many_texts, source, form):
     line = f'set -o pipefail; "$@" {given} --format {form} | head -1'
     command = [*COMMAND, "pipeline", "text-classification", "-m", str(tiny("text-classification"))]
     done = subprocess.run(
-        ["bash", "-c", line, "bash", *command], capture_output=True, env=base_environment(), text=True, check=False
+        ["bash", "-c", line, "bash", *command],
+        capture_output=True,
+        env=base_environment(),
+        text=True,
+        check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert len(done.stdout.splitlines()) == 1

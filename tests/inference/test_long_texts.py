@@ -2,6 +2,7 @@
 
 import math
 import re
+import unicodedata
 from types import SimpleNamespace
 
 import pytest
@@ -50,6 +51,11 @@ def count(tokenizer, text):
     return len(tokenizer(text, verbose=False)["input_ids"])
 
 
+def is_one_character(text):
+    """Some characters are as many as 18 tokens, and cannot be cut; ZWJ and accents go with the one before."""
+    return len(unicodedata.normalize("NFC", text.strip())) <= 1
+
+
 def covered(text, pieces):
     """The positions of the text that lie in a piece."""
     return {position for piece in pieces for position in range(piece.start, piece.start + len(piece.text))}
@@ -62,7 +68,7 @@ class TestSplit:
     @given(text=ANY_TEXT, limit=LIMITS)
     def test_each_piece_fits(self, name, long, text, limit):
         for piece in split(text, TOKENIZERS[name], limit, long):
-            assert count(TOKENIZERS[name], piece.text) <= limit, piece
+            assert count(TOKENIZERS[name], piece.text) <= limit or is_one_character(piece.text), piece
 
     @settings(max_examples=40, deadline=None)
     @given(text=TEXTS, limit=LIMITS)
@@ -90,7 +96,7 @@ def test_of_overlapping_pieces_each_character_has_one_authority(name, text, limi
     assert edges == sorted(edges)
     for piece in pieces:
         assert piece.start <= piece.own_from
-        assert piece.own_to <= piece.start + len(piece.text)
+        assert not text[piece.start + len(piece.text) : piece.own_to].strip()
 
 
 @each_tokenizer
@@ -122,6 +128,11 @@ class TestSections:
         pieces = split(" ".join(sentences), tokenizer, limit, Long.SECTIONS)
         assert [piece.text for piece in pieces] == [" ".join(sentences[:3])] * 13 + [sentences[0]]
 
+    def test_a_full_width_mark_ends_a_sentence_without_a_space(self):
+        pieces = split("银行提高了利率。客户不高兴！" * 8, TOKENIZERS["minilm"], 24, Long.SECTIONS)
+        assert len(pieces) > 3
+        assert all(piece.text[-1] in "。！" for piece in pieces)
+
     def test_words_stay_whole_where_a_sentence_is_too_long(self):
         words = "unbelievably naive pneumonologists " * 20
         pieces = split(words, TOKENIZERS["minilm"], 24, Long.SECTIONS)
@@ -146,7 +157,7 @@ class TestTruncate:
     def test_it_is_a_beginning_that_fits(self, name, text, limit):
         short = truncate(text, TOKENIZERS[name], limit)
         assert text.startswith(short)
-        assert count(TOKENIZERS[name], short) <= limit
+        assert count(TOKENIZERS[name], short) <= limit or is_one_character(short)
 
     @each_tokenizer
     @given(text=TEXTS)

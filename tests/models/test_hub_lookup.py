@@ -34,11 +34,15 @@ def test_own_revision_of_the_default(hub, resolve, folder):
 def test_cached_model_needs_no_hub(hub, resolve, folder, tmp_path):
     hub.add(REPO, folder)
     fill_cache(hub, tmp_path, "config.json", "model.safetensors")
-    assert resolve(hub.url, name=REPO)["location"] == REPO
-    assert hub.requests == []
+    found = resolve(hub.url, name=REPO)
+    assert (found["location"], found["cached_only"], found["note"]) == (REPO, False, None)
+    assert [request.method for request in hub.requests] == ["HEAD"]
+    assert resolve(hub.url, {"HF_HUB_OFFLINE": "1"}, name=REPO)["location"] == REPO
+    assert len(hub.requests) == 1
     hub.stop()
     found = resolve(hub.url, default=[REPO, None], embedded_fallback=True)
-    assert (found["location"], found["embedded"]) == (REPO, False)
+    assert (found["location"], found["embedded"], found["cached_only"]) == (REPO, False, True)
+    assert f"Using the cached '{REPO}'" in found["note"] and "cannot be reached" in found["note"]
 
 
 def test_cached_commit_is_found_by_its_beginning(hub, resolve, folder, tmp_path):

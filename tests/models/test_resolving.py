@@ -45,6 +45,7 @@ def test_embedded_by_name(hub, resolve):
         "revision": None,
         "embedded": True,
         "note": None,
+        "cached_only": False,
         "is_local": True,
     }
     assert hub.requests == []

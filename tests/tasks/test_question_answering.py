@@ -9,7 +9,7 @@ import torch
 from transformers import AutoTokenizer, BertForQuestionAnswering
 from transformers.pipelines.pt_utils import KeyDataset
 
-from llmkit.tasks import question_answering
+from llmkit.tasks import answer_spans, question_answering
 from llmkit.tasks.question_answering import QuestionAnsweringPipeline
 from tests.tasks.golden.make_golden import HERE, MODELS, STORY, call, load
 
@@ -326,8 +326,8 @@ def test_a_slow_tokenizer_is_refused(parts):
 def test_scores_of_spans_that_pool_add_up_within_a_chunk(pipe):
     """The score of the best answer is the sum of the likeliest 12 token spans that give its text."""
     example = {"question": ASK, "context": SHORT}
-    chunk = question_answering._Chunk(pipe.forward(next(iter(pipe.preprocess(example)))), align_to_words=True)
-    spans = [span for _, span in zip(range(question_answering.POOLED_SPANS), chunk._spans(15), strict=False)]
+    chunk = answer_spans.Chunk(pipe.forward(next(iter(pipe.preprocess(example)))), align_to_words=True)
+    spans = [span for _, span in zip(range(answer_spans.POOLED_SPANS), chunk._spans(15), strict=False)]
     by_text = {}
     for first, last, score in spans:
         start, end = chunk._offsets(first, last)

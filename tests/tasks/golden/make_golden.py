@@ -60,16 +60,20 @@ STORY = (
 )
 
 
-# Tokenizers
+# Tokenizers. What a trainer learns does not change from one run to the next, but how it numbers that does.
 
 
 def wordpiece(folder, vocab_size=220, **more):
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    trainer = trainers.WordPieceTrainer(vocab_size=vocab_size, special_tokens=special, show_progress=False)
-    tokenizer.train_from_iterator(CORPUS, trainer)
+    letters = sorted(set(tokenizer.normalizer.normalize_str("".join(CORPUS))) - {" "})
+    # Letters inside words are numbered in the order of a hash map, unless they are there before.
+    first = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"##{letter}" for letter in letters)]
+    trainer = trainers.WordPieceTrainer(vocab_size=vocab_size, special_tokens=first, show_progress=False)
+    trained = Tokenizer.from_str(tokenizer.to_str())
+    trained.train_from_iterator(CORPUS, trainer)
+    tokenizer.model = models.WordPiece(trained.get_vocab(), unk_token="[UNK]")
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
@@ -128,7 +132,13 @@ def unigram_model(special, vocab_size):
     trainer = trainers.UnigramTrainer(
         vocab_size=vocab_size, special_tokens=special, unk_token="<unk>", show_progress=False
     )
-    tokenizer.train_from_iterator(CORPUS, trainer)
+    trained = Tokenizer.from_str(tokenizer.to_str())
+    trained.train_from_iterator(CORPUS, trainer)
+    pieces = json.loads(trained.to_str())["model"]["vocab"][len(special) :]
+    # The last digits of a score come from sums over a hash map, and the order of the pieces from the scores.
+    pieces = sorted(((piece, round(score, 2)) for piece, score in pieces), key=lambda one: (-one[1], one[0]))
+    vocab = [*((token, 0.0) for token in special), *pieces]
+    tokenizer.model = models.Unigram(vocab, unk_id=special.index("<unk>"))
     return tokenizer
 
 
