@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 from llmkit.errors import UsageError
 
@@ -31,22 +33,37 @@ def parse_value(text: str, where: str) -> Any:
     """
     import yaml
 
-    if text.strip() in ("None", "null", "~"):
-        return None
     try:
-        value = yaml.safe_load(text)
+        value = yaml.load(text, _loader())  # noqa: S506 - a safe loader
     except yaml.YAMLError as error:
         reason = str(error).partition("\n")[0]
         raise UsageError(
             f"{where}: not a YAML value: {reason}.", hint="Put quotes around a text with special characters."
         ) from None
-    if isinstance(value, str):
-        try:
-            return float(value) if "e" in value.lower() else value
-        except ValueError:
-            return value
-    # A date is the text it was written as: nothing takes one.
-    return value if isinstance(value, int | float | list | dict) else text
+    # What is neither number nor list is the text it was written as.
+    return value if value is None or isinstance(value, str | int | float | list | dict) else text
+
+
+@functools.cache
+def _loader() -> Any:
+    """Return YAML's safe loader with the plain values of YAML 1.2, which JSON and most people know.
+
+    YAML 1.1 takes 1e-4 for a text, `no` (Norwegian) for false, 1:30 for 90 and 010 for 8.
+    """
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        yaml_implicit_resolvers: ClassVar[dict[str, list[Any]]] = {}
+
+    plain = (
+        ("null", r"~|null|Null|NULL|None|", "~nN"),
+        ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+        ("int", r"[-+]?(0|[1-9][0-9]*)", "-+0123456789"),
+        ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+.0123456789"),
+    )
+    for kind, pattern, first in plain:
+        Loader.add_implicit_resolver(f"tag:yaml.org,2002:{kind}", re.compile(f"(?:{pattern})$"), [*first])
+    return Loader
 
 
 def parse_mapping(text: str | None) -> dict[str, str]:

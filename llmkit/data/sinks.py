@@ -248,7 +248,15 @@ class FileSink:
 
 
 def _cut(file: BinaryIO, size: int) -> None:
-    """Go on after the first `size` bytes; what a killed run wrote beyond them goes."""
+    """Go on after the first `size` bytes; what a killed run wrote beyond them goes.
+
+    Raises:
+        OutputError: not even those are there.
+    """
+    if os.fstat(file.fileno()).st_size < size:
+        raise OutputError(
+            "what an unfinished run wrote is not all there any more.", hint="Add --overwrite to begin anew."
+        )
     file.truncate(size)
     file.seek(size)
 

@@ -77,7 +77,8 @@ class GeneratingPipeline(Pipeline):
         known = _generation_names(self.model)
         reject_unknown(self, [name for name in settings if name not in known], known)
         of_config = vars(GenerationConfig())
-        GenerationConfig(**{name: value for name, value in settings.items() if name in of_config})
+        given = {**self._default_settings, **settings}
+        GenerationConfig(**{name: value for name, value in given.items() if name in of_config})
         return {"settings": dict(settings)} if settings else {}
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:

@@ -1,0 +1,56 @@
+"""Files that are whole or not there."""
+
+import errno
+import os
+
+import pytest
+
+from llmkit.data.atomic import explained_write, write_whole
+from llmkit.errors import OutputError
+
+
+class TestWholeWrite:
+    def test_it_is_there_and_alone(self, tmp_path):
+        write_whole(tmp_path / "a", b"one")
+        write_whole(tmp_path / "a", b"two")
+        assert [path.name for path in tmp_path.iterdir()] == ["a"]
+        assert (tmp_path / "a").read_bytes() == b"two"
+
+    @pytest.mark.parametrize("step", ["fsync", "replace"])
+    def test_what_fails_half_way_leaves_what_there_was(self, tmp_path, monkeypatch, step):
+        write_whole(tmp_path / "a", b"one")
+
+        def full(*_):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        target = "os.fsync" if step == "fsync" else "pathlib.Path.replace"
+        monkeypatch.setattr(target, full)
+        with pytest.raises(OutputError, match="no space left on the device"):
+            write_whole(tmp_path / "a", b"two")
+        assert [path.name for path in tmp_path.iterdir()] == ["a"]
+        assert (tmp_path / "a").read_bytes() == b"one"
+
+    def test_where_it_cannot_be(self, tmp_path):
+        with pytest.raises(OutputError, match=r"cannot write .*a: No such file or directory\."):
+            write_whole(tmp_path / "none" / "a", b"")
+
+
+class TestExplained:
+    @pytest.mark.parametrize(
+        ("error", "said"),
+        [
+            (OSError(errno.ENOSPC, "x"), "cannot write out: no space left on the device."),
+            (PermissionError(errno.EACCES, "Permission denied"), "cannot write out: Permission denied."),
+            (OSError("no number"), "cannot write out: no number."),
+        ],
+    )
+    def test_one_message(self, error, said):
+        with pytest.raises(OutputError) as caught, explained_write("out", "try again"):
+            raise error
+        assert (caught.value.message, caught.value.hint) == (said, "try again")
+
+    @pytest.mark.parametrize("error", [BrokenPipeError(), ValueError(), KeyboardInterrupt()])
+    def test_what_is_not_the_disks_fault_passes(self, error):
+        with pytest.raises(type(error)) as caught, explained_write("out"):
+            raise error
+        assert caught.value is error
