@@ -1,5 +1,6 @@
 """Which inputs go through the model together, and how a stream is cut into windows."""
 
+import itertools
 import random
 import threading
 
@@ -43,7 +44,7 @@ class TestPlan:
     def test_two_neighbours_never_fit_in_one(self, lengths, max_tokens, max_rows):
         """No batch is closed while the next input would still have fitted."""
         batches = plan_batches(lengths, max_tokens=max_tokens, max_rows=max_rows)
-        for batch, following in zip(batches, batches[1:], strict=False):
+        for batch, following in itertools.pairwise(batches):
             rows = len(batch) + 1
             assert rows > max_rows or rows * max(1, lengths[batch[0]]) > max_tokens, (batch, following)
 
@@ -115,7 +116,9 @@ class TestLiveWindows:
             answered.release()
         assert seen == [[0], [1], [2], [3], [4]]
 
-    @pytest.mark.parametrize("error", [ValueError("a bad line"), KeyboardInterrupt()], ids=["error", "interrupt"])
+    @pytest.mark.parametrize(
+        "error", [ValueError("a bad line"), KeyboardInterrupt()], ids=["error", "interrupt"]
+    )
     def test_what_was_read_is_given_before_the_error(self, error):
         def source():
             yield from "ab"

@@ -29,7 +29,9 @@ def test_the_exit_code_of_each(kind, code, capsys):
 
 
 def test_every_error_is_among_them():
-    kinds = {each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, LlmkitError)}
+    kinds = {
+        each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, LlmkitError)
+    }
     assert kinds == {*CODES, MissingExtraError}
 
 

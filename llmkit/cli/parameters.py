@@ -5,9 +5,14 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any
 
 from llmkit.errors import UsageError
+
+_FLOAT = (
+    r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+"
+    r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
+)
 
 
 def parse_pairs(pairs: Iterable[str], option: str) -> dict[str, Any]:
@@ -34,7 +39,7 @@ def parse_value(text: str, where: str) -> Any:
     import yaml
 
     try:
-        value = yaml.load(text, _loader())  # noqa: S506 - a safe loader
+        value = yaml.load(text, _loader())
     except yaml.YAMLError as error:
         reason = str(error).partition("\n")[0]
         raise UsageError(
@@ -53,13 +58,14 @@ def _loader() -> Any:
     import yaml
 
     class Loader(yaml.SafeLoader):
-        yaml_implicit_resolvers: ClassVar[dict[str, list[Any]]] = {}
+        pass
 
+    Loader.yaml_implicit_resolvers = {}
     plain = (
-        ("null", r"~|null|Null|NULL|None|", "~nN"),
+        ("null", r"~|null|Null|NULL|None|", ["~", "n", "N", ""]),
         ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
         ("int", r"[-+]?(0|[1-9][0-9]*)", "-+0123456789"),
-        ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", "-+.0123456789"),
+        ("float", _FLOAT, "-+.0123456789"),
     )
     for kind, pattern, first in plain:
         Loader.add_implicit_resolver(f"tag:yaml.org,2002:{kind}", re.compile(f"(?:{pattern})$"), [*first])

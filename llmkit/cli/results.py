@@ -77,7 +77,9 @@ def _rows_table(rows: Sequence[Mapping[str, Any]], *, whole_first: bool = False)
     for column in columns:
         numbers = all(isinstance(row.get(column), int | float) for row in rows)
         whole = whole_first and column == columns[0]
-        table.add_column(Text(str(column)), justify="right" if numbers else "left", overflow="fold", no_wrap=whole)
+        table.add_column(
+            Text(str(column)), justify="right" if numbers else "left", overflow="fold", no_wrap=whole
+        )
     for row in rows:
         table.add_row(*(Text(_cell(row.get(column))) for column in columns))
     return table
@@ -121,10 +123,12 @@ def _is_short(values: list[Any]) -> bool:
 def _shape(value: Any) -> list[int]:
     """Return the shape of nested lists of numbers, [] for anything else."""
     shape = []
+    vector: list[Any] = []
     while isinstance(value, list) and value:
         shape.append(len(value))
-        value = value[0]
-    return shape if shape and isinstance(value, int | float) and not isinstance(value, bool) else []
+        vector, value = value, value[0]
+    are_numbers = all(isinstance(each, int | float) and not isinstance(each, bool) for each in vector)
+    return shape if are_numbers else []
 
 
 def _first_numbers(value: Any) -> str:

@@ -94,7 +94,9 @@ def load_table(source: Any) -> dict[str, list[str]]:
     """
     if not isinstance(source, str):
         if not isinstance(source, Mapping) or not all(isinstance(cells, list) for cells in source.values()):
-            raise DataError("a table is an object of columns, each with a list of cells, or the name of a file")
+            raise DataError(
+                "a table is an object of columns, each with a list of cells, or the name of a file"
+            )
         return {str(name): [str(cell) for cell in cells] for name, cells in source.items()}
     table: dict[str, list[str]] = {}
     for record in read_file(source):

@@ -81,11 +81,15 @@ def _write(lines: Path, target: Path, types: dict[str, pyarrow.DataType], as_tex
     schema = pyarrow.schema(list(final.items()))
     with pyarrow.parquet.ParquetWriter(target, schema) as writer:
         for block in _blocks(lines):
-            columns = [_array(block, column, kind, as_text=column in as_text) for column, kind in final.items()]
+            columns = [
+                _array(block, column, kind, as_text=column in as_text) for column, kind in final.items()
+            ]
             writer.write_table(pyarrow.Table.from_arrays(columns, schema=schema))
 
 
-def _array(block: _Block, column: str, kind: pyarrow.DataType | None, *, as_text: bool = False) -> pyarrow.Array:
+def _array(
+    block: _Block, column: str, kind: pyarrow.DataType | None, *, as_text: bool = False
+) -> pyarrow.Array:
     import pyarrow
 
     values = [row.get(column) for row in block]

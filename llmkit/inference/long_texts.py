@@ -141,7 +141,10 @@ class _Tokens:
     def sentence_before(self, token: int, first: int) -> int | None:
         """Return the last token in (first, token] with which a sentence begins, if there is one."""
         begin, end = self.offsets[first][0], self.offsets[token][0]
-        gaps = [(match.end(match.lastindex), match.end()) for match in _SENTENCE_END.finditer(self.text, begin, end + 1)]
+        gaps = [
+            (match.end(match.lastindex or 0), match.end())
+            for match in _SENTENCE_END.finditer(self.text, begin, end + 1)
+        ]
         for candidate in range(token, first, -1):
             start = self.offsets[candidate][0]
             while gaps and gaps[-1][0] > start:

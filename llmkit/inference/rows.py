@@ -39,7 +39,9 @@ def argument_rows(task: Task, arguments: Sequence[str], constants: Mapping[str, 
         UsageError: their number does not fit the task.
     """
     fields = [field for field in open_fields(task, constants) if not field.parameter]
-    if (len(fields) == 1 and not fields[0].many) or (len(arguments) == 1 and arguments[0].lstrip().startswith("{")):
+    if (len(fields) == 1 and not fields[0].many) or (
+        len(arguments) == 1 and arguments[0].lstrip().startswith("{")
+    ):
         yield from _single_rows(arguments)
     elif fields and fields[-1].many:
         yield _many_row(task, fields, arguments)

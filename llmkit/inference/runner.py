@@ -317,7 +317,9 @@ class Runner:
             longest = min(max(item.length for item in items), self._limit or 384)
             batch_size = max(1, min(self._max_rows, self._max_tokens // longest)) if batch_size > 1 else 1
         results = self.pipe(values, batch_size=batch_size, **parameters)
-        if len(values) == 1 and (self.task.unwraps_single or not isinstance(results, list) or len(results) != 1):
+        if len(values) == 1 and (
+            self.task.unwraps_single or not isinstance(results, list) or len(results) != 1
+        ):
             results = [results]
         if self.task.batching is Batching.TRIMMED:
             results = [self._trimmed(result, item) for result, item in zip(results, items, strict=True)]

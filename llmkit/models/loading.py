@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import ModelError, UsageError, did_you_mean
-from llmkit.models.cpu_kernels import speed_up_linear_layers
+from llmkit.models.cpu_kernels import speed_up_attention, speed_up_linear_layers
 from llmkit.models.resolving import ResolvedModel, explain_loading_error
 
 if TYPE_CHECKING:
@@ -181,6 +181,7 @@ def load_model(
     if "device_map" not in arguments:
         loaded = loaded.to(device)
     speed_up_linear_layers(loaded)
+    speed_up_attention(loaded)
     evaluating: PreTrainedModel = loaded.eval()
     return evaluating
 

@@ -15,7 +15,14 @@ _MODES = {
     "pooling_mode_max_tokens": "max",
     "pooling_mode_lasttoken": "last-token",
     "pooling_mode_weightedmean_tokens": "weighted-mean",
+    "pooling_mode_mean_sqrt_len_tokens": "mean-sqrt-length",
     "pooling_mode_mean_tokens": "mean",
+}
+# Newer files name the mode, in words of their own.
+_NAMES = {
+    "lasttoken": "last-token",
+    "weightedmean": "weighted-mean",
+    "mean_sqrt_len_tokens": "mean-sqrt-length",
 }
 
 
@@ -24,7 +31,7 @@ class PoolingConfig:
     """How a model's own sentence-transformers files pool.
 
     Attributes:
-        mode: mean, cls, max, last-token or weighted-mean.
+        mode: mean, cls, max, last-token, weighted-mean or mean-sqrt-length.
         max_tokens: the length it was trained with; longer texts are cut. None where it does not say.
     """
 
@@ -40,7 +47,7 @@ def read_pooling(location: str, revision: str | None = None) -> PoolingConfig:
     mode = pooling.get("pooling_mode") or next(
         (name for key, name in _MODES.items() if pooling.get(key)), "mean"
     )
-    mode = {"lasttoken": "last-token", "weightedmean": "weighted-mean"}.get(str(mode), str(mode))
+    mode = _NAMES.get(str(mode), str(mode))
     limit = sentence.get("max_seq_length")
     return PoolingConfig(mode, int(limit) if limit else None)
 
@@ -70,10 +77,14 @@ def pool(hidden_states: torch.Tensor, attention_mask: torch.Tensor, mode: str = 
     Args:
         hidden_states: (batch, sequence, hidden)
         attention_mask: (batch, sequence), 1 for real tokens.
-        mode: mean, cls, max, last-token or weighted-mean (weights 1 … n, as in SGPT, Muennighoff 2022).
+        mode: mean, cls, max, last-token, weighted-mean (weights 1 … n, as in SGPT, Muennighoff 2022) or
+            mean-sqrt-length (the sum over the root of n).
 
     Returns:
         (batch, hidden)
+
+    Raises:
+        ValueError: no such mode.
     """
     import torch
 
@@ -87,6 +98,9 @@ def pool(hidden_states: torch.Tensor, attention_mask: torch.Tensor, mode: str = 
         return hidden_states[torch.arange(len(hidden_states), device=last.device), last]
     if mode == "max":
         return hidden_states.masked_fill(mask == 0, float("-inf")).amax(dim=1)
+    if mode not in ("mean", "weighted-mean", "mean-sqrt-length"):
+        raise ValueError(f"there is no pooling '{mode}'")
     if mode == "weighted-mean":
         mask = mask * mask.cumsum(dim=1)
-    return (hidden_states * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1e-9)
+    tokens = mask.sum(dim=1).clamp(min=1e-9)
+    return (hidden_states * mask).sum(dim=1) / (tokens.sqrt() if mode == "mean-sqrt-length" else tokens)

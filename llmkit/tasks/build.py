@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import ModelError, UsageError
@@ -57,6 +56,7 @@ def pipeline(
         UsageError: no such task.
         ModelError: the model cannot be had or does not fit the task.
     """
+    dtype, arguments = _as_version_4_said(parameters, dtype)
     register_tasks()
     call = find_task(task or _task_of(model, revision))
     if model is not None and not isinstance(model, str) and not hasattr(model, "__fspath__"):
@@ -69,9 +69,29 @@ def pipeline(
         dtype=None if dtype in (None, "auto") else str(dtype).removeprefix("torch."),
         trust_remote_code=bool(trust_remote_code),
         allow_pickle=allow_pickle,
-        arguments=dict(model_kwargs or {}),
+        arguments={**arguments, **(model_kwargs or {})},
     )
     return build_pipeline(call, resolved, options, parameters, pipeline_class)
+
+
+def _as_version_4_said(parameters: dict[str, Any], dtype: Any) -> tuple[Any, dict[str, Any]]:
+    """Take what is no parameter of a pipeline out of the parameters.
+
+    Returns:
+        The dtype, and arguments of the loading.
+
+    Raises:
+        UsageError: another framework than PyTorch.
+    """
+    framework = parameters.pop("framework", None)
+    if framework not in (None, "pt"):
+        raise UsageError(
+            f'framework="{framework}": there is PyTorch only.', hint='Use framework="pt", or leave it out.'
+        )
+    parameters.pop("use_fast", None)  # all are fast that can be
+    old_dtype = parameters.pop("torch_dtype", None)
+    device_map = parameters.pop("device_map", None)
+    return old_dtype if dtype is None else dtype, {} if device_map is None else {"device_map": device_map}
 
 
 def build_pipeline(
@@ -135,12 +155,18 @@ def _assemble(
     for component, auto_class in _COMPONENTS:
         given = parameters.get(component)
         if given is None or isinstance(given, str):
-            source = resolved if given is None else replace(resolved, location=given) if resolved else None
+            source = resolved if given is None else ResolvedModel(given, given)
             loaded = _load_component(
                 getattr(cls, f"_load_{component}", False), auto_class, source, options, call
             )
             parameters[component] = loaded
     parameters = {name: value for name, value in parameters.items() if value is not None}
+    for component, _ in _COMPONENTS:
+        if resolved is None and getattr(cls, f"_load_{component}", False) and component not in parameters:
+            raise UsageError(
+                f"{call.name} with a loaded model needs its {component.replace('_', ' ')} too.",
+                hint=f"Add {component}=…, loaded or by name.",
+            )
     placed = {"device": model.device if device is None else device}
     if getattr(model, "hf_device_map", None) is not None:
         placed = {}
@@ -163,7 +189,9 @@ def _load_component(
 
     try:
         # At the top, releases before 5.18 want torchvision for the image processor.
-        loader = AutoImageProcessor if auto_class == "AutoImageProcessor" else getattr(transformers, auto_class)
+        loader = (
+            AutoImageProcessor if auto_class == "AutoImageProcessor" else getattr(transformers, auto_class)
+        )
         component = loader.from_pretrained(
             source.location,
             revision=source.revision,

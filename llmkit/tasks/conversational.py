@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,7 +80,7 @@ class ConversationalPipeline(GeneratingPipeline):
             conversations: a Conversation, a list of messages, a text, ``{"messages": …}``, or a list of those.
 
         Returns:
-            The Conversation with the answer appended; for several, a list of them.
+            The Conversation with the answer appended; for several, a list of them, or an iterator as was given.
 
         Raises:
             ValueError: a conversation without messages.
@@ -91,6 +91,8 @@ class ConversationalPipeline(GeneratingPipeline):
         )
         if several:
             return [self(conversation, **kwargs) for conversation in conversations]
+        if isinstance(conversations, Iterator):
+            return (self(conversation, **kwargs) for conversation in conversations)
         return super().__call__(Conversation.of(conversations), **kwargs)
 
     def _sanitize_parameters(

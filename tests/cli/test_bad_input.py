@@ -7,6 +7,7 @@ import os
 import resource
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -592,6 +593,7 @@ def test_two_runs_do_not_write_one_output(llmkit, tiny, tmp_path):
         texts.flush()
         while not out.with_name("out.jsonl.progress").exists():
             assert first.poll() is None
+            time.sleep(0.01)
         for option in ((), ("--resume",), ("--overwrite",)):
             check_message(llmkit(*call, "b", *option), *refusal(option))
         texts.write("a\n" * 6)

@@ -27,7 +27,7 @@ def talk(name):
 class Talker:
     @staticmethod
     def find_spec(name, path=None, target=None):
-        if name in ("torch", "transformers", "transformers.models.bert.modeling_bert"):
+        if name in ("torch", "transformers.pipelines", "transformers.models.bert.modeling_bert"):
             talk(name)
 
 sys.meta_path.insert(0, Talker)
@@ -79,7 +79,9 @@ print("after"); os.write(1, b"raw\\n")
 results.file.write(b"result\\n"); results.file.flush()
 assert results.is_terminal is False
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.stdout == "before\nresult\n"
     assert done.stderr.splitlines() == ["raw", "after"] or done.stderr.splitlines() == ["after", "raw"]
 

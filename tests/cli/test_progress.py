@@ -17,8 +17,11 @@ def clock(monkeypatch):
 class TestLines:
     @pytest.mark.parametrize(
         ("total", "done", "said"),
-        [(4000, 0, "600 of 4,000 rows, 50.0 rows/s"), (None, 0, "600 rows, 50.0 rows/s")]
-        + [(4000, 1000, "1,600 of 4,000 rows, 50.0 rows/s")],
+        [
+            (4000, 0, "600 of 4,000 rows, 50.0 rows/s"),
+            (None, 0, "600 rows, 50.0 rows/s"),
+            (4000, 1000, "1,600 of 4,000 rows, 50.0 rows/s"),
+        ],
     )
     def test_now_and_then_with_the_rate(self, clock, capsys, total, done, said):
         with progress.progress(total, done) as advance:
@@ -52,7 +55,12 @@ class TestLines:
 class TestEstimate:
     @pytest.mark.parametrize(
         ("name", "content"),
-        [("a.txt", "one\ntwo\nthree\n"), ("a.csv", "h\n1\n2\n"), ("a.tsv", "h\tk\n1\t2\n"), ("a.jsonl", "{}\n" * 3000)],
+        [
+            ("a.txt", "one\ntwo\nthree\n"),
+            ("a.csv", "h\n1\n2\n"),
+            ("a.tsv", "h\tk\n1\t2\n"),
+            ("a.jsonl", "{}\n" * 3000),
+        ],
     )
     def test_as_many_as_there_are(self, tmp_path, name, content):
         (tmp_path / name).write_text(content)

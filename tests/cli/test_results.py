@@ -72,7 +72,11 @@ class TestRows:
 
 class TestTable:
     def test_a_row_each_with_the_input_beside_it(self):
-        lines = drawn({"label": "POSITIVE", "score": 0.98765}, {"label": "NEGATIVE", "score": 0.5}).splitlines()
+        lines = (
+            drawn({"label": "POSITIVE", "score": 0.98765}, {"label": "NEGATIVE", "score": 0.5})
+            .strip()
+            .splitlines()
+        )
         assert lines[0].split() == ["input", "label", "score"]
         assert ["input", "0", "POSITIVE", "0.9877"] in [line.split() for line in lines]
         assert ["input", "1", "NEGATIVE", "0.5000"] in [line.split() for line in lines]
@@ -88,17 +92,37 @@ class TestTable:
         assert "[bold]x[/bold] [/]" in drawn({"generated_text": "[bold]x[/bold] [/]"})
 
     def test_messages(self):
-        table = drawn({"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]})
+        table = drawn(
+            {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}
+        )
         assert [line.split() for line in table.splitlines() if "Hello" in line] == [["assistant", "Hello"]]
 
     @pytest.mark.parametrize(
         "result",
-        [[], {}, None, "text", 5, [None], [[]], {"a": None}, {"a": []}, [1, "a"], [{"a": 1}, 5], [[1, [2]]]]
-        + [[[1, "x"], [2, "y"]], {"box": {"x": [1, 2]}}, [[], [1]], [[1.0], []], [[1.0, None, 2.0]], [[None]]],
+        [
+            [],
+            {},
+            None,
+            "text",
+            5,
+            [None],
+            [[]],
+            {"a": None},
+            {"a": []},
+            [1, "a"],
+            [{"a": 1}, 5],
+            [[1, [2]]],
+            [[1, "x"], [2, "y"]],
+            {"box": {"x": [1, 2]}},
+            [[], [1]],
+            [[1.0], []],
+            [[1.0, None, 2.0]],
+            [[None]],
+        ],
         ids=repr,
     )
     def test_whatever_the_result_it_is_drawn(self, result):
-        assert drawn(result).strip() or result in ([], {})
+        assert drawn(result).strip() or result in ([], {}, None)
         drawn(result, result)
 
     def test_each_window_is_drawn_once(self):

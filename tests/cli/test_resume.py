@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,7 @@ def kill_after(call, windows):
     overdue.start()
     seen = set()
     while len(seen) < windows and child.poll() is None:
+        time.sleep(0.002)
         if progress.exists():
             seen.add(os.stat(progress).st_ino)  # noqa: PTH116 - replaced after each window
     child.send_signal(signal.SIGKILL)

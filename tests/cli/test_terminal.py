@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pexpect
@@ -22,18 +23,21 @@ COLOR = re.compile(r"\x1b\[[\d;]*m")
 
 
 @pytest.fixture
-def terminal(tmp_path):
-    """Start the command on a terminal of its own; ``$ERR`` in a shell line is a file for its errors."""
+def terminal(llmkit):
+    """Start the command on a terminal of its own: as a new process if `fresh`, or by a line of the shell."""
     started = []
 
-    def start(*arguments, env=None, shell=None):
+    def start(*arguments, env=None, shell=None, fresh=False):
+        if shell is None and not fresh:
+            started.append(llmkit.on_terminal(*arguments, env={"TERM": "xterm-256color"} | (env or {})))
+            return started[-1]
         words = [str(argument) for argument in arguments]
         command = [*COMMAND, *words] if shell is None else ["bash", "-c", shell, "bash", *COMMAND, *words]
         settings = {key: value for key, value in base_environment().items() if key != "COLUMNS"}
         child = pexpect.spawn(
             command[0],
             command[1:],
-            env=settings | {"TERM": "xterm-256color", "ERR": str(tmp_path / "stderr")} | (env or {}),
+            env=settings | {"TERM": "xterm-256color"} | (env or {}),
             timeout=TIMEOUT,
             dimensions=(30, 100),
             encoding="utf-8",
@@ -262,6 +266,7 @@ def test_ctrl_c_says_how_to_resume(terminal, tiny, many_texts, tmp_path):
     child = terminal(
         *("pipeline", "text-classification", "-i", many_texts, "-m", tiny("text-classification"), "-o", out),
         *("--batch-size", "1"),
+        fresh=True,
     )
     wait_for(out.with_name("out.jsonl.progress"), child.isalive)
     child.sendintr()
@@ -311,11 +316,13 @@ def start(*arguments, **options):
 def wait_for(file, is_alive):
     while not file.exists():
         assert is_alive()
+        time.sleep(0.01)
 
 
 def wait_for_import(child, library):
     while f"/{library}/lib" not in Path(f"/proc/{child.pid}/maps").read_text():
         assert child.poll() is None
+        time.sleep(0.01)
 
 
 # ---- pipes

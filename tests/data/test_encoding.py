@@ -69,7 +69,13 @@ class TestPlain:
     @settings(max_examples=200, deadline=None)
     @given(
         st.recursive(
-            st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text()),
+            st.one_of(
+                st.none(),
+                st.booleans(),
+                st.integers(),
+                st.floats(allow_nan=False, allow_infinity=False),
+                st.text(),
+            ),
             lambda inner: st.one_of(st.lists(inner), st.dictionaries(st.text(), inner)),
             max_leaves=15,
         ).filter(lambda value: not isinstance(value, dict) or "audio" not in value)
@@ -166,7 +172,9 @@ class TestFiles:
         path = encoder.plain({"mask": image}, "000001")["mask"]
         assert path.endswith("000001-mask.png")
         with PIL.Image.open(path) as back:
-            assert numpy.array_equal(numpy.asarray(back.convert("RGBA")), numpy.asarray(image.convert("RGBA")))
+            assert numpy.array_equal(
+                numpy.asarray(back.convert("RGBA")), numpy.asarray(image.convert("RGBA"))
+            )
 
     @pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "HSV", "LAB", "F"])
     def test_an_image_that_png_has_no_mode_for(self, encoder, mode):

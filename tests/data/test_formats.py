@@ -97,8 +97,15 @@ class TestDelimited:
 
 @pytest.mark.parametrize(
     ("path", "name"),
-    [("a.jsonl", "jsonl"), ("a.NDJSON", "jsonl"), ("a.json", "json"), ("b/a.csv", "csv"), ("a.tab", "tsv")]
-    + [("a.parquet", "parquet"), ("a.csv.json", "json")],
+    [
+        ("a.jsonl", "jsonl"),
+        ("a.NDJSON", "jsonl"),
+        ("a.json", "json"),
+        ("b/a.csv", "csv"),
+        ("a.tab", "tsv"),
+        ("a.parquet", "parquet"),
+        ("a.csv.json", "json"),
+    ],
 )
 def test_the_ending_tells_the_format(path, name):
     assert format_of(path) == name

@@ -83,7 +83,7 @@ class TestImage:
             load_image(str(tmp_path / "a.jpg"))
 
     def test_nothing_there(self, tmp_path):
-        with pytest.raises(DataError, match="no such image: nowhere.png"):
+        with pytest.raises(DataError, match=r"no such image: nowhere\.png"):
             load_image("nowhere.png")
         with pytest.raises(DataError, match="is a folder, not an image"):
             load_image(str(tmp_path))
@@ -128,7 +128,9 @@ class TestAudio:
         # The same sine, had it been played at that rate; the ends are the filter's.
         middle = slice(len(samples) // 8, -len(samples) // 8)
         numpy.testing.assert_allclose(samples[middle], tone(rate)[: len(samples)][middle], atol=2e-3)
-        numpy.testing.assert_array_equal(samples, source if rate == 44100 else soxr.resample(source, 44100, rate))
+        numpy.testing.assert_array_equal(
+            samples, source if rate == 44100 else soxr.resample(source, 44100, rate)
+        )
 
     def test_two_channels_become_their_mean(self, tmp_path):
         left, right = tone(8000), tone(8000, frequency=1000.0)

@@ -18,13 +18,19 @@ def table(tmp_path, results):
     lines_to_parquet(lines, tmp_path / "results.parquet")
     return pyarrow.parquet.read_table(tmp_path / "results.parquet")
 
+
 def test_a_row_a_result(tmp_path):
-    results = [{"label": "é", "score": 0.1, "box": {"x": [1, 2]}}, {"label": None, "score": 2.5, "box": {"x": []}}]
+    results = [
+        {"label": "é", "score": 0.1, "box": {"x": [1, 2]}},
+        {"label": None, "score": 2.5, "box": {"x": []}},
+    ]
     assert table(tmp_path, results).to_pylist() == results
+
 
 def test_what_is_no_object_is_one_column(tmp_path):
     written = table(tmp_path, [[[{"label": "a"}]], [[{"label": "b"}]]])
     assert written.to_pydict() == {"result": [[[{"label": "a"}]], [[{"label": "b"}]]]}
+
 
 @pytest.mark.parametrize("late", [1, 2500])
 def test_a_column_that_comes_late(tmp_path, late):
@@ -34,10 +40,12 @@ def test_a_column_that_comes_late(tmp_path, late):
     assert written["b"].to_pylist() == [None] * late + ["late", "alone"]
     assert written["a"].to_pylist() == [*range(late), 0, None]
 
+
 @pytest.mark.parametrize("late", [1, 2500])
 def test_whole_numbers_that_become_fractions(tmp_path, late):
     written = table(tmp_path, [{"a": 1}] * late + [{"a": 0.5}])
     assert written["a"].to_pylist() == [1.0] * late + [0.5]
+
 
 @pytest.mark.parametrize("late", [1, 2500])
 @pytest.mark.parametrize("early", [None, []])
@@ -45,6 +53,7 @@ def test_a_type_that_shows_late(tmp_path, early, late):
     value = ["x"] if early == [] else {"x": 1}
     written = table(tmp_path, [{"a": early}] * late + [{"a": value}])
     assert written["a"].to_pylist() == [early] * late + [value]
+
 
 @pytest.mark.parametrize("late", [1, 2500])
 @pytest.mark.parametrize("odd", ["text", [1], {"x": 1}, True, 2**70], ids=repr)
@@ -55,9 +64,11 @@ def test_types_that_do_not_go_together_are_written_as_json(tmp_path, late, odd):
     assert [json.loads(value) for value in values] == [5] * late + [odd]
     assert written["b"].to_pylist() == [1] * late + [2]
 
+
 def test_objects_without_keys(tmp_path):
     written = table(tmp_path, [{"a": {}}, {"a": {}}])
     assert [json.loads(value) for value in written["a"].to_pylist()] == [{}, {}]
+
 
 @settings(max_examples=60, deadline=None)
 @given(results=st.lists(st.dictionaries(st.sampled_from("ab"), JSON, min_size=1), max_size=5))
@@ -68,6 +79,7 @@ def test_whatever_comes_is_there_again(tmp_path_factory, results):
     for row, wanted in zip(written.to_pylist(), results, strict=True):
         for name, value in wanted.items():
             assert same(row[name], value), (row[name], value)
+
 
 def test_no_result(tmp_path):
     assert table(tmp_path, []).num_rows == 0

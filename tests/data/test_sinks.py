@@ -55,8 +55,12 @@ def files(folder):
 ROWS = st.lists(
     st.one_of(
         st.none(),
-        st.fixed_dictionaries({"label": st.text(st.characters(exclude_categories=["Cs"])), "score": st.floats(0, 1)}),
-        st.lists(st.fixed_dictionaries({"label": st.sampled_from("ab"), "score": st.floats(0, 1)}), max_size=3),
+        st.fixed_dictionaries(
+            {"label": st.text(st.characters(exclude_categories=["Cs"])), "score": st.floats(0, 1)}
+        ),
+        st.lists(
+            st.fixed_dictionaries({"label": st.sampled_from("ab"), "score": st.floats(0, 1)}), max_size=3
+        ),
     ),
     min_size=1,
     max_size=12,
@@ -70,7 +74,9 @@ ROWS = st.lists(
     window=st.integers(1, 5),
     stops=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4), st.booleans()), max_size=4),
 )
-def test_stopped_anywhere_and_resumed_it_ends_with_the_same_bytes(tmp_path_factory, name, rows, window, stops):
+def test_stopped_anywhere_and_resumed_it_ends_with_the_same_bytes(
+    tmp_path_factory, name, rows, window, stops
+):
     """Killed (nothing is closed in order) or interrupted (closed, unfinished), and as often as you like."""
     whole, broken = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("broken")
     work(open_sink(whole / "out", name), rows, window)
@@ -125,18 +131,29 @@ class TestFinished:
 
     def test_rejected_rows_have_a_file(self, tmp_path):
         work(open_sink(tmp_path / "a.csv", "csv"), [{"a": 1}, None], 1)
-        assert json.loads((tmp_path / "a.csv.rejects.jsonl").read_text()) == {"line": 2, "reason": "it failed"}
+        assert json.loads((tmp_path / "a.csv.rejects.jsonl").read_text()) == {
+            "line": 2,
+            "reason": "it failed",
+        }
 
     def test_or_the_one_that_was_named(self, tmp_path):
         sink = open_file_sink(
-            str(tmp_path / "a.csv"), "csv", call={}, rejects=str(tmp_path / "bad"), overwrite=False, resume=False
+            str(tmp_path / "a.csv"),
+            "csv",
+            call={},
+            rejects=str(tmp_path / "bad"),
+            overwrite=False,
+            resume=False,
         )
         work(sink, [{"a": 1}, None], 1)
         assert sorted(files(tmp_path)) == ["a.csv", "bad"]
 
     def test_parquet_is_made_at_the_end(self, tmp_path):
         work(open_sink(tmp_path / "a.parquet", "parquet"), [{"a": 1}, None, {"b": "x"}], 1)
-        assert pyarrow.parquet.read_table(tmp_path / "a.parquet").to_pylist() == [{"a": 1, "b": None}, {"a": None, "b": "x"}]
+        assert pyarrow.parquet.read_table(tmp_path / "a.parquet").to_pylist() == [
+            {"a": 1, "b": None},
+            {"a": None, "b": "x"},
+        ]
         assert sorted(files(tmp_path)) == ["a.parquet", "a.parquet.rejects.jsonl"]
 
     def test_a_run_without_a_row(self, tmp_path):
@@ -171,7 +188,9 @@ class TestUnfinished:
         work(sink, [{"a": 1}] * 4, 1, stop=2)
         sink.close(finished=False)
         before = files(tmp_path)
-        with pytest.raises(OutputError, match=r"(?s)an unfinished run of .*a\.jsonl is there.*--resume.*--overwrite"):
+        with pytest.raises(
+            OutputError, match=r"(?s)an unfinished run of .*a\.jsonl is there.*--resume.*--overwrite"
+        ):
             open_sink(tmp_path / "a.jsonl")
         assert files(tmp_path) == before
         assert not is_finished(tmp_path / "a.jsonl")
@@ -204,7 +223,9 @@ class TestUnfinished:
             open_sink(tmp_path / "a.jsonl", call=CALL | change, resume=True)
         assert files(tmp_path) == before
 
-    @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"rows": 1}', b'{"call": {}, "extra": 1}', b"\xff"])
+    @pytest.mark.parametrize(
+        "content", [b"", b"{", b"[]", b'{"rows": 1}', b'{"call": {}, "extra": 1}', b"\xff"]
+    )
     def test_a_progress_that_cannot_be_read(self, tmp_path, content):
         sink = open_sink(tmp_path / "a.jsonl")
         work(sink, [{"a": 1}] * 3, 1, stop=2)
@@ -272,7 +293,11 @@ class TestSecondWriter:
             "from llmkit.data.formats import FORMATS; FileSink(Path(sys.argv[1]), FORMATS['jsonl'], call={})"
         )
         done = subprocess.run(
-            [sys.executable, "-c", code, tmp_path / "a.jsonl"], capture_output=True, text=True, timeout=60, check=False
+            [sys.executable, "-c", code, tmp_path / "a.jsonl"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
         assert "another run is writing" in done.stderr
         first.close(finished=True)
@@ -291,7 +316,9 @@ class TestErrors:
         sink.commit(1)
         real = sink._file
         sink._file = DiskFull()
-        with pytest.raises(OutputError, match=r"(?s)no space left on the device.*1 rows are done and kept.*--resume"):
+        with pytest.raises(
+            OutputError, match=r"(?s)no space left on the device.*1 rows are done and kept.*--resume"
+        ):
             sink.write({"a": 2}, 1)
         sink._file = real
         sink.close(finished=False)

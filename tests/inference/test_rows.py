@@ -184,7 +184,9 @@ class TestArguments:
         assert self.rows("table-question-answering", "how many?", table="t.csv") == [{"text": "how many?"}]
 
     def test_the_rest_goes_to_a_field_of_many(self):
-        assert self.rows("sentence-similarity", "a", "b", "c") == [{"source_sentence": "a", "sentences": ["b", "c"]}]
+        assert self.rows("sentence-similarity", "a", "b", "c") == [
+            {"source_sentence": "a", "sentences": ["b", "c"]}
+        ]
         assert self.rows("zero-shot-object-detection", "i.png", "cat", "dog") == [
             {"image": "i.png", "candidate_labels": ["cat", "dog"]}
         ]
@@ -195,7 +197,12 @@ class TestArguments:
     @pytest.mark.parametrize(
         ("name", "arguments", "constants", "said"),
         [
-            ("question-answering", ["a", "b", "c"], {}, r"takes 2 arguments \(question, context\); there are 3"),
+            (
+                "question-answering",
+                ["a", "b", "c"],
+                {},
+                r"takes 2 arguments \(question, context\); there are 3",
+            ),
             ("sentence-similarity", ["a"], {}, "takes source_sentence and then one or more sentences"),
             ("question-answering", ["a"], {"question": "q", "context": "c"}, "the argument 'a' has no place"),
         ],

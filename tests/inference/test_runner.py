@@ -15,10 +15,31 @@ from llmkit.tasks.catalogue import find_task
 from llmkit.tasks.inputs import RowError
 
 DRAW = random.Random(3)
-WORDS = "angela merkel lives in berlin and paris is the capital of france this film was funny cold meal".split()
+WORDS = [
+    "angela",
+    "merkel",
+    "lives",
+    "in",
+    "berlin",
+    "and",
+    "paris",
+    "is",
+    "the",
+    "capital",
+    "of",
+    "france",
+    "this",
+    "film",
+    "was",
+    "funny",
+    "cold",
+    "meal",
+]
 TEXTS = [" ".join(DRAW.choices(WORDS, k=DRAW.randint(1, 60))) for _ in range(24)] + ["a", "naïve 東京 🎉"]
 LABELS = ["politics", "sports", "music"]
 GREEDY = {"do_sample": False, "max_new_tokens": 5}
+SAMPLED = {"do_sample": True, "max_new_tokens": 8, "temperature": 2.0}
+ROWS = [{"text": text} for text in TEXTS]
 each_size = pytest.mark.parametrize("batch_size", [None, 1, 3, 64])
 
 
@@ -46,7 +67,8 @@ def reference(tiny):
 
 def window(*rows):
     return [
-        (Record(row if isinstance(row, dict) else {}, "rows", number), row) for number, row in enumerate(rows, 1)
+        (Record(row if isinstance(row, dict) else {}, "rows", number), row)
+        for number, row in enumerate(rows, 1)
     ]
 
 
@@ -84,10 +106,15 @@ def assert_close(found, wanted, where=""):
 
 class TestSameAsThePipelineOneByOne:
     @each_size
-    @pytest.mark.parametrize("parameters", [{}, {"top_k": None}, {"top_k": 1}, {"function_to_apply": "none"}], ids=str)
+    @pytest.mark.parametrize(
+        "parameters", [{}, {"top_k": None}, {"top_k": 1}, {"function_to_apply": "none"}], ids=str
+    )
     def test_text_classification(self, load, reference, batch_size, parameters):
         found = run(
-            load("text-classification"), [{"text": t} for t in TEXTS], batch_size=batch_size, parameters=parameters
+            load("text-classification"),
+            [{"text": t} for t in TEXTS],
+            batch_size=batch_size,
+            parameters=parameters,
         )
         wanted = [reference("text-classification")([text], **parameters)[0] for text in TEXTS]
         assert_close(results(found), wanted)
@@ -114,7 +141,10 @@ class TestSameAsThePipelineOneByOne:
     @pytest.mark.parametrize("parameters", [{}, {"aggregation_strategy": "simple"}], ids=str)
     def test_token_classification(self, load, reference, batch_size, parameters):
         found = run(
-            load("token-classification"), [{"text": t} for t in TEXTS], batch_size=batch_size, parameters=parameters
+            load("token-classification"),
+            [{"text": t} for t in TEXTS],
+            batch_size=batch_size,
+            parameters=parameters,
         )
         for each, text in zip(results(found), TEXTS, strict=True):
             wanted = reference("token-classification")(text, **parameters)
@@ -124,9 +154,12 @@ class TestSameAsThePipelineOneByOne:
 
     @each_size
     def test_zero_shot_classification(self, load, reference, batch_size):
-        rows = [{"text": text, "candidate_labels": LABELS[: 2 + number % 2]} for number, text in enumerate(TEXTS)]
+        rows = [
+            {"text": text, "candidate_labels": LABELS[: 2 + number % 2]} for number, text in enumerate(TEXTS)
+        ]
         wanted = [
-            reference("zero-shot-classification")(row["text"], candidate_labels=row["candidate_labels"]) for row in rows
+            reference("zero-shot-classification")(row["text"], candidate_labels=row["candidate_labels"])
+            for row in rows
         ]
         assert_close(results(run(load("zero-shot-classification"), rows, batch_size=batch_size)), wanted)
 
@@ -145,18 +178,24 @@ class TestSameAsThePipelineOneByOne:
     @each_size
     def test_greedy_generation(self, load, reference, batch_size):
         texts = [" ".join(text.split()[:8]) for text in TEXTS]
-        found = run(load("text-generation"), [{"text": t} for t in texts], batch_size=batch_size, parameters=GREEDY)
+        found = run(
+            load("text-generation"), [{"text": t} for t in texts], batch_size=batch_size, parameters=GREEDY
+        )
         assert_close(results(found), [reference("text-generation")(text, **GREEDY) for text in texts])
 
     @each_size
     def test_text_to_text(self, load, batch_size):
         pipe = load("text2text-generation")
-        found = results(run(pipe, [{"text": text} for text in TEXTS[:8]], batch_size=batch_size, parameters=GREEDY))
+        found = results(
+            run(pipe, [{"text": text} for text in TEXTS[:8]], batch_size=batch_size, parameters=GREEDY)
+        )
         assert_close(found, [pipe(text, **GREEDY)[0] for text in TEXTS[:8]])
 
     def test_sentence_similarity(self, load):
         pipe = load("sentence-similarity")
-        rows = [{"source_sentence": text, "sentences": TEXTS[: 1 + n % 5]} for n, text in enumerate(TEXTS[:6])]
+        rows = [
+            {"source_sentence": text, "sentences": TEXTS[: 1 + n % 5]} for n, text in enumerate(TEXTS[:6])
+        ]
         assert_close(results(run(pipe, rows)), [pipe(dict(row)) for row in rows])
 
     def test_what_goes_together_is_sorted_by_length(self, load, monkeypatch):
@@ -192,8 +231,6 @@ class TestBlanks:
 
 
 class TestRowsThatFail:
-    ROWS = [{"text": text} for text in TEXTS]
-
     def failing(self, monkeypatch, pipe, wrong, error):
         preprocess = pipe.preprocess
 
@@ -204,12 +241,14 @@ class TestRowsThatFail:
 
         monkeypatch.setattr(pipe, "preprocess", picky)
 
-    @pytest.mark.parametrize("wrong", [[0], [3, 17], list(range(len(TEXTS) - 1)), list(range(len(TEXTS)))], ids=len)
+    @pytest.mark.parametrize(
+        "wrong", [[0], [3, 17], list(range(len(TEXTS) - 1)), list(range(len(TEXTS)))], ids=len
+    )
     def test_they_take_no_others_with_them(self, load, monkeypatch, wrong):
         pipe = load("text-classification")
         wanted = [pipe(text)[0] for text in TEXTS]
         self.failing(monkeypatch, pipe, [TEXTS[number] for number in wrong], ValueError("this one is cursed"))
-        outcomes = run(pipe, self.ROWS)
+        outcomes = run(pipe, ROWS)
         assert [number for number, outcome in enumerate(outcomes) if outcome.error] == wrong
         assert {outcome.reason for outcome in outcomes if outcome.error} == {"this one is cursed"}
         for number, outcome in enumerate(outcomes):
@@ -219,7 +258,14 @@ class TestRowsThatFail:
     def test_rows_without_values_or_fields(self, load):
         rows = [{"text": "a"}, RowError("not JSON"), {"text": ""}, {"text": ["a"]}, {}, {"text": 42}]
         reasons = [outcome.reason for outcome in run(load("text-classification"), rows)]
-        assert reasons == ["", "not JSON", "'text' is empty", "'text' must be a text, not list", "no value for 'text'", ""]
+        assert reasons == [
+            "",
+            "not JSON",
+            "'text' is empty",
+            "'text' must be a text, not list",
+            "no value for 'text'",
+            "",
+        ]
 
     def test_of_a_long_text_one_part_that_fails_fails_all_of_it(self, load, monkeypatch):
         pipe = load("text-classification", "long_limit")
@@ -255,7 +301,7 @@ class TestRowsThatFail:
             ("sentence-similarity", {"source_sentence": "a", "sentences": {"b": 1}}),
             ("zero-shot-classification", {"text": "a", "candidate_labels": []}),
         ],
-        ids=lambda value: value if isinstance(value, str) else str(list(value.values())[0])[:12],
+        ids=lambda value: value if isinstance(value, str) else str(next(iter(value.values())))[:12],
     )
     def test_values_of_the_wrong_kind_are_the_rows_fault(self, load, task, row):
         (outcome,) = run(load(task), [row])
@@ -264,15 +310,17 @@ class TestRowsThatFail:
 
     def test_a_package_that_is_missing_is_not_a_rows_fault(self, load, monkeypatch):
         pipe = load("text-classification")
-        self.failing(monkeypatch, pipe, TEXTS, ImportError("this needs the sacremoses library; pip install sacremoses"))
+        self.failing(
+            monkeypatch, pipe, TEXTS, ImportError("this needs the sacremoses library; pip install sacremoses")
+        )
         with pytest.raises(LlmkitError, match="sacremoses"):
-            run(pipe, self.ROWS)
+            run(pipe, ROWS)
 
     def test_nor_is_an_extra_that_is_missing(self, load, monkeypatch):
         pipe = load("text-classification")
         self.failing(monkeypatch, pipe, TEXTS, MissingExtraError("Reading images", "vision"))
         with pytest.raises(MissingExtraError):
-            run(pipe, self.ROWS)
+            run(pipe, ROWS)
 
 
 class TestOutOfMemory:
@@ -329,11 +377,9 @@ class TestOutOfMemory:
 
 
 class TestSeed:
-    SAMPLED = {"do_sample": True, "max_new_tokens": 8, "temperature": 2.0}
-
     def sampled(self, pipe, seed, number=0, before=0):
         torch.rand(before)
-        running = runner(pipe, settings=RunSettings(self.SAMPLED, seed=seed))
+        running = runner(pipe, settings=RunSettings(SAMPLED, seed=seed))
         return results(running.run_window(window(*({"text": t} for t in ["the fox", "a cat is"])), number))
 
     def test_the_same_seed_gives_the_same(self, load):
@@ -359,7 +405,9 @@ class TestLongTexts:
         for _ in range(2):
             outcomes = running.run_window(window({"text": self.LONG}, {"text": "short"}, {"text": self.LONG}))
             assert_close(results(outcomes)[1], pipe("short")[0])
-        assert notes == ["texts of more than 64 tokens are worked through in parts (--long truncate cuts them)"]
+        assert notes == [
+            "texts of more than 64 tokens are worked through in parts (--long truncate cuts them)"
+        ]
 
     def test_the_same_text_over_and_over_scores_as_once(self, load):
         pipe = self.limited(load)
@@ -381,7 +429,10 @@ class TestLongTexts:
         long, short = run(self.limited(load), [{"text": self.LONG}, {"text": "short"}], long="error")
         assert "tokens, the model takes 64" in long.reason
         assert short.error is None
-        assert "--max-length takes 20" in run(self.limited(load), [{"text": self.LONG}], long="error", max_length=20)[0].reason
+        assert (
+            "--max-length takes 20"
+            in run(self.limited(load), [{"text": self.LONG}], long="error", max_length=20)[0].reason
+        )
 
     @pytest.mark.parametrize("long", ["chunk", "truncate"])
     @pytest.mark.parametrize("words", [(40, 40), (200, 5), (5, 200), (200, 200), (31, 31)])
@@ -396,7 +447,9 @@ class TestLongTexts:
         wanted = pipe({"text": " ".join(["film"] * (64 - 3 - 2)), "text_pair": "cold meal"})
         assert_close(outcome.value, wanted)
 
-    @pytest.mark.parametrize("text", ["🎉" * 60, "東京" * 31, "ﷺ" * 60, "é" * 62, "a" * 62, "," * 62, ",", "," * 63])
+    @pytest.mark.parametrize(
+        "text", ["🎉" * 60, "東京" * 31, "ﷺ" * 60, "é" * 62, "a" * 62, "," * 62, ",", "," * 63]
+    )
     def test_a_text_of_few_characters_and_many_tokens(self, load, tiny, text):
         for name in ("text-classification", "summarization"):
             pipe = self.limited(load) if name == "text-classification" else load(name)
@@ -409,7 +462,9 @@ class TestLongTexts:
         (outcome,) = run(pipe, [{"text": text}], max_length=100)
         words = [(span["start"], span["end"]) for span in outcome.value]
         assert words == sorted(set(words))
-        assert all(text[span["start"] : span["end"]] == span["word"].removeprefix("##") for span in outcome.value)
+        assert all(
+            text[span["start"] : span["end"]] == span["word"].removeprefix("##") for span in outcome.value
+        )
 
     def test_sections_are_joined(self, load):
         pipe = load("summarization")

@@ -1,0 +1,53 @@
+"""Values that cannot be meant, refused before there is an input to blame."""
+
+import pytest
+
+import llmkit
+from llmkit.errors import UsageError
+from llmkit.tasks.catalogue import find_task
+from llmkit.tasks.parameter_values import check_accepted, check_types
+
+
+@pytest.mark.parametrize(
+    ("task", "given", "said"),
+    [
+        ("text-classification", {"top_k": "many"}, "-p top_k=many: top_k is a whole number"),
+        ("text-generation", {"temperature": "hot"}, "temperature is a number"),
+        ("text-generation", {"do_sample": "maybe"}, "do_sample is true or false"),
+        ("question-answering", {"doc_stride": "long"}, "doc_stride is a whole number"),
+    ],
+)
+def test_a_word_where_a_number_goes(task, given, said):
+    with pytest.raises(UsageError, match=said):
+        check_types(find_task(task).task, given)
+
+
+@pytest.mark.parametrize(
+    ("task", "given"),
+    [
+        ("text-classification", {"top_k": 3, "function_to_apply": "none"}),
+        ("text-generation", {"temperature": 0.5, "cache_implementation": "static", "max_new_tokens": None}),
+        ("translation", {"src_lang": "en", "tgt_lang": "no"}),
+        ("token-classification", {"aggregation_strategy": "simple"}),
+        ("feature-extraction", {}),
+    ],
+)
+def test_words_where_words_go(task, given):
+    check_types(find_task(task).task, given)
+
+
+@pytest.mark.parametrize(
+    ("task", "given", "said"),
+    [
+        ("token-classification", {"aggregation_strategy": "smple"}, "-p aggregation_strategy=smple: "),
+        ("text-classification", {"top_k": 2}, None),
+        ("text-generation", {"num_beams": 3, "max_new_tokens": -5}, "-p max_new_tokens=-5: "),
+    ],
+)
+def test_what_the_pipeline_refuses_is_refused_at_once(tiny, task, given, said):
+    pipe = llmkit.pipeline(task, model=str(tiny(task)), device="cpu")
+    if said is None:
+        check_accepted(pipe, given)
+    else:
+        with pytest.raises(UsageError, match=said):
+            check_accepted(pipe, given)
