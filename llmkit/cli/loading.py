@@ -19,8 +19,10 @@ def load_quietly(call: TaskCall, resolved: ResolvedModel, load: LoadOptions) -> 
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     with _collection_paused():
+        from huggingface_hub.utils import logging as hub_logging
         from transformers.utils import logging
 
+        hub_logging.set_verbosity_error()
         logging.set_verbosity_error()
         logging.disable_progress_bar()
         warnings.filterwarnings("ignore", module=r"(torch|transformers|huggingface_hub)\b")

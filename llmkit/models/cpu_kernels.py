@@ -46,7 +46,9 @@ def _onednn_linear(self: torch.nn.Linear, input: torch.Tensor) -> torch.Tensor: 
     """Compute x Wᵀ + b, shape (…, in) -> (…, out)."""
     import torch
 
-    plain = torch.is_grad_enabled() or input.dtype is not torch.float32 or self.weight.dtype is not torch.float32
+    plain = (
+        torch.is_grad_enabled() or input.dtype is not torch.float32 or self.weight.dtype is not torch.float32
+    )
     if plain or input.numel() < _FEW_ROWS * self.in_features or not input.is_cpu or not self.weight.is_cpu:
         return torch.nn.functional.linear(input, self.weight, self.bias)
     return torch.ops.mkldnn._linear_pointwise(input, self.weight, self.bias, "none", [], "")
@@ -118,7 +120,9 @@ def _chunked_attention(
     output = query.new_empty(batch, length, heads, value.shape[-1])
     for start in range(0, batch, step):
         rows = slice(start, start + step)
-        scores = torch.matmul(query[rows] * scaling, key[rows].transpose(-1, -2))  # (rows, heads, length, length)
+        scores = torch.matmul(
+            query[rows] * scaling, key[rows].transpose(-1, -2)
+        )  # (rows, heads, length, length)
         if attention_mask is not None:
             mask = attention_mask[rows] if attention_mask.shape[0] == batch else attention_mask
             scores = scores.masked_fill(~mask, float("-inf")) if mask.dtype is torch.bool else scores + mask

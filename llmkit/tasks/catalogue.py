@@ -2,6 +2,8 @@
 
 To add a task is to add a row here and, when transformers has no pipeline for it, a file beside this one.
 Nothing here imports torch or transformers: ``llmkit tasks``, help, completion and usage errors read it.
+
+long: it is one table, and a table reads best in one piece.
 """
 
 from __future__ import annotations

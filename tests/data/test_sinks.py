@@ -197,7 +197,7 @@ class TestUnfinished:
 
     def test_overwrite_begins_anew(self, tmp_path):
         sink = open_sink(tmp_path / "a.jsonl")
-        work(sink, [{"a": 1}, None, {"a": 2}], 1, stop=2)
+        work(sink, [{"a": 1}, None, {"a": 2}, {"a": 3}], 1, stop=3)
         sink.close(finished=False)
         work(open_sink(tmp_path / "a.jsonl", overwrite=True), [{"b": 1}], 1)
         assert files(tmp_path) == {"a.jsonl": b'{"b": 1}\n'}

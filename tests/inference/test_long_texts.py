@@ -121,6 +121,14 @@ def test_of_overlapping_pieces_each_character_has_one_authority(name, text, limi
 
 
 @each_tokenizer
+def test_each_has_the_half_of_what_is_shared_that_lies_deeper_in_it(name):
+    pieces = split(PROSE * 20, TOKENIZERS[name], 66, Long.SPANS)
+    for one, two in itertools.pairwise(pieces):
+        before, after = one.own_to - two.start, one.start + len(one.text) - one.own_to
+        assert min(before, after) > 0.25 * (before + after)
+
+
+@each_tokenizer
 def test_neighbours_share_about_a_quarter(name):
     text = PROSE * 20
     pieces = split(text, TOKENIZERS[name], 66, Long.SPANS)

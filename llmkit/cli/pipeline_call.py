@@ -1,0 +1,137 @@
+"""What one call of ``llmkit pipeline`` means: its options checked against each other and the task."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from llmkit.data.formats import FORMATS, TABLE
+from llmkit.errors import UsageError
+from llmkit.tasks.catalogue import TaskCall
+from llmkit.tasks.parameters import parameters_of
+
+if TYPE_CHECKING:
+    from llmkit.inference.apply import InputChoice
+
+_SEEDS = 2**31  # each window of rows adds its number to the seed, and numpy ends at 2**32
+
+
+def check_output(output: str | None, format: str | None, *, resume: bool) -> None:  # noqa: A002
+    """Raise UsageError where --output, --format and --resume do not go together."""
+    if resume and not output:
+        raise UsageError("--resume needs --output: only a file can be gone on with.")
+    if output and format == TABLE:
+        raise UsageError("--format table is for a terminal; a file takes jsonl, json, csv, tsv or parquet.")
+    if not output and format in FORMATS and FORMATS[format].convert is not None:
+        raise UsageError(f"--format {format} needs a file.", hint=f"Name one: --output results.{format}")
+
+
+def rows_a_batch(text: str) -> int | None:
+    """Return what --batch-size says: a number of rows, None for auto.
+
+    Raises:
+        UsageError: it says neither.
+    """
+    if text == "auto":
+        return None
+    if not text.isdigit() or int(text) < 1:
+        raise UsageError(f"--batch-size {text}: use auto, or a number from 1.")
+    return int(text)
+
+
+def positive(number: int | None, option: str) -> int | None:
+    """Return a number that must be 1 or more; raise UsageError otherwise."""
+    if number is not None and number < 1:
+        raise UsageError(f"{option} {number}: use a number from 1.")
+    return number
+
+
+def checked_seed(seed: int | None) -> int | None:
+    """Return a seed that generators take; raise UsageError otherwise."""
+    if seed is not None and not 0 <= seed < _SEEDS:
+        raise UsageError(f"--seed {seed}: use a number from 0 to {_SEEDS - 1}.")
+    return seed
+
+
+def has_scores_to_give(call: TaskCall) -> bool:
+    """Return True for a task whose texts can have a score; raise UsageError otherwise."""
+    if "return_scores" not in parameters_of(call.task).own:
+        raise UsageError(f"--scores is for generated texts; {call.name} has a score in its result, or none.")
+    return True
+
+
+def context_of(text: str | None, path: str | None) -> str | None:
+    """Return the context from --context or from the file of --context-file.
+
+    Raises:
+        UsageError: both are given.
+        DataError: the file cannot be read.
+    """
+    if path is None:
+        return text
+    if text is not None:
+        raise UsageError("the context is given twice: by --context and by --context-file.")
+    from llmkit.data.media import load_text
+
+    return load_text(path)
+
+
+_FIELD_OF_OPTION = {"question": ("question", "query")}
+_OPTION_OF_FIELD = {
+    "candidate_labels": "--labels",
+    "table": "--table",
+    "image": "--image",
+    "text_pair": "--text-pair",
+    "context": "--context",
+    "question": "--question",
+}
+
+
+def constants_of(call: TaskCall, given: dict[str, str | None]) -> dict[str, str]:
+    """Match options to the task's fields.
+
+    Raises:
+        UsageError: the task has no such field.
+    """
+    constants = {}
+    fields = {each.name for each in call.task.fields}
+    for name, value in given.items():
+        if value is None:
+            continue
+        target = next((each for each in _FIELD_OF_OPTION.get(name, (name,)) if each in fields), None)
+        if target is None:
+            raise UsageError(
+                f"{_OPTION_OF_FIELD[name]}: {call.name} takes no {name.replace('_', ' ')}.",
+                hint=f"It takes: {', '.join(sorted(fields))}.",
+            )
+        constants[target] = value
+    return constants
+
+
+def is_single(call: TaskCall, choice: InputChoice) -> bool:
+    """Tell whether the call can have one input only, by its form: then JSON is that result, not an array."""
+    if choice.files or choice.dataset or choice.is_live:
+        return (
+            bool(choice.constants) and not choice.arguments and _gives_all(call, choice) and not choice.files
+        )
+    from llmkit.inference.rows import argument_rows
+
+    return len(list(argument_rows(call.task, choice.arguments, choice.constants))) == 1
+
+
+def _gives_all(call: TaskCall, choice: InputChoice) -> bool:
+    from llmkit.inference.rows import open_fields
+
+    return not open_fields(call.task, choice.constants)
+
+
+def is_chat(call: TaskCall, choice: InputChoice) -> bool:
+    """A conversation with nobody's words yet, at a terminal, is a chat."""
+    return (
+        call.task.name == "conversational"
+        and not choice.arguments
+        and not choice.files
+        and not choice.dataset
+        and sys.stdin is not None
+        and sys.stdin.isatty()
+    )
