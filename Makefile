@@ -7,7 +7,7 @@ EXTRAS := test,lint
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: quickstart test lint format parity torture bench golden clean
+.PHONY: quickstart test torture lint format bench golden clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
