@@ -142,7 +142,11 @@ def run_task(
         parameters, rows_a_batch(batch_size), long, positive(max_length, "--max-length"), checked_seed(seed)
     )
     load = LoadOptions(
-        device, dtype, trust_remote_code, allow_pickle, parse_pairs(model_arg or (), "--model-arg")
+        device,
+        dtype,
+        trust_remote_code,
+        allow_pickle,
+        arguments=parse_pairs(model_arg or (), "--model-arg"),
     )
     check_options(load)
     given = {

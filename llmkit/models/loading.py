@@ -34,6 +34,7 @@ class LoadOptions:
             in it natively, else as saved; or float32, bfloat16, float16.
         trust_remote_code: run Python code that came with the model.
         allow_pickle: read weights from pickles where there are no safetensors.
+        config: another config than the model's own: an object, a folder or a hub id.
         arguments: further arguments of ``from_pretrained``.
     """
 
@@ -41,6 +42,7 @@ class LoadOptions:
     dtype: str | None = None
     trust_remote_code: bool = False
     allow_pickle: bool = False
+    config: Any = None
     arguments: dict[str, Any] = field(default_factory=dict)
 
 
@@ -120,17 +122,20 @@ def has_native_bfloat16(device: torch.device) -> bool:
 
 
 def load_config(model: ResolvedModel, options: LoadOptions, task: str) -> PreTrainedConfig:
-    """Load a model's config.
+    """Load a model's config, or the one that the options name.
 
     Raises:
         ModelError: it cannot be had, or transformers does not know the architecture.
     """
     from transformers import AutoConfig
 
+    if options.config is not None and not isinstance(options.config, str):
+        given: PreTrainedConfig = options.config
+        return given
     try:
         return AutoConfig.from_pretrained(
-            model.location,
-            revision=model.revision,
+            options.config or model.location,
+            revision=None if options.config else model.revision,
             trust_remote_code=options.trust_remote_code,
             local_files_only=model.cached_only,
         )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import ModelError, UsageError
@@ -26,7 +29,9 @@ def pipeline(
     task: str | None = None,
     model: Any = None,
     *,
+    config: Any = None,
     revision: str | None = None,
+    token: str | bool | None = None,
     device: Any = None,
     dtype: Any = None,
     trust_remote_code: bool = False,
@@ -42,7 +47,9 @@ def pipeline(
     Args:
         task: a task, an alias or ``translation_XX_to_YY``; None takes what the hub says of `model`.
         model: a short name, a folder, a hub id, or a loaded model; None is the task's default.
+        config: another config than the model's own: an object, a folder or a hub id.
         revision: branch, tag or commit of a hub model.
+        token: of the hub, for this call; None and True take HF_TOKEN or what ``hf auth login`` kept.
         device: as in torch, ``"auto"``, or an index (-1 for the CPU); None takes the first GPU there is.
         dtype: a torch dtype or its name; None and ``"auto"`` load the checkpoint in the dtype it was saved in.
         trust_remote_code: run Python code that came with the model.
@@ -61,17 +68,35 @@ def pipeline(
     call = find_task(task or _task_of(model, revision))
     if model is not None and not isinstance(model, str) and not hasattr(model, "__fspath__"):
         return _assemble(call, model, None, LoadOptions(), parameters, pipeline_class, device=device)
-    resolved = resolve_for(
-        call, str(model) if model is not None else None, revision, allow_pickle=allow_pickle
-    )
     options = LoadOptions(
         device=_device_name(device),
         dtype=None if dtype in (None, "auto") else str(dtype).removeprefix("torch."),
         trust_remote_code=bool(trust_remote_code),
         allow_pickle=allow_pickle,
+        config=config,
         arguments={**arguments, **(model_kwargs or {})},
     )
-    return build_pipeline(call, resolved, options, parameters, pipeline_class)
+    with _token(token):
+        name = str(model) if model is not None else None
+        resolved = resolve_for(call, name, revision, allow_pickle=allow_pickle)
+        return build_pipeline(call, resolved, options, parameters, pipeline_class)
+
+
+@contextmanager
+def _token(token: str | bool | None) -> Iterator[None]:
+    """Let every request to the hub carry this token while a pipeline is built."""
+    if not isinstance(token, str):
+        yield
+        return
+    before = os.environ.get("HF_TOKEN")
+    os.environ["HF_TOKEN"] = token
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["HF_TOKEN"]
+        else:
+            os.environ["HF_TOKEN"] = before
 
 
 def _as_version_4_said(parameters: dict[str, Any], dtype: Any) -> tuple[Any, dict[str, Any]]:

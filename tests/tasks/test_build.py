@@ -1,5 +1,8 @@
 """`llmkit.pipeline`: a drop-in for `transformers.pipeline`, with the tasks of versions 4 and 5."""
 
+import os
+import subprocess
+import sys
 import types
 
 import pytest
@@ -11,6 +14,7 @@ import llmkit
 from llmkit.errors import LlmkitError, UsageError
 from llmkit.tasks.build import load_class, register_tasks
 from llmkit.tasks.catalogue import find_task, tasks
+from tests.fixtures.hub import SmallHub
 
 GREEDY = {"do_sample": False, "max_new_tokens": 5}
 OURS = [name for name, task in tasks().items() if task.provider == "llmkit"]
@@ -181,3 +185,34 @@ def one(result):
     return (
         result[0] if isinstance(result, list) and len(result) == 1 and isinstance(result[0], dict) else result
     )
+
+
+def test_a_config_beside_the_model_s_own(tiny):
+    from transformers import AutoConfig
+
+    folder = tiny("text-classification")
+    names = ("bad", "so-so", "good")
+    config = AutoConfig.from_pretrained(folder, id2label=dict(enumerate(names)))
+    result = llmkit.pipeline("text-classification", model=str(folder), config=config)("Paris")
+    assert result[0]["label"] in names
+
+
+def test_a_token_is_sent_with_every_request_and_not_kept(tiny, tmp_path):
+    with SmallHub() as hub:
+        hub.add("me/private", tiny("text-classification"), private=True)
+        script = f"""
+import os
+from llmkit import pipeline
+pipe = pipeline("text-classification", model="me/private", token={hub.token!r})
+assert not os.environ["HF_TOKEN"]
+print(pipe("Paris")[0]["label"])
+"""
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            capture_output=True,
+            text=True,
+            env={**os.environ, **hub.environment(tmp_path)},
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip() in {"NEGATIVE", "NEUTRAL", "POSITIVE"}
