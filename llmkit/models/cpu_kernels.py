@@ -125,6 +125,9 @@ def _chunked_attention(
         )  # (rows, heads, length, length)
         if attention_mask is not None:
             mask = attention_mask[rows] if attention_mask.shape[0] == batch else attention_mask
-            scores = scores.masked_fill(~mask, float("-inf")) if mask.dtype is torch.bool else scores + mask
+            if mask.dtype is not torch.bool:
+                scores += mask
+            elif not mask.all():  # a look at the mask is cheaper than a pass over every head's scores
+                scores.masked_fill_(~mask, float("-inf"))
         output[rows] = torch.matmul(torch.softmax(scores, dim=-1), value[rows]).transpose(1, 2)
     return output, None

@@ -18,7 +18,9 @@ def held_back(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def model() -> torch.nn.Module:
     torch.manual_seed(0)
-    return torch.nn.Sequential(torch.nn.Linear(48, 96), torch.nn.GELU(), torch.nn.Linear(96, 8, bias=False)).eval()
+    return torch.nn.Sequential(
+        torch.nn.Linear(48, 96), torch.nn.GELU(), torch.nn.Linear(96, 8, bias=False)
+    ).eval()
 
 
 @pytest.mark.parametrize("shape", [(48,), (1, 48), (7, 48), (3, 50, 48)])
@@ -61,3 +63,59 @@ def test_a_subclass_keeps_its_forward(held_back: None) -> None:
 
     layer = Doubling(4, 4)
     assert speed_up_linear_layers(layer) == 0
+
+
+@pytest.fixture
+def bfloat16_model(tiny):
+    from transformers import AutoModel, AutoTokenizer
+
+    folder = tiny("text-classification")
+    load = lambda: AutoModel.from_pretrained(folder, dtype=torch.bfloat16).eval()  # noqa: E731
+    return load(), load(), AutoTokenizer.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_attention_in_chunks_gives_what_fused_attention_gives(bfloat16_model, side, monkeypatch) -> None:
+    plain, chunked, tokenizer = bfloat16_model
+    assert cpu_kernels.speed_up_attention(chunked)
+    calls = []
+    attend = cpu_kernels._chunked_attention
+    from transformers import AttentionInterface
+
+    AttentionInterface.register(
+        "llmkit_chunked", lambda *args, **kwargs: calls.append(1) or attend(*args, **kwargs)
+    )
+    monkeypatch.setattr(cpu_kernels, "_SCORES_BYTES", 1)  # a row a chunk
+    tokenizer.padding_side = side
+    inputs = tokenizer(
+        ["Angela Merkel met the president in Paris", "Paris", "the bank"], padding=True, return_tensors="pt"
+    )
+    with torch.no_grad():
+        expected, given = plain(**inputs)[0], chunked(**inputs)[0]
+    real = inputs["attention_mask"].bool()
+    # bfloat16 keeps eight bits: two orders of summation differ in the last.
+    torch.testing.assert_close(given[real], expected[real], atol=0.06, rtol=0.05)
+    assert calls
+
+
+def test_attention_is_left_alone_in_float32(tiny) -> None:
+    from transformers import AutoModel
+
+    model = AutoModel.from_pretrained(tiny("text-classification"))
+    assert not cpu_kernels.speed_up_attention(model)
+    assert model.config._attn_implementation == "sdpa"
+
+
+def test_a_causal_model_generates_the_same_in_chunks(tiny) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = tiny("text-generation")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    inputs = tokenizer("Paris is", return_tensors="pt")
+    outputs = []
+    for speed_up in (False, True):
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).eval()
+        if speed_up:
+            cpu_kernels.speed_up_attention(model)
+        outputs.append(model.generate(**inputs, do_sample=False, max_new_tokens=5).tolist())
+    assert outputs[0] == outputs[1]
