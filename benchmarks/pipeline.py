@@ -33,7 +33,27 @@ from llmkit.models.resolving import resolve_model
 from llmkit.tasks.build import build_pipeline
 from llmkit.tasks.catalogue import find_task
 
-WORDS = ["the", "bank", "raised", "its", "rates", "after", "a", "long", "debate", "and", "nobody", "in", "town", "was", "surprised", "by", "what", "came", "next"]
+WORDS = [
+    "the",
+    "bank",
+    "raised",
+    "its",
+    "rates",
+    "after",
+    "a",
+    "long",
+    "debate",
+    "and",
+    "nobody",
+    "in",
+    "town",
+    "was",
+    "surprised",
+    "by",
+    "what",
+    "came",
+    "next",
+]
 
 
 def make_model(folder: Path) -> Path:
@@ -65,7 +85,9 @@ def with_transformers(pipe: Any, texts: list[str], batch_size: int) -> list[dict
 def with_llmkit(pipe: Any, texts: list[str]) -> list[dict[str, Any]]:
     call = find_task("text-classification")
     runner = Runner(pipe, call, RunSettings())
-    rows = [(Record({"text": text}, "benchmark", number), {"text": text}) for number, text in enumerate(texts)]
+    rows = [
+        (Record({"text": text}, "benchmark", number), {"text": text}) for number, text in enumerate(texts)
+    ]
     return [
         outcome.value
         for number, window in enumerate(windows(rows, max_rows=window_rows(call.task)))
@@ -130,7 +152,14 @@ def whole_process(folder: Path, repeat: int) -> None:
     text = "What a lovely day it was"
     commands = {
         "five-line script": [sys.executable, "-c", SCRIPT, str(folder), text],
-        "llmkit": [str(Path(sys.executable).with_name("llmkit")), "pipeline", "text-classification", text, "-m", str(folder)],
+        "llmkit": [
+            str(Path(sys.executable).with_name("llmkit")),
+            "pipeline",
+            "text-classification",
+            text,
+            "-m",
+            str(folder),
+        ],
     }
     times: dict[str, list[float]] = {name: [] for name in commands}
     answers = {}
@@ -145,7 +174,9 @@ def whole_process(folder: Path, repeat: int) -> None:
     print(f"\none text, whole process, best and median of {repeat}")
     for name, taken in times.items():
         print(f"  {name:36} {min(taken):8.2f} s  {sorted(taken)[len(taken) // 2]:8.2f} s")
-    print(f"  llmkit takes {min(times['llmkit']) / min(times['five-line script']):.2f} times the script's time")
+    print(
+        f"  llmkit takes {min(times['llmkit']) / min(times['five-line script']):.2f} times the script's time"
+    )
 
 
 def main() -> None:
@@ -154,7 +185,10 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--process-repeat", type=int, default=7)
     arguments = parser.parse_args()
-    print(f"python {platform.python_version()}, torch {torch.__version__}, transformers {transformers.__version__}, ", end="")
+    print(
+        f"python {platform.python_version()}, torch {torch.__version__}, transformers {transformers.__version__}, ",
+        end="",
+    )
     print(f"{torch.get_num_threads()} threads")
     with tempfile.TemporaryDirectory() as folder:
         make_model(Path(folder))

@@ -1,6 +1,6 @@
 """How long `llmkit --help` takes, in turn with `hf --help` of huggingface_hub.
 
-    python benchmarks/startup.py [--repeat 21]
+python benchmarks/startup.py [--repeat 21]
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ def main() -> None:
     for _ in range(repeat):
         for name, command in commands.items():
             taken[name].append(seconds(command))
-    print(f"huggingface_hub {version('huggingface_hub')}, transformers {version('transformers')}, typer {version('typer')}")
+    print(
+        f"huggingface_hub {version('huggingface_hub')}, transformers {version('transformers')}, typer {version('typer')}"
+    )
     print(f"{'':24}  median     best   (of {repeat}, in turn)")
     for name, times in taken.items():
         print(f"  {name:22} {statistics.median(times):6.3f} s {min(times):6.3f} s")

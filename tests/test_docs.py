@@ -59,7 +59,13 @@ def test_example_prints_what_the_page_says(command: str, output: str, folder: Pa
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     # Standard error first: notes and warnings come while the command runs, results are kept for the end.
     done = subprocess.run(
-        ["bash", "-c", command], capture_output=True, env=environment, cwd=folder, text=True, timeout=120, check=False
+        ["bash", "-c", command],
+        capture_output=True,
+        env=environment,
+        cwd=folder,
+        text=True,
+        timeout=120,
+        check=False,
     )
     printed = (done.stderr + done.stdout).strip()
     pattern = ".*?".join(re.escape(part) for part in output.strip().split("…"))
@@ -72,7 +78,8 @@ def commands_of(block: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "command", [pytest.param(c, id=f"{place} {c[:40]}") for place, block in blocks("bash") for c in commands_of(block)]
+    "command",
+    [pytest.param(c, id=f"{place} {c[:40]}") for place, block in blocks("bash") for c in commands_of(block)],
 )
 def test_command_has_options_that_exist(command: str) -> None:
     words = command.split()
@@ -80,7 +87,9 @@ def test_command_has_options_that_exist(command: str) -> None:
         [sys.executable, "-m", "llmkit", words[1], "--help"], capture_output=True, text=True, check=True
     ).stdout
     for option in re.findall(r"(?<=\s)(--?[a-z][a-z-]*)", command.partition(" #")[0]):
-        assert re.search(rf"(^|[\s,]){re.escape(option)}\b", help_text), f"{option} is not an option of {words[1]}"
+        assert re.search(rf"(^|[\s,]){re.escape(option)}\b", help_text), (
+            f"{option} is not an option of {words[1]}"
+        )
 
 
 @pytest.mark.parametrize(("place", "block"), blocks("python"))

@@ -73,7 +73,9 @@ class Parameters:
         if _GENERATION_DICT in given or nested:
             nested |= dict(given.get(_GENERATION_DICT) or {})
             nested |= {name: given[name] for name in ("max_new_tokens",) if name in given}
-        rest = {name: value for name, value in given.items() if name not in nested and name != _GENERATION_DICT}
+        rest = {
+            name: value for name, value in given.items() if name not in nested and name != _GENERATION_DICT
+        }
         return rest | ({_GENERATION_DICT: nested} if nested else {})
 
     def check(self, names: Iterable[str], task: str) -> None:

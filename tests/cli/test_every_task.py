@@ -184,7 +184,9 @@ def test_task_gives_what_the_pipeline_gives(
         done = llmkit("pipeline", task, "-m", folder, stdin=f"{line}\n")
         kwargs = kwargs | {"word_boxes": word_boxes()}
     else:
-        done = llmkit("pipeline", task, "-m", folder, "--output-dir", tmp_path / "files", *fill(command, media))
+        done = llmkit(
+            "pipeline", task, "-m", folder, "--output-dir", tmp_path / "files", *fill(command, media)
+        )
     assert done.code == 0, done.stderr
     (given,) = done.lines
     if task == "mask-generation" and builders.missing(task):
@@ -199,7 +201,9 @@ def test_task_gives_what_the_pipeline_gives(
     assert_equal(given, expected)
 
 
-def test_any_to_any(llmkit: Command, tiny: Callable[[str], Path], media: dict[str, Path], tmp_path: Path) -> None:
+def test_any_to_any(
+    llmkit: Command, tiny: Callable[[str], Path], media: dict[str, Path], tmp_path: Path
+) -> None:
     if reason := builders.missing("any-to-any"):
         pytest.skip(reason)
     done = llmkit(

@@ -25,7 +25,11 @@ def peak_mebibytes(rows: int, folder: Path, model: Path) -> int:
     command = [sys.executable, "-m", "llmkit", "pipeline", "text-classification", "-m", str(model), "-q"]
     command += ["-i", str(source), "-o", str(folder / f"{rows}.jsonl")]
     done = subprocess.run(
-        [sys.executable, "-c", PEAK, *command], capture_output=True, text=True, check=True, env=base_environment()
+        [sys.executable, "-c", PEAK, *command],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=base_environment(),
     )
     assert len((folder / f"{rows}.jsonl").read_text().splitlines()) == rows
     return int(done.stdout)
