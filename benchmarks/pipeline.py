@@ -33,7 +33,7 @@ from llmkit.models.resolving import resolve_model
 from llmkit.tasks.build import build_pipeline
 from llmkit.tasks.catalogue import find_task
 
-WORDS = [
+WORDS = "the bank raised its rates after a long debate and nobody in town was surprised by what came".split()  # noqa: SIM905
     "the",
     "bank",
     "raised",
@@ -150,16 +150,10 @@ print(json.dumps(pipe([sys.argv[2]])[0]))
 def whole_process(folder: Path, repeat: int) -> None:
     """One text, from the shell's prompt to the answer, in turn with the script."""
     text = "What a lovely day it was"
+    llmkit = str(Path(sys.executable).with_name("llmkit"))
     commands = {
         "five-line script": [sys.executable, "-c", SCRIPT, str(folder), text],
-        "llmkit": [
-            str(Path(sys.executable).with_name("llmkit")),
-            "pipeline",
-            "text-classification",
-            text,
-            "-m",
-            str(folder),
-        ],
+        "llmkit": [llmkit, "pipeline", "text-classification", text, "-m", str(folder)],
     }
     times: dict[str, list[float]] = {name: [] for name in commands}
     answers = {}

@@ -39,7 +39,8 @@ def main() -> None:
         for name, command in commands.items():
             taken[name].append(seconds(command))
     print(
-        f"huggingface_hub {version('huggingface_hub')}, transformers {version('transformers')}, typer {version('typer')}"
+        f"huggingface_hub {version('huggingface_hub')}, transformers {version('transformers')}, "
+        f"typer {version('typer')}"
     )
     print(f"{'':24}  median     best   (of {repeat}, in turn)")
     for name, times in taken.items():
