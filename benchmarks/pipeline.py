@@ -34,26 +34,6 @@ from llmkit.tasks.build import build_pipeline
 from llmkit.tasks.catalogue import find_task
 
 WORDS = "the bank raised its rates after a long debate and nobody in town was surprised by what came".split()  # noqa: SIM905
-    "the",
-    "bank",
-    "raised",
-    "its",
-    "rates",
-    "after",
-    "a",
-    "long",
-    "debate",
-    "and",
-    "nobody",
-    "in",
-    "town",
-    "was",
-    "surprised",
-    "by",
-    "what",
-    "came",
-    "next",
-]
 
 
 def make_model(folder: Path) -> Path:
