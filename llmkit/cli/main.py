@@ -5,6 +5,7 @@ Only the subcommand that was called is imported, and nothing here imports torch,
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import signal
@@ -23,6 +24,7 @@ from llmkit.errors import (
     EXIT_INTERRUPTED,
     EXIT_TERMINATED,
     LlmkitError,
+    OutputError,
     UsageError,
     did_you_mean,
 )
@@ -72,6 +74,12 @@ class _Boundary:
             return
         if os.environ.get("LLMKIT_DEBUG") and isinstance(error, Exception):
             return
+        if (
+            isinstance(error, OSError)
+            and not isinstance(error, BrokenPipeError)
+            and error.errno == errno.ENOSPC
+        ):
+            return  # the help of a subcommand, into a full disk
         sys.exit(exit_code_of(error))
 
 
@@ -116,7 +124,7 @@ def _show_version(value: bool) -> None:
 app = typer.Typer(
     cls=LazyGroup,
     name="llmkit",
-    no_args_is_help=True,
+    invoke_without_command=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -127,26 +135,39 @@ app = typer.Typer(
     epilog="Examples:  llmkit tasks   |   llmkit pipeline sentiment-analysis 'I love it'   |   llmkit pipeline --help"
 )
 def root(
+    ctx: typer.Context,
     version: bool = typer.Option(
         False, "--version", help="Show the version and exit.", callback=_show_version, is_eager=True
     ),
 ) -> None:
     """Any Hugging Face task from a shell: results on standard output, one line of JSON an input."""
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
 
 
 def main() -> None:
     """Entry point of the console script."""
     try:
-        sys.exit(app(prog_name="llmkit", standalone_mode=False))
+        code = app(prog_name="llmkit", standalone_mode=False)
+        sys.stdout.flush()
+        sys.exit(code)
     except BrokenPipeError:
-        # Python flushes standard output once more at exit, and would complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _let_go_of_stdout()
         sys.exit(EXIT_DONE)
+    except OSError as error:  # --help or --version into a full disk
+        _let_go_of_stdout()
+        reason = error.strerror or str(error)
+        sys.exit(exit_code_of(OutputError(f"cannot write standard output: {reason}.")))
     except Exception as error:
         # The parser's errors have no common class across typer's releases, but they know how to show themselves.
-        if not hasattr(error, "format_message") or type(error).__name__ == "NoArgsIsHelpError":
+        if not hasattr(error, "format_message"):
             raise
         sys.exit(exit_code_of(_usage_error(error)))
+
+
+def _let_go_of_stdout() -> None:
+    """Python flushes standard output once more at exit, and would complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _usage_error(error: Any) -> UsageError:

@@ -13,7 +13,7 @@ from llmkit.cli.channels import ResultStream, note, warn
 from llmkit.cli.pipeline_call import is_single
 from llmkit.cli.results import TableSink, format_for
 from llmkit.data.formats import FORMATS, TABLE
-from llmkit.errors import EXIT_SOME_REJECTED
+from llmkit.errors import EXIT_SOME_REJECTED, UsageError
 from llmkit.tasks.catalogue import TaskCall
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ def run_call(
     if out.output and out.resume and is_finished(Path(out.output)):
         note(f"{out.output} is finished already.")
         return
+    _refuse_own_input(out.output, choice)
     rows = read_rows(call.task, choice)
 
     resolved = resolve_for(call, model, revision, allow_pickle=load.allow_pickle)
@@ -107,8 +108,8 @@ def run_call(
     done = sink.progress.rows if isinstance(sink, FileSink) else 0
     files = expand_paths(choice.files) if choice.files and not choice.reads_stdin else []
     rejected = _RejectReporter()
-    # Where there is one input, or none but the arguments, the error at the end says all there is to say.
-    names_rows = bool(choice.files or choice.is_live or choice.dataset) and not is_single(call, choice)
+    # Where there is one input, the error at the end says all there is to say.
+    names_rows = not is_single(call, choice)
     try:
         pipe = load_quietly(call, resolved, load)
     except BaseException:
@@ -142,6 +143,17 @@ def run_call(
             f"{summary.rejected + earlier:,} of {summary.rejected + summary.done + done:,} rows were rejected{where}."
         )
         raise typer.Exit(EXIT_SOME_REJECTED)
+
+
+def _refuse_own_input(output: str | None, choice: InputChoice) -> None:
+    """Raise UsageError where the output would replace the input."""
+    from llmkit.data.sources import expand_paths
+
+    if not output or not choice.files or choice.reads_stdin or not Path(output).exists():
+        return
+    for path in expand_paths(choice.files):
+        if Path(path).samefile(output):
+            raise UsageError(f"--output {output} is the input.", hint="Name another file.")
 
 
 def _bar(

@@ -87,8 +87,15 @@ def _read_stream(stream: BinaryIO, source: str, format: ReadFormat | None) -> It
         return
     text = text_stream(stream, source)
     first = text.readline(_LONGEST_FIRST_LINE)
-    told = READ_FORMATS["jsonl" if _is_json_line(first) else "txt"]
+    told = READ_FORMATS[_format_of_first_line(first)]
     yield from told.read(cast(BinaryIO, put_back(first, text, source)), source)
+
+
+def _format_of_first_line(line: bytes) -> str:
+    """Tell the format of a stream without a name: an array, or JSON over several lines, is a JSON document."""
+    if line.strip() in (b"[", b"{") or (line.lstrip().startswith(b"[") and _is_json_line(line)):
+        return "json"
+    return "jsonl" if _is_json_line(line) else "txt"
 
 
 def _is_json_line(line: bytes) -> bool:

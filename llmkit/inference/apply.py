@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -92,7 +94,19 @@ def _stdin_rows(task: Task, choice: InputChoice) -> Iterable[Row]:
             "there is no input.",
             hint=f"For example: {task.example}\nOr pipe it in, or name a file with --input.",
         )
-    return read_stdin(stream, format=choice.format)
+    return read_stdin(_own_reader(stream), format=choice.format)
+
+
+def _own_reader(stream: BinaryIO) -> BinaryIO:
+    """Return a reader of the same descriptor that the interpreter does not wait for when it ends.
+
+    The thread that reads a live stream may be waiting for a line that never comes; Python aborts when it
+    finds the lock of its own standard input taken then.
+    """
+    try:
+        return os.fdopen(os.dup(stream.fileno()), "rb")
+    except (OSError, AttributeError, io.UnsupportedOperation):  # a stream in memory
+        return stream
 
 
 @dataclass

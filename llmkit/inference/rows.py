@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import mimetypes
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from llmkit.data.records import TEXT_COLUMN, BadRecord, Record, Row, columns_of, missing_column
 from llmkit.errors import DataError, UsageError, did_you_mean
-from llmkit.tasks.catalogue import Field, Task
+from llmkit.tasks.catalogue import Field, Kind, Task
 from llmkit.tasks.inputs import RowError
 
 ARGUMENT = "argument"
+_MEDIA = (Kind.IMAGE, Kind.AUDIO, Kind.VIDEO)
 
 _OPTION_OF_FIELD = {
     "candidate_labels": "--labels a,b,c",
@@ -38,6 +41,10 @@ def argument_rows(task: Task, arguments: Sequence[str], constants: Mapping[str, 
     Raises:
         UsageError: their number does not fit the task.
     """
+    takes_media_beside_text = any(each.kind in _MEDIA and not each.required for each in task.fields)
+    if takes_media_beside_text and any(map(_is_file, arguments)):
+        yield from _media_rows(task, arguments)
+        return
     fields = [field for field in open_fields(task, constants) if not field.parameter]
     if (len(fields) == 1 and not fields[0].many) or (
         len(arguments) == 1 and arguments[0].lstrip().startswith("{")
@@ -52,6 +59,30 @@ def argument_rows(task: Task, arguments: Sequence[str], constants: Mapping[str, 
 def _single_rows(arguments: Sequence[str]) -> Iterator[Row]:
     for number, argument in enumerate(arguments, start=1):
         yield _checked_row({TEXT_COLUMN: argument}, number)
+
+
+def _is_file(argument: str) -> bool:
+    try:
+        return Path(argument).is_file()
+    except OSError:  # a text, too long for a name
+        return False
+
+
+def _media_rows(task: Task, arguments: Sequence[str]) -> Iterator[Row]:
+    """Make a row of each text, with the files among the arguments beside it."""
+    files = [argument for argument in arguments if _is_file(argument)]
+    texts = [argument for argument in arguments if argument not in files]
+    if not texts:
+        raise UsageError(f"{task.name} needs a text beside {files[0]}.", hint=f"For example: {task.example}")
+    media: dict[str, str] = {}
+    for path in files:
+        kind = (mimetypes.guess_type(path)[0] or "").partition("/")[0]
+        name = next((each.name for each in task.fields if each.kind.value == kind), None)
+        if name is None or name in media:
+            raise UsageError(f"{task.name} has no place for {path}.", hint=f"For example: {task.example}")
+        media[name] = path
+    for number, text in enumerate(texts, start=1):
+        yield _checked_row({"text": text, **media}, number)
 
 
 def _checked_row(values: dict[str, Any], number: int) -> Row:

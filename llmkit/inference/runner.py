@@ -177,6 +177,9 @@ class Runner:
         return text
 
     def _find_limit(self) -> int | None:
+        if self.task.long is Long.EACH:
+            limit: int = self.pipe.max_tokens
+            return limit
         if getattr(self.pipe, "tokenizer", None) is None or not self.pipe.tokenizer.is_fast:
             return self.settings.max_length
         limits = [limit for limit in (model_limit(self.pipe), self.settings.max_length) if limit]
@@ -185,7 +188,7 @@ class Runner:
     def _fitted(self, item: _Item) -> list[_Item]:
         """Return the item, or the items it is cut into because its text is longer than the model takes."""
         long, limit = self.settings.long, self._limit
-        if limit is None or not item.texts or not self._is_cut_here():
+        if limit is None or not item.texts or item.parameters.get("truncation"):
             return [item]
         tokenizer = self.pipe.tokenizer
         special = tokenizer.num_special_tokens_to_add(pair=len(item.texts) > 1)
@@ -194,11 +197,19 @@ class Runner:
             return [item]
         lengths = [self._count(text) for text in item.texts]
         length = sum(lengths) + special
+        if self.task.long is Long.EACH:
+            return self._each_fitted(item, max(lengths) + tokenizer.num_special_tokens_to_add(pair=False))
         if length <= limit:
             return [item]
         if long == "error":
             raise RowError(f"the text has {length:,} tokens, {self._what()} takes {limit:,}")
-        if long == "chunk" and self.task.long is Long.NATIVE:
+        if self.task.long is Long.NATIVE and long == "chunk":
+            return [item]
+        if self.task.long is Long.LAST:
+            self._note(
+                f"of texts of more than {limit:,} tokens, the last are taken that leave room for new ones"
+            )
+            item.parameters["handle_long_generation"] = "hole"
             return [item]
         can_chunk = self.task.long in (Long.SCORES, Long.SPANS, Long.SECTIONS) and isinstance(item.value, str)
         if long == "chunk" and can_chunk:
@@ -219,9 +230,14 @@ class Runner:
             raise RowError("the blank lies beyond what the model takes")
         return [item]
 
-    def _is_cut_here(self) -> bool:
-        # Sentences to compare are many texts, each cut by the pipeline itself; generation has room to spare.
-        return self.task.name not in {"sentence-similarity", "text-generation", "text-to-audio"}
+    def _each_fitted(self, item: _Item, longest: int) -> list[_Item]:
+        """Say that sentences are cut, or refuse them; the pipeline itself cuts each of them."""
+        limit = self.pipe.max_tokens
+        if longest > limit and self.settings.long == "error":
+            raise RowError(f"a sentence has {longest:,} tokens, the model takes {limit:,}")
+        if longest > limit:
+            self._note(f"texts of more than {limit:,} tokens are cut to what the model takes")
+        return [item]
 
     def _pieces(self, item: _Item, text: str, limit: int) -> list[_Item]:
         # With truncation or special parameters of the tokenizer, positions would not be ours to know.
@@ -332,6 +348,8 @@ class Runner:
         if len(result) != 1 or len(result[0]) <= item.length:
             return result
         left = self.pipe.tokenizer.padding_side == "left"
+        if not isinstance(result, list):  # a tensor, with return_tensors
+            return result[:, -item.length :] if left else result[:, : item.length]
         return [result[0][-item.length :] if left else result[0][: item.length]]
 
     def _outcome(self, row: Row, parts: Sequence[tuple[_Item, Any]]) -> Outcome:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+_OWN_OPTIONS = ("trust_remote_code", "revision")
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?|xpu(:\d+)?")
 
 
@@ -165,7 +166,8 @@ def load_model(
     device = choose_device(options.device)
     config = load_config(model, options, task)
     head = choose_head(heads, config, model, task)
-    arguments: dict[str, Any] = {"dtype": choose_dtype(options.dtype, device), **options.arguments}
+    given = _with_config_overridden(config, options.arguments)
+    arguments: dict[str, Any] = {"dtype": choose_dtype(options.dtype, device), **given}
     try:
         loaded, report = head.from_pretrained(  # type: ignore[attr-defined]
             model.location,
@@ -189,6 +191,25 @@ def load_model(
     speed_up_attention(loaded)
     evaluating: PreTrainedModel = loaded.eval()
     return evaluating
+
+
+def _with_config_overridden(config: PreTrainedConfig, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Set what the arguments say of the config on it, as ``from_pretrained`` does; return the other arguments.
+
+    Raises:
+        UsageError: an argument that has an option of its own.
+    """
+    rest = {}
+    for name, value in arguments.items():
+        if name in _OWN_OPTIONS:
+            raise UsageError(f"--model-arg {name}: say it with --{name.replace('_', '-')}.")
+        if name == "torch_dtype":
+            rest["dtype"] = value
+        elif name != "dtype" and hasattr(config, name):
+            setattr(config, name, value)
+        else:
+            rest[name] = value
+    return rest
 
 
 def choose_head(heads: Sequence[type], config: PreTrainedConfig, model: ResolvedModel, task: str) -> type:

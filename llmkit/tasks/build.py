@@ -28,8 +28,11 @@ _COMPONENTS = (
 def pipeline(
     task: str | None = None,
     model: Any = None,
-    *,
     config: Any = None,
+    tokenizer: Any = None,
+    feature_extractor: Any = None,
+    image_processor: Any = None,
+    *,
     revision: str | None = None,
     token: str | bool | None = None,
     device: Any = None,
@@ -54,7 +57,8 @@ def pipeline(
         dtype: a torch dtype or its name; None and ``"auto"`` load the checkpoint in the dtype it was saved in.
         trust_remote_code: run Python code that came with the model.
         allow_pickle: read weights from pickles where there are no safetensors.
-        parameters: components (``tokenizer``, ``image_processor`` …) and parameters of the pipeline.
+        tokenizer, feature_extractor, image_processor: an object, or the name of one; None is the model's own.
+        parameters: other components (``processor`` …) and parameters of the pipeline.
 
     Returns:
         A ``transformers.Pipeline``, ready to be called.
@@ -63,6 +67,12 @@ def pipeline(
         UsageError: no such task.
         ModelError: the model cannot be had or does not fit the task.
     """
+    given = {
+        "tokenizer": tokenizer,
+        "feature_extractor": feature_extractor,
+        "image_processor": image_processor,
+    }
+    parameters |= {name: component for name, component in given.items() if component is not None}
     dtype, arguments = _as_version_4_said(parameters, dtype)
     register_tasks()
     call = find_task(task or _task_of(model, revision))

@@ -55,6 +55,8 @@ class Long(StrEnum):
     NATIVE = "native"  # the pipeline itself goes over it in overlapping chunks
     SCORES = "scores"  # overlapping chunks, the classes' probabilities averaged
     SPANS = "spans"  # overlapping chunks, each span taken from the chunk it lies deepest in
+    LAST = "last"  # the last tokens that leave room for what is generated
+    EACH = "each"  # several texts, each cut by the pipeline itself
     SECTIONS = "sections"  # sentence by sentence up to the limit, the results joined
 
 
@@ -280,6 +282,7 @@ _ROWS = (
         (TEXT, MESSAGES),
         "llmkit pipeline text-generation 'Once upon a time' -p max_new_tokens=50",
         batching=Batching.EQUAL,
+        long=Long.LAST,
         window_rows=64,
         streams=True,
     ),
@@ -451,6 +454,7 @@ _ROWS = (
         (Field("source_sentence"), Field("sentences", many=True)),
         "llmkit pipeline sentence-similarity 'a cat' 'a kitten' 'a truck'",
         shape=Shape.MAPPING,
+        long=Long.EACH,
         provider="llmkit",
         impl="llmkit.tasks.sentence_similarity.SentenceSimilarityPipeline",
         heads=("AutoModel",),
@@ -524,10 +528,10 @@ def find_task(name: str) -> TaskCall:
     table = tasks()
     if name in table:
         return TaskCall(table[name], name)
-    if pair := _TRANSLATION.fullmatch(name):
+    if (pair := _TRANSLATION.fullmatch(name)) and pair[1] != "XX":
         return TaskCall(table["translation"], name, pair[1], pair[2])
     for task in table.values():
-        if name in task.aliases:
+        if name in task.aliases and name != "translation_XX_to_YY":
             return TaskCall(task, task.name)
     guess = did_you_mean(name, task_names())
     raise UsageError(

@@ -84,7 +84,7 @@ class SentenceSimilarityPipeline(Pipeline):
 
     def _embed(self, texts: list[str]) -> torch.Tensor:
         """Return one vector a text, shape (texts, hidden), on the CPU in float32."""
-        encodings = self.tokenizer(texts, truncation=True, max_length=self._max_length())
+        encodings = self.tokenizer(texts, truncation=True, max_length=self.max_tokens)
         lengths = [len(ids) for ids in encodings["input_ids"]]
         vectors: list[torch.Tensor] = [torch.empty(0)] * len(texts)
         for batch in plan_batches(lengths, max_tokens=_TOKENS_A_BATCH, max_rows=64):
@@ -98,7 +98,9 @@ class SentenceSimilarityPipeline(Pipeline):
                 vectors[index] = vector
         return torch.stack(vectors)
 
-    def _max_length(self) -> int:
+    @property
+    def max_tokens(self) -> int:
+        """Return how many tokens of a sentence count, special ones included."""
         positions = (
             getattr(self.model.config, "max_position_embeddings", None) or self.tokenizer.model_max_length
         )
