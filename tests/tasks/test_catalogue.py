@@ -190,3 +190,9 @@ def test_without_transformers_there_are_ours(monkeypatch):
         monkeypatch.undo()
         for cached in (upstream.upstream_tasks, upstream.upstream_aliases, catalogue.tasks):
             cached.cache_clear()
+
+
+def test_the_default_of_any_to_any_is_found_where_transformers_nests_it():
+    repository, revision = tasks()["any-to-any"].default_model
+    assert repository.count("/") == 1
+    assert revision
