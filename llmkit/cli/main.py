@@ -149,7 +149,8 @@ def main() -> None:
     """Entry point of the console script."""
     try:
         code = app(prog_name="llmkit", standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # started with it closed
+            sys.stdout.flush()
         sys.exit(code)
     except BrokenPipeError:
         _let_go_of_stdout()

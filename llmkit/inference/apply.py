@@ -25,6 +25,7 @@ from llmkit.models.resolving import ResolvedModel
 from llmkit.tasks.catalogue import Task, TaskCall
 from llmkit.tasks.parameter_values import check_accepted
 
+_MOST_UNNAMED = 100
 _SAME_FAILURES = 8  # as many rows failing alike, and no other, is not the rows' fault
 
 
@@ -138,6 +139,7 @@ class PipelineRun:
     rejected: Callable[[str], None] = lambda text: None
     summary: Summary = field(default_factory=Summary)
     _failures: list[tuple[str, Exception]] = field(default_factory=list)
+    _unnamed: list[str] = field(default_factory=list)
 
     def run(self, pipe: Any, rows: Iterator[MappedRow], *, live: bool = False) -> Summary:
         """Work through the rows; what is done stays done when it is interrupted.
@@ -181,6 +183,8 @@ class PipelineRun:
                 _beside_input(outcome.row, value) if self.keep_input else value, index, _label(outcome.row)
             )
             self.summary.done += 1
+            while self._unnamed:
+                self.rejected(self._unnamed.pop(0))
             return
         self.summary.rejected += 1
         row = outcome.row
@@ -188,7 +192,11 @@ class PipelineRun:
             self._failures.append((row.place, outcome.error))
         values = self.encoder.plain(row.values, f"{index:06d}-input") if isinstance(row, Record) else None
         self.sink.reject({"source": row.source, "line": row.line, "reason": outcome.reason, "input": values})
-        self.rejected(f"{row.place}: {outcome.reason}")
+        # Where none succeeds, the error at the end says it.
+        if self.summary.done or self.rows_done:
+            self.rejected(f"{row.place}: {outcome.reason}")
+        elif len(self._unnamed) < _MOST_UNNAMED:
+            self._unnamed.append(f"{row.place}: {outcome.reason}")
 
     def _check_failures(self, outcomes: Sequence[Outcome]) -> None:
         """Stop where the first rows all fail alike by no fault of their own."""

@@ -261,3 +261,23 @@ def merger_of(task: Task, parameters: dict[str, Any]) -> Callable[[Sequence[Any]
     if task.long is Long.SPANS:
         return merge_spans
     return lambda results, pieces: merge_sections(results, pieces, task.result_key)
+
+
+def replace_text(value: Any, text: str, shorter: str) -> Any:
+    """Return a pipeline's input with a text in it, however deep, replaced by a shorter one."""
+    if isinstance(value, str):
+        return shorter if value == text else value
+    if isinstance(value, dict):
+        return {key: replace_text(each, text, shorter) for key, each in value.items()}
+    if isinstance(value, list):
+        return [replace_text(each, text, shorter) for each in value]
+    return value
+
+
+def share_room(lengths: Sequence[int], room: int) -> list[int]:
+    """Return how many tokens each of several texts keeps: the longest give way first."""
+    shares = [0] * len(lengths)
+    for left, number in enumerate(sorted(range(len(lengths)), key=lambda each: lengths[each])):
+        shares[number] = max(1, min(lengths[number], room // (len(lengths) - left)))
+        room -= shares[number]
+    return shares

@@ -18,7 +18,15 @@ from llmkit.batching import plan_batches
 from llmkit.data.media import check_video, load_audio, load_image, load_table
 from llmkit.data.records import Row
 from llmkit.errors import DataError, MissingExtraError, ModelError
-from llmkit.inference.long_texts import Piece, merger_of, model_limit, split, truncate
+from llmkit.inference.long_texts import (
+    Piece,
+    merger_of,
+    model_limit,
+    replace_text,
+    share_room,
+    split,
+    truncate,
+)
 from llmkit.inference.rows import MappedRow, reject_reason
 from llmkit.models.resolving import ResolvedModel, explain_loading_error
 from llmkit.tasks.catalogue import Batching, Kind, Long, Shape, Task, TaskCall
@@ -221,10 +229,10 @@ class Runner:
         alone = tokenizer.num_special_tokens_to_add(pair=False)
         shorter = tuple(
             truncate(text, tokenizer, room + alone)
-            for text, room in zip(item.texts, _shares(lengths, limit - special), strict=True)
+            for text, room in zip(item.texts, share_room(lengths, limit - special), strict=True)
         )
         for text, short in zip(item.texts, shorter, strict=True):
-            item.value = _replace_text(item.value, text, short)
+            item.value = replace_text(item.value, text, short)
         item.texts = shorter
         if self.task.name == "fill-mask" and self.pipe.tokenizer.mask_token not in item.value:
             raise RowError("the blank lies beyond what the model takes")
@@ -367,25 +375,6 @@ class Runner:
         if text not in self._told:
             self._told.add(text)
             self._tell(text)
-
-
-def _replace_text(value: Any, text: str, shorter: str) -> Any:
-    if isinstance(value, str):
-        return shorter if value == text else value
-    if isinstance(value, dict):
-        return {key: _replace_text(each, text, shorter) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_replace_text(each, text, shorter) for each in value]
-    return value
-
-
-def _shares(lengths: Sequence[int], room: int) -> list[int]:
-    """Return how many tokens each of several texts keeps: the longest give way first."""
-    shares = [0] * len(lengths)
-    for left, number in enumerate(sorted(range(len(lengths)), key=lambda each: lengths[each])):
-        shares[number] = max(1, min(lengths[number], room // (len(lengths) - left)))
-        room -= shares[number]
-    return shares
 
 
 def _as_resolved(pipe: Any) -> ResolvedModel:

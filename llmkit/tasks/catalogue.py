@@ -531,7 +531,7 @@ def find_task(name: str) -> TaskCall:
     if (pair := _TRANSLATION.fullmatch(name)) and pair[1] != "XX":
         return TaskCall(table["translation"], name, pair[1], pair[2])
     for task in table.values():
-        if name in task.aliases and name != "translation_XX_to_YY":
+        if name in task.aliases:
             return TaskCall(task, task.name)
     guess = did_you_mean(name, task_names())
     raise UsageError(

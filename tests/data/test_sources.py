@@ -121,7 +121,7 @@ class TestStdin:
         assert self.read(data) == [{"text": "a"}, {"text": ""}, {"text": "b"}]
 
     @pytest.mark.parametrize(
-        "first", ["{", "{not json}", "[1] a citation", '"quoted" and not', "  indented", "12"]
+        "first", ["{not json}", "[1] a citation", '"quoted" and not', "  indented", "12"]
     )
     def test_what_only_looks_like_json_is_text(self, first):
         assert self.read(first.encode() + b"\nb\n") == [{"text": first}, {"text": "b"}]
@@ -130,7 +130,11 @@ class TestStdin:
         assert self.read(b'{"a": 1}\n"x"\n') == [{"a": 1}, {"text": "x"}]
         assert self.read(b'"x"\n{"a": 1}\n') == [{"text": "x"}, {"a": 1}]
         assert self.read(b"\xef\xbb\xbf" + b'{"a": 1}') == [{"a": 1}]
-        assert self.read(b'["x"]\n') == ["a row is an object or a string, and this is an array"]
+
+    def test_a_json_document_is_known_by_the_first_line(self):
+        assert self.read(b'["x"]\n') == [{"text": "x"}]
+        assert self.read(b'[\n  {"a": 1},\n  "x"\n]\n') == [{"a": 1}, {"text": "x"}]
+        assert self.read(b'{\n  "a": 1\n}\n') == [{"a": 1}]
 
     @pytest.mark.parametrize(
         ("kind", "data"),
