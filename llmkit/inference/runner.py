@@ -132,14 +132,14 @@ class Runner:
             set_seed(self.settings.seed + number)
         failures: dict[int, Exception] = {}
         items: list[_Item] = []
-        for number, (_, values) in enumerate(window):
+        for row_number, (_, values) in enumerate(window):
             if isinstance(values, Exception):
-                failures[number] = values
+                failures[row_number] = values
                 continue
             try:
-                items += self._items_of(number, values)
+                items += self._items_of(row_number, values)
             except DataError as error:
-                failures[number] = error
+                failures[row_number] = error
         self._advance(len(failures))
         self._measure(items)
         of_row: dict[int, list[tuple[_Item, Any]]] = {}
