@@ -116,18 +116,21 @@ def _chunked_attention(
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
     batch, heads, length, size = query.shape
     scaling = size**-0.5 if scaling is None else scaling
-    step = max(1, _SCORES_BYTES // (heads * length * length * query.element_size()))
+    step = min(batch, max(1, _SCORES_BYTES // (heads * length * length * query.element_size())))
+    # (rows, heads, length, length), one for all chunks: fresh ones cost more in page faults than the products.
+    buffer = query.new_empty(step, heads, length, length)
     output = query.new_empty(batch, length, heads, value.shape[-1])
+    query, key = query * scaling, key.transpose(-1, -2)
     for start in range(0, batch, step):
         rows = slice(start, start + step)
-        scores = torch.matmul(
-            query[rows] * scaling, key[rows].transpose(-1, -2)
-        )  # (rows, heads, length, length)
+        scores = buffer[: min(step, batch - start)]
+        torch.matmul(query[rows], key[rows], out=scores)
         if attention_mask is not None:
             mask = attention_mask[rows] if attention_mask.shape[0] == batch else attention_mask
             if mask.dtype is not torch.bool:
                 scores += mask
             elif not mask.all():  # a look at the mask is cheaper than a pass over every head's scores
                 scores.masked_fill_(~mask, float("-inf"))
-        output[rows] = torch.matmul(torch.softmax(scores, dim=-1), value[rows]).transpose(1, 2)
+        torch.softmax(scores, dim=-1, out=scores)
+        output[rows] = torch.matmul(scores, value[rows]).transpose(1, 2)
     return output, None
