@@ -1,0 +1,47 @@
+"""For what the costs of a model are worked out: batch, tokens, context, memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from llmkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from llmkit.architectures.counted import Counted
+
+USUAL_SEQUENCE_LENGTH = 512
+
+
+@dataclass(frozen=True, slots=True)
+class CostChoice:
+    """For what the costs are worked out.
+
+    Attributes:
+        batch_size: inputs at once.
+        sequence_length: tokens an input; None for 512, or fewer where the model takes fewer.
+        context: tokens that the cache holds; None for the most that the model takes.
+        memory_size: in bytes, to say what fits.
+    """
+
+    batch_size: int = 1
+    sequence_length: int | None = None
+    context: int | None = None
+    memory_size: int | None = None
+
+    def tokens(self, counted: Counted) -> int:
+        """Return the tokens an input."""
+        most = counted.context or USUAL_SEQUENCE_LENGTH
+        return self.sequence_length or min(USUAL_SEQUENCE_LENGTH, most)
+
+
+def check_choice(choice: CostChoice) -> None:
+    """Check the sizes that were asked for.
+
+    Raises:
+        UsageError: one is below 1.
+    """
+    for name in ("batch_size", "sequence_length", "context"):
+        value = getattr(choice, name)
+        if value is not None and value < 1:
+            raise UsageError(f"--{name.replace('_', '-')} is {value}: it must be at least 1.")

@@ -1,0 +1,208 @@
+"""What ``llmkit params`` shows of costs: memory, compute, adapters, what fits, and a checkpoint beside its config."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from llmkit.cli.sheets import Column, Sheet
+
+if TYPE_CHECKING:
+    from llmkit.architectures.checkpoint import Difference, Report
+    from llmkit.architectures.count import ModelCount
+    from llmkit.architectures.counted import Quantity
+    from llmkit.architectures.report import Costs
+
+_PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z")
+# A person sees what is mostly done; JSON has the others too.
+_CHECKPOINTING = re.compile(r"_checkpointing")
+_SHOWN_TRAINING = ("training_mixed", "training_lora", "training_qlora")
+
+
+def amount(value: float, unit: str) -> str:
+    """Return a figure with the prefix that keeps it readable, of 1000 each: ``13.48 GB``, ``40.4 GFLOPs``."""
+    power = 0
+    while abs(value) >= 999.995 and power < len(_PREFIXES) - 1:
+        value, power = value / 1000, power + 1
+    text = f"{value:.2f}" if power else f"{value:,.0f}"
+    return f"{text} {_PREFIXES[power]}{'B' if unit == 'bytes' else unit}"
+
+
+def costs_sheet(count: ModelCount, costs: Costs) -> Sheet:
+    """Return what a model costs, each figure with its formula; GB are of 10^9 bytes."""
+    return Sheet(
+        f"{count.label}: what it costs, at a batch of {costs.batch_size:,} × {costs.sequence_length:,} tokens",
+        (
+            Column(""),
+            Column("needs", is_number=True),
+            Column("checkpointed", is_number=True),
+            Column("formula"),
+            Column("numbers", in_files_only=True),
+            Column("source", in_files_only=True),
+        ),
+        tuple(
+            (
+                plain.label,
+                _amount(plain),
+                _amount(checkpointed) if checkpointed else "",
+                plain.formula,
+                plain.numbers,
+                plain.source,
+            )
+            for plain, checkpointed in _shown(costs).values()
+        ),
+        notes=(
+            "GB are 10^9 bytes. Training is with AdamW; checkpointed: with gradient checkpointing. "
+            "--format json has the numbers and the sources.",
+        ),
+    )
+
+
+def _amount(quantity: Quantity) -> str:
+    return amount(quantity.value, quantity.unit)
+
+
+def _shown(costs: Costs) -> dict[str, tuple[Quantity, Quantity | None]]:
+    """Return the figures for a person by their keys, each with the same under gradient checkpointing."""
+    by_key = {each.key: each for each in (*costs.memory, *costs.kv_cache, *costs.compute) if _is_shown(each)}
+    checkpointed = {
+        _CHECKPOINTING.sub("", key): each for key, each in by_key.items() if _CHECKPOINTING.search(key)
+    }
+    return {
+        key: (each, checkpointed.get(key)) for key, each in by_key.items() if not _CHECKPOINTING.search(key)
+    }
+
+
+def _is_shown(quantity: Quantity) -> bool:
+    if quantity.key.startswith("activations"):
+        return False
+    return not quantity.key.startswith("training") or quantity.key.startswith(_SHOWN_TRAINING)
+
+
+def costs_comparison_sheet(found: Sequence[tuple[ModelCount, Costs]]) -> Sheet:
+    """Return what models cost side by side, a column each."""
+    columns = [_shown(costs) for _, costs in found]
+    labels: dict[str, str] = {}
+    for key, (plain, _) in (item for column in columns for item in column.items()):
+        # Which modules LoRA adapts, and how long the context is, differs with the model.
+        labels.setdefault(key, plain.label.partition(" on ")[0])
+    tokens = " / ".join(dict.fromkeys(f"{costs.sequence_length:,}" for _, costs in found))
+    return Sheet(
+        f"What they cost, at a batch of {found[0][1].batch_size:,} × {tokens} tokens",
+        (Column(""), *(Column(count.label, is_number=True) for count, _ in found)),
+        tuple(
+            (label, *(_amount(column[key][0]) if key in column else "" for column in columns))
+            for key, label in labels.items()
+        ),
+    )
+
+
+def lora_sheet(count: ModelCount) -> Sheet:
+    """Return the adapters of a model, a kind of module each."""
+    lora = count.lora
+    assert lora is not None
+    percent = f"{100 * lora.trainable / lora.total:.3g} %"
+    return Sheet(
+        f"LoRA r={lora.spec.r} on {', '.join(lora.targets)}: {lora.trainable:,} trainable",
+        (
+            Column("module"),
+            Column("formula"),
+            Column("numbers", goes_below=True),
+            Column("trainable", is_number=True),
+        ),
+        tuple((row.module, row.formula, row.numbers, f"{row.trainable:,}") for row in lora.rows),
+        ("trainable", "", percent, f"{lora.trainable:,}"),
+        (f"With the adapters the model has {lora.total:,} parameters; {percent} of them are trained.",),
+    )
+
+
+def fits_sheet(count: ModelCount, costs: Costs) -> Sheet:
+    """Return which ways to run and to train a model fit a memory."""
+    from llmkit.architectures.fitting import HEADROOM
+
+    assert costs.memory_size is not None
+    ways = [fit for fit in costs.fits if fit.fits]
+    able = f"{len(ways)} of {len(costs.fits)} ways fit" if ways else "no way fits"
+    return Sheet(
+        f"{count.label} in {amount(costs.memory_size, 'bytes')}: {able}",
+        (
+            Column("to"),
+            Column("needs", is_number=True),
+            Column("fits"),
+            Column("left", is_number=True),
+            Column("largest batch", is_number=True),
+        ),
+        tuple(
+            (
+                fit.label if fit.label.startswith("run") else f"train, {fit.label}",
+                amount(fit.needed, "bytes"),
+                "yes" if fit.fits else "no",
+                amount(fit.left, "bytes"),
+                "" if fit.largest_batch is None else f"{fit.largest_batch:,}",
+            )
+            for fit in costs.fits
+        ),
+        notes=(f"At a batch of {costs.batch_size:,} × {costs.sequence_length:,} tokens, beside {HEADROOM}.",),
+    )
+
+
+def checkpoint_sheet(report: Report) -> Sheet:
+    """Return a checkpoint beside the architecture: its numbers, its dtypes, and every difference."""
+    title = f"{report.place}: {report.total:,} numbers in the checkpoint, {report.expected:,} by the config"
+    return Sheet(
+        title,
+        (
+            Column("in the checkpoint"),
+            Column("tensor"),
+            Column("copies", is_number=True),
+            Column("shape", is_number=True),
+            Column("numbers", is_number=True),
+        ),
+        tuple(_differences(report)),
+        notes=tuple(_checkpoint_notes(report)),
+    )
+
+
+def _differences(report: Report) -> Iterator[tuple[str, ...]]:
+    groups: Sequence[tuple[str, Sequence[Difference]]] = (
+        ("missing", report.missing),
+        ("other shape", report.reshaped),
+        ("kept though tied", report.duplicates),
+        ("more", [each for each in report.extra if not each.reason]),
+        ("buffer", [each for each in report.extra if each.reason]),
+    )
+    for what, differences in groups:
+        for each in differences:
+            shape = _shape(each.shape)
+            if each.expected is not None:
+                shape = f"{shape}, not {_shape(each.expected)}"
+            yield what, each.name, f"{each.copies:,}", shape, f"{each.numbers:,}"
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return " × ".join(f"{size:,}" for size in shape) or "a number"
+
+
+_KINDS = {
+    "adapter": "It is an adapter: its numbers come on top of the model's, and are not held against them.",
+    "packed": "It is packed or quantized: several weights lie in one number, so its count is not the model's.",
+}
+
+
+def _checkpoint_notes(report: Report) -> Iterator[str]:
+    dtypes = ", ".join(f"{numbers:,} in {dtype}" for dtype, numbers in report.dtypes.items())
+    files = f"{len(report.files)} files" if len(report.files) != 1 else report.files[0]
+    yield f"{amount(report.size, 'bytes')} in {files}: {dtypes}."
+    if report.kind in _KINDS:
+        yield _KINDS[report.kind]
+    elif report.agrees:
+        yield "It has each parameter of the architecture once, in the same shape."
+    if report.duplicates:
+        numbers = sum(each.numbers for each in report.duplicates)
+        yield (
+            f"The config ties {numbers:,} numbers that the checkpoint keeps a second time; "
+            "where they differ, transformers loads them untied."
+        )
+    if report.converted:
+        yield f"{report.converted:,} tensors are joined or renamed when transformers loads them; their numbers agree."

@@ -1,0 +1,130 @@
+"""``llmkit params``: what a model is made of, and what it costs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from llmkit.architectures import catalogue
+from llmkit.cli import options
+from llmkit.cli.channels import claim_stdout, set_quiet
+from llmkit.cli.params_output import checked_format
+from llmkit.errors import UsageError
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command(
+    epilog="Examples:  llmkit params bert-large   |   llmkit params bert-base distilbert   |   "
+    "llmkit params llama-2-7b --lora r=8 --fits 24GB   |   llmkit params --list mixtral"
+)
+def show_parameters(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MODEL]...",
+            help="A name of the catalogue, a folder, a config.json, or a hub id. Several are compared.",
+            show_default=False,
+            autocompletion=lambda: list(catalogue.entries()),
+        ),
+    ] = None,
+    model_type: Annotated[
+        str | None,
+        typer.Option("--type", help="The defaults of a model type, such as bert.", show_default=False),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="key=value, another value of the config: text_config.hidden_size=64. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    head: Annotated[
+        str | None,
+        typer.Option(
+            help="masked-lm, sequence-classification, …, none; checkpoint: what the config's architectures say."
+            "  [default: as the paper counts]",
+            show_default=False,
+        ),
+    ] = None,
+    revision: options.Revision = None,
+    total: Annotated[bool, typer.Option("--total", help="The number alone, a line a model.")] = False,
+    tree: Annotated[bool, typer.Option("--tree", help="The modules, as they are inside each other.")] = False,
+    depth: Annotated[
+        int | None, typer.Option(help="So many levels of them; 1 is the model's own.", show_default=False)
+    ] = None,
+    formula: Annotated[bool, typer.Option("--formula", help="The algebra down to every tensor.")] = False,
+    lora: Annotated[
+        str | None,
+        typer.Option(help="Adapters on it: r=8,targets=query,value.", show_default=False),
+    ] = None,
+    fits: Annotated[
+        str | None, typer.Option(help="Whether it fits a memory, and how: 24GB.", show_default=False)
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Inputs at once, for the costs.")] = 1,
+    sequence_length: Annotated[
+        int | None,
+        typer.Option(help="Tokens an input, for the costs.  [default: 512 at most]", show_default=False),
+    ] = None,
+    context: Annotated[
+        int | None,
+        typer.Option(help="Tokens the KV cache holds.  [default: all the model takes]", show_default=False),
+    ] = None,
+    checkpoint: Annotated[
+        bool, typer.Option("--checkpoint", help="Hold the headers of its safetensors against the config.")
+    ] = False,
+    checkpoint_file: Annotated[
+        str | None,
+        typer.Option(help="The same for weights elsewhere: a file, a folder, a hub id.", show_default=False),
+    ] = None,
+    list_: Annotated[
+        bool, typer.Option("--list", help="List the catalogue; words after it narrow the list.")
+    ] = False,
+    format: Annotated[  # noqa: A002
+        str | None,
+        typer.Option(
+            "--format",
+            "-f",
+            help="table, json, jsonl, csv, tsv, markdown, latex.  [default: table on a terminal, else jsonl]",
+            show_default=False,
+        ),
+    ] = None,
+    output: options.Output = None,
+    overwrite: options.Overwrite = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Count a model's parameters, show where each number comes from, and what it costs to run and to train.
+
+    No weights are loaded, and for the models of the catalogue no network is asked.
+    """
+    set_quiet(quiet)
+    chosen = checked_format(format, output)
+    from llmkit.cli.params_run import Asked, list_catalogue, run_params
+
+    if list_:
+        list_catalogue(models or (), claim_stdout(), chosen, output, overwrite=overwrite)
+        return
+    if not models and model_type is None:
+        raise UsageError("Name a model.", hint="`llmkit params --list` has those that need no network.")
+    asked = Asked(
+        models=tuple(models or ()),
+        model_type=model_type,
+        settings=tuple(settings or ()),
+        head=head,
+        revision=revision,
+        lora=lora,
+        fits=fits,
+        batch_size=batch_size,
+        sequence_length=sequence_length,
+        context=context,
+        checkpoint=checkpoint or checkpoint_file is not None,
+        checkpoint_file=checkpoint_file,
+        is_total=total,
+        is_tree=tree or depth is not None,
+        depth=depth,
+        is_formula=formula,
+    )
+    run_params(asked, claim_stdout(), chosen, output, overwrite=overwrite)

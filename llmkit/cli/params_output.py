@@ -1,0 +1,156 @@
+"""How ``llmkit params`` writes: its formats, and where the bytes go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmkit.cli.channels import ResultStream
+from llmkit.cli.drawing import look_of
+from llmkit.data.atomic import explained_write, write_whole
+from llmkit.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from llmkit.cli.sheets import Sheet
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was asked for, in the three shapes that formats are made of.
+
+    Attributes:
+        sheets: makes it for a person.
+        objects: makes it for a program, an object a model; `single` says that the call can have only one.
+        rows: makes it as rows of one table.
+        kept: returns the text that is kept for a format (and a width), or makes it.
+    """
+
+    sheets: Callable[[], Sequence[Sheet]]
+    objects: Callable[[], Sequence[Mapping[str, Any]]]
+    rows: Callable[[], Sequence[Mapping[str, Any]]]
+    single: bool = False
+    kept: Callable[[str, Callable[[], str]], str] = lambda look, make: make()
+
+
+@dataclass(frozen=True, slots=True)
+class ParamsFormat:
+    """A row of the table of formats: its name, the endings of its files, and how it is made."""
+
+    name: str
+    endings: tuple[str, ...]
+    make: Callable[[Answer, ResultStream], str]
+
+
+def _table(answer: Answer, results: ResultStream) -> str:
+    from llmkit.cli.drawing import rendered
+    from llmkit.cli.sheets import drawn
+
+    return rendered(drawn(answer.sheets()), results).decode()
+
+
+def _markdown(answer: Answer, results: ResultStream) -> str:
+    from llmkit.cli.sheets import as_markdown
+
+    return as_markdown(answer.sheets())
+
+
+def _latex(answer: Answer, results: ResultStream) -> str:
+    from llmkit.cli.sheets import as_latex
+
+    return as_latex(answer.sheets())
+
+
+def _structured(name: str, part: str) -> Callable[[Answer, ResultStream], str]:
+    def make(answer: Answer, results: ResultStream) -> str:
+        from llmkit.data.formats import FORMATS
+
+        values = getattr(answer, part)()
+        formatter = FORMATS[name].make(answer.single and part == "objects")
+        encoded = b"".join(formatter.encode(value, index) for index, value in enumerate(values))
+        return (formatter.begin() + encoded + formatter.end()).decode()
+
+    return make
+
+
+FORMATS = {
+    row.name: row
+    for row in (
+        ParamsFormat("table", (".txt",), _table),
+        ParamsFormat("json", (".json",), _structured("json", "objects")),
+        ParamsFormat("jsonl", (".jsonl", ".ndjson"), _structured("jsonl", "objects")),
+        ParamsFormat("csv", (".csv",), _structured("csv", "rows")),
+        ParamsFormat("tsv", (".tsv", ".tab"), _structured("tsv", "rows")),
+        ParamsFormat("markdown", (".md", ".markdown"), _markdown),
+        ParamsFormat("latex", (".tex",), _latex),
+    )
+}
+
+
+def checked_format(name: str | None, output: str | None) -> str | None:
+    """Return the format that was named, or that the output's ending stands for; None where nothing says.
+
+    Raises:
+        UsageError: there is no such format, or none goes by the ending.
+    """
+    if name in FORMATS:
+        return name
+    if name is not None:
+        guess = did_you_mean(name, FORMATS)
+        raise UsageError(
+            f"--format {name}: no such format" + (f"; {guess}" if guess else "."),
+            hint=f"There are: {', '.join(FORMATS)}.",
+        )
+    if output is None:
+        return None
+    for row in FORMATS.values():
+        if output.lower().endswith(row.endings):
+            return row.name
+    endings = ", ".join(ending for row in FORMATS.values() for ending in row.endings)
+    raise UsageError(
+        f"--output {output}: no format goes by this ending.", hint=f"Use one of {endings}, or say --format."
+    )
+
+
+def deliver(
+    answer: Answer, results: ResultStream, format_name: str | None, output: str | None, *, overwrite: bool
+) -> None:
+    """Write an answer to standard output, or to a file that is whole or not there.
+
+    Raises:
+        OutputError: the file is there already, or it cannot be written.
+    """
+    chosen = FORMATS[format_name or ("table" if results.is_terminal and output is None else "jsonl")]
+    place = results if output is None else ResultStream(results.file, False)
+    look = f"{chosen.name} {look_of(place)}" if chosen.name == "table" else chosen.name
+    content = answer.kept(look, lambda: chosen.make(answer, place)).encode()
+    if output is None:
+        put(content, results)
+    else:
+        write_to(Path(output), content, overwrite=overwrite)
+
+
+def write_to(path: Path, content: bytes, *, overwrite: bool) -> None:
+    """Write a file in one step.
+
+    Raises:
+        OutputError: it is there already, or it cannot be written.
+    """
+    from llmkit.data.sinks import refuse_existing
+
+    refuse_existing(path, overwrite=overwrite)
+    with explained_write(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, content)
+
+
+def put(content: bytes, results: ResultStream) -> None:
+    """Write to standard output.
+
+    Raises:
+        OutputError: it cannot be written; a closed pipe passes through as BrokenPipeError.
+    """
+    with explained_write("standard output"):
+        results.file.write(content)
+        results.file.flush()

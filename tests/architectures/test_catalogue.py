@@ -1,0 +1,229 @@
+"""The catalogue: every entry is whole, is found by the names people type, and counts what it says."""
+
+from __future__ import annotations
+
+import json
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+from llmkit.architectures import catalogue
+from llmkit.architectures.catalogue import Entry
+from llmkit.architectures.catalogue.loader import figure
+from llmkit.architectures.counting import count_architecture
+from llmkit.architectures.heads import HEADS
+
+ENTRIES = catalogue.entries()
+FILES = sorted(Path(catalogue.__file__).parent.glob("*.json"))
+KNOWN = [entry for entry in ENTRIES.values() if not entry.undisclosed]
+UNDISCLOSED = [entry for entry in ENTRIES.values() if entry.undisclosed]
+
+each_known = pytest.mark.parametrize("entry", KNOWN, ids=lambda entry: entry.name)
+each_file = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+
+
+def off_by(entry: Entry) -> float:
+    assert entry.published is not None
+    return abs(entry.count - entry.published) / entry.published
+
+
+# What an entry says
+
+
+def test_no_name_stands_for_two():
+    names = list(chain.from_iterable(entry.names for entry in ENTRIES.values()))
+    assert sorted(names) == sorted(set(names))
+
+
+@each_file
+def test_a_file_has_what_it_needs_and_nothing_else(file):
+    values = json.loads(file.read_text(encoding="utf-8"))
+    entries = values["entries"]
+    assert set(values) == {"papers", "entries"}
+    assert {each["paper"] for each in entries} == set(values["papers"])
+    assert all(
+        set(paper) == {"title", "year", "url"} and paper["url"].startswith("https://")
+        for paper in values["papers"].values()
+    )
+    for each in entries:
+        needed = {"name", "paper"} | ({"undisclosed"} if "undisclosed" in each else {"config", "count"})
+        allowed = needed | {"aliases", "hub_id", "head", "published", "note"}
+        assert needed <= set(each) <= allowed, each["name"]
+        assert all(value not in ("", [], None) for value in each.values()), each["name"]
+
+
+def test_no_entry_is_lost_between_the_files():
+    assert len(ENTRIES) == sum(len(json.loads(file.read_bytes())["entries"]) for file in FILES)
+
+
+@each_known
+def test_an_entry_can_be_checked(entry):
+    """It has a config and a source; and where no figure was published, or ours is another, it says so."""
+    assert entry.config["model_type"]
+    assert entry.paper
+    assert entry.year >= 2015
+    assert entry.head is None or entry.head in HEADS
+    assert not entry.hub_id or entry.hub_id.count("/") == 1
+    if entry.published is None:
+        assert "figure" in entry.note
+    elif off_by(entry) > entry.tolerance:
+        assert entry.published_text in entry.note, f"{entry.count:,} for {entry.published_text}: why?"
+
+
+@pytest.mark.parametrize("entry", UNDISCLOSED, ids=lambda entry: entry.name)
+def test_what_was_never_published_is_not_guessed(entry):
+    assert entry.config == {}
+    assert entry.published is None
+    assert "never published" in entry.undisclosed or "but not the widths and layers" in entry.undisclosed
+
+
+# The counts
+
+
+@each_known
+def test_an_entry_counts_what_it_says(entry):
+    assert count_architecture(entry.config, entry.head, formulas=False).total == entry.count
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("bert-base-uncased", 109_482_240),
+        ("bert-large-uncased", 335_141_888),
+        ("distilbert-base-uncased", 66_362_880),
+        ("roberta-large", 355_359_744),
+        ("albert-base-v2", 11_683_584),
+        ("gpt2", 124_439_808),
+        ("gpt2-xl", 1_557_611_200),
+        ("t5-base", 222_903_552),
+        ("llama-2-7b", 6_738_415_616),
+        ("llama-3-8b", 8_030_261_248),
+        ("llama-3.1-405b", 405_853_388_800),
+        ("bloom", 176_247_271_424),
+        ("mixtral-8x7b", 46_702_792_704),
+        ("xlm-roberta-large", 559_890_432),
+        ("deberta-v3-base", 183_831_552),
+        ("modernbert-large", 394_781_696),
+        ("distilbart-12-6", 305_510_400),
+        ("llama-3.2-1b", 1_235_814_400),
+        ("vit-base-patch16-224", 86_389_248),
+    ],
+)
+def test_published_counts(name, count):
+    """Figures that were published, or counted from the checkpoints, by others than us."""
+    assert ENTRIES[catalogue.find(name).name].count == count
+
+
+def test_gpt_3_is_within_half_a_percent():
+    assert off_by(catalogue.find("gpt-3")) < 0.005
+
+
+@pytest.mark.parametrize(
+    ("name", "embedding_rows"), [("transformer-base", 41_000), ("transformer-big", 36_000)]
+)
+def test_the_first_transformer_differs_by_its_vocabulary_alone(name, embedding_rows):
+    """The paper's 65M and 213M follow from the same layers with a table of other rows than the 37,000 it names."""
+    entry = catalogue.find(name)
+    config = dict(entry.config)
+    width = config["d_model"]
+    layers = entry.count - config["vocab_size"] * width - 2 * config["max_position_embeddings"] * width
+    biases = 18 * 4 * width
+    off = abs(layers - biases + embedding_rows * width - entry.published) / entry.published
+    assert off <= entry.tolerance
+    assert f"{embedding_rows:,}" in entry.note
+
+
+# Finding
+
+
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [
+        ("bert-large", "bert-large-uncased"),
+        ("BERT_base", "bert-base-uncased"),
+        ("google-bert/bert-base-uncased", "bert-base-uncased"),
+        ("xlm-roberta-base", "xlm-roberta-base"),
+        ("gpt-1", "openai-gpt"),
+        ("GPT3", "gpt-3-175b"),
+        ("gpt-3", "gpt-3-175b"),
+        ("albert-base", "albert-base-v2"),
+        ("emilyalsentzer/Bio_ClinicalBERT", "clinicalbert"),
+        ("bigscience/bloom", "bloom-176b"),
+        ("meta-llama/Llama-2-7b-hf", "llama-2-7b"),
+        ("meta-llama/Llama-3.1-405B", "llama-3.1-405b"),
+        ("mistral-7b", "mistral-7b-v0.1"),
+        ("marian", "opus-mt-en-de"),
+        ("nllb", "nllb-200-distilled-600m"),
+        ("clip", "clip-vit-base-patch32"),
+        ("whisper-large", "whisper-large"),
+    ],
+)
+def test_names_that_people_type(typed, name):
+    assert catalogue.find(typed).name == name
+
+
+@pytest.mark.parametrize("typed", ["", "bert-huge", "my-org/bert-base-uncased", "bert-large/"])
+def test_what_is_not_a_name(typed):
+    assert catalogue.find(typed) is None
+
+
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [
+        ("bert-bsae", "bert-base"),
+        ("robrta-large", "roberta-large"),
+        ("google/flan-t5-bse", "flan-t5-base"),
+        ("llama2-7", "llama2-7b"),
+    ],
+)
+def test_a_mistyped_name_has_near_ones(typed, name):
+    near = catalogue.nearest(typed)
+    assert near[0] == name
+    assert len({catalogue.find(each).name for each in near}) == len(near)
+
+
+def test_nothing_is_near_to_nonsense():
+    assert catalogue.nearest("qqqqqqqqqqqq") == []
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("Vaswani", ["transformer-base", "transformer-big"]),
+        ("mixtral", ["mixtral-8x7b", "mixtral-8x22b"]),
+        ("gemma2", ["gemma-2-2b", "gemma-2-9b", "gemma-2-27b"]),
+        ("2021 clip", [name for name in ENTRIES if name.startswith("clip-")]),
+        ("no such thing", []),
+    ],
+)
+def test_a_filter_looks_into_names_and_papers(words, found):
+    assert [entry.name for entry in catalogue.matching(words)] == found
+
+
+def test_no_words_match_everything():
+    assert catalogue.matching("") == list(ENTRIES.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "tolerance"),
+    [
+        ("110M", 110_000_000, 5 / 110),
+        ("65M", 65_000_000, 0.5 / 65),
+        ("13.0B", 13_000_000_000, 0.05 / 13),
+        ("1.23B", 1_230_000_000, 0.005 / 1.23),
+        ("94.70M", 94_700_000, 0.005 / 94.7),
+        ("1558M", 1_558_000_000, 0.5 / 1558),
+        ("20,554,567,680", 20_554_567_680, 0),
+    ],
+)
+def test_a_published_figure_is_as_good_as_its_digits(text, value, tolerance):
+    found, share = figure(text)
+    assert found == value
+    assert share == pytest.approx(tolerance)
+
+
+@pytest.mark.parametrize("text", ["", "M", "about 5B", "5B parameters"])
+def test_what_is_no_figure(text):
+    with pytest.raises(ValueError, match="figure"):
+        figure(text)

@@ -1,0 +1,144 @@
+"""LoRA's count is that of peft on the real model."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+peft = pytest.importorskip("peft")
+
+from llmkit.architectures.counting import count_architecture  # noqa: E402
+from llmkit.architectures.lora import LoraSpec, apply, default_targets, parse  # noqa: E402
+from llmkit.errors import UsageError  # noqa: E402
+from tests.architectures.small_models import CONFIGS, counted, real  # noqa: E402
+
+
+def by_peft(name, r, targets, head=None):
+    """Trainable and all numbers of the real model under peft."""
+    if targets is not None and len(targets) == 1 and targets[0] == "all-linear":
+        targets = targets[0]
+    config = peft.LoraConfig(
+        r=r, target_modules=targets if isinstance(targets, str | None) else list(targets)
+    )
+    return peft.get_peft_model(real(name, head), config).get_nb_trainable_parameters()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("name", "targets"),
+    [
+        *((name, None) for name in ("bert", "gpt2", "llama", "t5", "bart", "mistral", "qwen3")),
+        *((name, ("all-linear",)) for name in CONFIGS if name not in ("mixtral", "deepseek_v3")),
+        ("bert", ("query", "key", "value", "dense")),
+        ("bert", ("word_embeddings", "decoder")),
+        ("bert", ("attention.self.query", "2.output.dense")),
+        ("gpt2", ("c_attn", "mlp.c_proj", "wte")),
+        ("llama", ("q_proj", "lm_head", "model.layers.1.mlp.gate_proj")),
+        ("t5", ("wi", "wo", "SelfAttention.q")),
+        ("albert", ("query", "ffn")),
+        ("vit", ("projection", "classifier")),
+        ("mixtral", ("q_proj", "v_proj")),
+        ("deepseek_v3", ("kv_b_proj", "q_a_proj")),
+    ],
+)
+def test_counts_are_those_of_peft(name, targets):
+    found = apply(counted(name), LoraSpec(4, targets or ()))
+    assert (found.trainable, found.total) == by_peft(name, 4, targets)
+    assert found.trainable == sum(row.trainable for row in found.rows)
+
+
+@pytest.mark.parametrize("name", ["bert", "gpt2"])
+@pytest.mark.filterwarnings("ignore")
+def test_a_bare_models_pooler_is_linear_and_no_output(name):
+    found = apply(counted(name, "none"), LoraSpec(2, ("all-linear",)))
+    assert (found.trainable, found.total) == by_peft(name, 2, ("all-linear",), "none")
+
+
+def test_default_targets_are_those_of_peft():
+    from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as CHOICES
+
+    # blip-2 is named for both of its language models, the others are built from other modules today or not at all.
+    apart = {"blip-2", "chatglm", "RefinedWebModel", "RefinedWeb", "btlm", "rwkv7", "llama4", "gemma4"}
+    unlike = {}
+    for model_type in sorted(set(CHOICES) - apart):
+        found = default_targets(small(model_type))
+        if sorted(found) != sorted(CHOICES[model_type]):
+            unlike[model_type] = (found, CHOICES[model_type])
+    assert unlike == {}
+
+
+def small(model_type):
+    """A model type's own defaults, with two layers where that is the usual key."""
+    return count_architecture({"model_type": model_type}, formulas=False)
+
+
+def test_rows_say_how_they_are_made():
+    (query, value) = apply(counted("bert"), LoraSpec(8, ("query", "value"))).rows
+    assert query.module == "bert.encoder.layer.*.attention.self.query"
+    assert (query.formula, query.numbers) == ("r × (in + out) × copies", "8 × (64 + 64) × 4")
+    assert query.trainable == value.trainable == 8 * 128 * 4
+
+
+def test_experts_in_one_tensor_are_not_adapted_and_it_is_said():
+    with pytest.raises(UsageError, match="3 dimensions"):
+        apply(counted("mixtral"), LoraSpec(8, ("gate_up_proj",)))
+    assert "target_parameters" in apply(counted("mixtral"), LoraSpec(8, ("all-linear",))).note
+    assert (
+        apply(counted("mixtral"), LoraSpec(8)).note
+        == apply(counted("llama"), LoraSpec(8, ("all-linear",))).note
+        == ""
+    )
+
+
+@pytest.mark.parametrize(
+    ("target", "named"),
+    [("qurey", "did you mean query"), ("LayerNorm", "LayerNorm"), ("9.output.dense", "dense")],
+)
+def test_a_target_that_cannot_be_adapted_is_an_error(target, named):
+    with pytest.raises(UsageError, match=named):
+        apply(counted("bert"), LoraSpec(8, (target,)))
+
+
+def test_a_model_without_projections_has_no_default():
+    with pytest.raises(UsageError, match="No default targets"):
+        apply(count_architecture({"model_type": "resnet"}, formulas=False), LoraSpec())
+
+
+@pytest.mark.parametrize(
+    ("text", "spec"),
+    [
+        ("r=8", LoraSpec(8)),
+        ("r=16,targets=query,value", LoraSpec(16, ("query", "value"))),
+        ("targets=q_proj, v_proj ,r=2,alpha=32", LoraSpec(2, ("q_proj", "v_proj"), 32)),
+        ("targets=all-linear", LoraSpec(8, ("all-linear",))),
+        ("rank=4,target_modules=c_attn", LoraSpec(4, ("c_attn",))),
+    ],
+)
+def test_parse(text, spec):
+    assert parse(text) == spec
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("r=0", "whole number"),
+        ("r=-8", "whole number"),
+        ("r=1.5", "whole number"),
+        ("r=", "whole number"),
+        ("r=²", "whole number"),
+        ("8", "'8'"),
+        ("query,value", "'query'"),
+        ("r=8,r=16", "twice"),
+        ("r=8,target=query", "did you mean targets"),
+        ("r=8,dropout=0.1", "dropout"),
+        ("r=8,targets=", "no module"),
+        ("r=8,alpha=x", "alpha"),
+        ("r=8,alpha=-1", "alpha"),
+    ],
+)
+def test_parse_refuses(text, named):
+    with pytest.raises(UsageError, match=named):
+        parse(text)
+
+
+def test_a_rank_below_one_is_refused():
+    with pytest.raises(UsageError, match="at least 1"):
+        apply(counted("bert"), LoraSpec(0))

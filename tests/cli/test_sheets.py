@@ -1,0 +1,82 @@
+"""Sheets as Markdown, as LaTeX, on a terminal."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from llmkit.cli.sheets import Column, Sheet, as_latex, as_markdown, drawn
+
+SHEET = Sheet(
+    "a_b",
+    (
+        Column("name"),
+        Column("below", goes_below=True),
+        Column("file", in_files_only=True),
+        Column("n", is_number=True),
+    ),
+    (("x | y", "1 × 2", "see https://example.org/a_b.", "12,345"), ("z", "", "", "1")),
+    ("total", "", "", "12,346"),
+    ("A note: 5 % of --all.",),
+)
+
+
+def lines_on(width: int, sheet: Sheet = SHEET) -> list[str]:
+    from rich.console import Console
+
+    out = io.StringIO()
+    Console(file=out, width=width).print(drawn([sheet]))
+    return [line.rstrip() for line in out.getvalue().splitlines()]
+
+
+def test_a_terminal_has_some_columns_below_and_some_not_at_all():
+    lines = lines_on(40)
+    assert lines[0] == "a_b"
+    assert [line.split() for line in lines if "12,345" in line or "1 ×" in line] == [
+        ["x", "|", "y", "12,345"], ["1", "×", "2"]
+    ]  # fmt: skip
+    assert not any("example.org" in line for line in lines)
+    assert lines[-1] == "A note: 5 % of --all."
+
+
+def test_a_narrow_terminal_folds_words_and_keeps_numbers():
+    sheet = Sheet(
+        "t", (Column("name"), Column("n", is_number=True)), (("a long name of a row", "123,456,789"),)
+    )
+    lines = lines_on(18, sheet)
+    assert any("123,456,789" in line for line in lines)
+    assert max(map(len, lines)) <= 18
+
+
+def test_markdown():
+    assert as_markdown([SHEET]).splitlines() == [
+        "**a\\_b**",
+        "",
+        "| name | below | file | n |",
+        "|---|---|---|---:|",
+        "| x \\| y | 1 × 2 | see https://example.org/a_b. | 12,345 |",
+        "| z |  |  | 1 |",
+        "| **total** |  |  | **12,346** |",
+        "",
+        "- A note: 5 % of --all.",
+    ]
+
+
+def test_latex():
+    text = as_latex([SHEET])
+    assert "\\caption{a\\_b}" in text
+    assert "x $|$ y & 1 $\\times$ 2 & see \\url{https://example.org/a_b}. & 12,345 \\\\" in text
+    assert "A note: 5 \\% of -{}-all." in text
+
+
+@pytest.mark.parametrize("character", list("\\{}_%&#$~^<>|×−²·…→≈≤≥–—*"))
+def test_every_character_can_be_typeset(character):
+    text = as_latex([Sheet(f"a{character}b")])
+    assert text.isascii()
+    assert text.count("{") - text.count("\\{") == text.count("}") - text.count("\\}")
+
+
+def test_a_column_in_which_nothing_stands_is_left_out_of_files():
+    sheet = Sheet("t", (Column("a"), Column("b")), (("1", ""), ("2", "")), ("3", ""))
+    assert "b" not in as_markdown([sheet])
