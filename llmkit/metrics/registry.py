@@ -1,0 +1,295 @@
+"""The table of metrics, and how one is found and made.
+
+To add a metric is to add a row and a file.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from llmkit.errors import UsageError, did_you_mean
+from llmkit.metrics.metric import StreamedMetric
+
+if TYPE_CHECKING:
+    import evaluate
+
+HUB_PREFIX = "hub:"
+
+
+@dataclass(frozen=True)
+class MetricEntry:
+    """A metric: where it is, what it takes, and which number of its result says which model is best.
+
+    Attributes:
+        name: what it is called by.
+        where: ``module:class``.
+        examples: what a prediction and a reference are: a key of `evaluate_metric.FEATURES`.
+        main_key: the result's key that models are compared by.
+        greater_is_better: whether more of it is.
+        summary: one line.
+        extra: the extra that it needs.
+        aliases: other names, those of `evaluate` among them.
+        options: what this row sets, as for the class.
+    """
+
+    name: str
+    where: str
+    examples: str
+    main_key: str
+    greater_is_better: bool
+    summary: str
+    extra: str | None = None
+    aliases: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def metric_class(self) -> type[StreamedMetric]:
+        """Return the class behind the row."""
+        module, _, name = self.where.partition(":")
+        found: type[StreamedMetric] = getattr(importlib.import_module(module), name)
+        return found
+
+    def main_value(self, result: Mapping[str, Any]) -> float:
+        """Return the number that models are compared by; for a metric of the hub the first one, if need be."""
+        value = result.get(self.main_key)
+        numbers = [value, *result.values()]
+        return next((float(each) for each in numbers if isinstance(each, int | float)), math.nan)
+
+
+def _averaged(name: str, where: str, summary: str) -> Iterator[MetricEntry]:
+    """One row for the score of one class, and one for each mean over classes."""
+    yield MetricEntry(name, where, "classes", name, True, f"{summary}, of one class (1), or by 'average'")
+    for average, how in (
+        ("macro", "the mean over classes"),
+        ("micro", "of all classes' counts together"),
+        ("weighted", "the mean over classes, weighted by how often they occur"),
+    ):
+        key = f"{name}_{average}"
+        yield MetricEntry(
+            key, where, "classes", key, True, f"{summary}, {how}", options={"average": average, "name": key}
+        )
+
+
+_PACKAGE = "llmkit.metrics"
+_ROWS = (
+    MetricEntry(
+        "accuracy",
+        f"{_PACKAGE}.accuracy:Accuracy",
+        "classes",
+        "accuracy",
+        True,
+        "The share of right examples",
+    ),
+    *_averaged("f1", f"{_PACKAGE}.label_scores:F1", "The harmonic mean of precision and recall"),
+    *_averaged("precision", f"{_PACKAGE}.label_scores:Precision", "The share of the found that is right"),
+    *_averaged("recall", f"{_PACKAGE}.label_scores:Recall", "The share of the right that is found"),
+    MetricEntry(
+        "matthews",
+        f"{_PACKAGE}.matthews:Matthews",
+        "classes",
+        "matthews_correlation",
+        True,
+        "The correlation of predicted and true classes",
+        aliases=("matthews_correlation", "mcc"),
+    ),
+    MetricEntry(
+        "pearson",
+        f"{_PACKAGE}.pearson:Pearson",
+        "numbers",
+        "pearsonr",
+        True,
+        "The linear correlation of predictions and references",
+        aliases=("pearsonr",),
+    ),
+    MetricEntry(
+        "spearman",
+        f"{_PACKAGE}.spearman:Spearman",
+        "numbers",
+        "spearmanr",
+        True,
+        "The correlation of ranks",
+        aliases=("spearmanr",),
+    ),
+    MetricEntry(
+        "mse",
+        f"{_PACKAGE}.mean_squared_error:MeanSquaredError",
+        "numbers",
+        "mse",
+        False,
+        "The mean squared error",
+    ),
+    MetricEntry(
+        "seqeval",
+        f"{_PACKAGE}.seqeval:Seqeval",
+        "tags",
+        "overall_f1",
+        True,
+        "Precision, recall and F1 of whole entities",
+    ),
+    MetricEntry(
+        "squad", f"{_PACKAGE}.squad:Squad", "answers", "f1", True, "Exact match and F1 of answers (SQuAD 1.1)"
+    ),
+    MetricEntry(
+        "squad_v2",
+        f"{_PACKAGE}.squad_v2:SquadV2",
+        "answers or none",
+        "f1",
+        True,
+        "Exact match and F1 where some questions have no answer (SQuAD 2.0)",
+    ),
+    MetricEntry(
+        "exact_match",
+        f"{_PACKAGE}.exact_match:ExactMatch",
+        "texts",
+        "exact_match",
+        True,
+        "The share of texts that are equal",
+    ),
+    MetricEntry(
+        "bleu",
+        f"{_PACKAGE}.translation:Bleu",
+        "texts with several references",
+        "bleu",
+        True,
+        "n-grams shared with the references (sacrebleu)",
+        extra="metrics",
+        aliases=("sacrebleu",),
+    ),
+    MetricEntry(
+        "chrf",
+        f"{_PACKAGE}.translation:Chrf",
+        "texts with several references",
+        "chrf",
+        True,
+        "Character n-grams shared with the references (sacrebleu)",
+        extra="metrics",
+    ),
+    MetricEntry(
+        "rouge",
+        f"{_PACKAGE}.rouge:Rouge",
+        "texts with several references",
+        "rougeL",
+        True,
+        "n-grams and subsequences shared with the references (rouge-score)",
+        extra="metrics",
+    ),
+    MetricEntry(
+        "perplexity",
+        f"{_PACKAGE}.perplexity:Perplexity",
+        "losses",
+        "perplexity",
+        False,
+        "exp of the mean loss of a token",
+    ),
+)
+_BY_NAME = {row.name: row for row in _ROWS}
+_BY_ANY_NAME = _BY_NAME | {alias: row for row in _ROWS for alias in row.aliases}
+
+
+def metric_names() -> list[str]:
+    """Return the names of the metrics that load without a network, in the table's order."""
+    return list(_BY_NAME)
+
+
+def find_metric(name: str) -> MetricEntry:
+    """Return the row of a metric. Nothing heavy is imported, and the hub is not asked.
+
+    Args:
+        name: one of `metric_names`, the name that `evaluate` has for it, or ``hub:NAME``.
+
+    Raises:
+        UsageError: there is none of this name; the nearest is named.
+    """
+    if name.startswith(HUB_PREFIX):
+        return _hub_entry(name)
+    if name in _BY_ANY_NAME:
+        return _BY_ANY_NAME[name]
+    near = did_you_mean(name, _BY_ANY_NAME)
+    known = f"There are {', '.join(_BY_NAME)}, and {HUB_PREFIX}NAME for one of the hub."
+    raise UsageError(f"There is no metric '{name}'" + (f": {near}" if near else "."), hint=known)
+
+
+def load_metric(name: str, **options: Any) -> StreamedMetric:
+    """Return a new metric to stream examples through.
+
+    Args:
+        name: as for `find_metric`.
+        options: as for the class of the row; for ``hub:NAME`` what its ``compute`` takes.
+
+    Raises:
+        UsageError: there is no such metric or option, or an option's value is wrong.
+        MissingExtraError: the metric needs a package that is not installed.
+        HubError: the hub did not give the metric.
+    """
+    entry = find_metric(name)
+    made = entry.metric_class()
+    check_options(entry, options)
+    return made(**{**entry.options, **options})
+
+
+def evaluate_metric(name: str, **options: Any) -> evaluate.Metric:
+    """Return a new metric as an `evaluate.Metric`: for `evaluate.combine`, an `Evaluator`, or code that uses them.
+
+    It streams, too: `add_batch` keeps statistics, not examples, and `update`, `state` and `merge` are there.
+
+    Args:
+        name: as for `find_metric`.
+        options: as for `load_metric`, and what `evaluate.Metric` takes (``num_process``, ``experiment_id``, …).
+
+    Raises:
+        UsageError, MissingExtraError, HubError: as `load_metric`.
+    """
+    from llmkit.metrics.evaluate_metric import as_evaluate_metric
+
+    return as_evaluate_metric(find_metric(name), options)
+
+
+def is_better(entry: MetricEntry, value: float, than: float | None) -> bool:
+    """Whether a main value is better than the best so far (None for the first). NaN is never better.
+
+    A number is better than NaN.
+    """
+    if math.isnan(value):
+        return False
+    if than is None or math.isnan(than):
+        return True
+    return value > than if entry.greater_is_better else value < than
+
+
+def check_options(entry: MetricEntry, options: Mapping[str, Any]) -> None:
+    """Check that the metric has these options.
+
+    Raises:
+        UsageError: it does not have one of them; the nearest is named.
+    """
+    parameters = inspect.signature(entry.metric_class()).parameters
+    if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+        return
+    known = [each for each in parameters if each != "name"]
+    for option in options:
+        if option not in known:
+            has = f"It has {', '.join(known)}." if known else "It has none."
+            raise UsageError(
+                f"The metric {entry.name} has no option '{option}'.", hint=did_you_mean(option, known) or has
+            )
+
+
+def _hub_entry(name: str) -> MetricEntry:
+    source = name.removeprefix(HUB_PREFIX)
+    if not source or source.count("/") > 1 or source.startswith((".", "/")) or source.endswith("/"):
+        raise UsageError(
+            f"'{name}' does not name a metric of the hub.", hint="It looks like hub:NAME or hub:OWNER/NAME."
+        )
+    return MetricEntry(
+        name,
+        f"{_PACKAGE}.hub:HubMetric",
+        "whatever it takes",
+        source.rpartition("/")[2],
+        True,
+        f"evaluate.load('{source}')",
+        options={"source": source},
+    )

@@ -1,0 +1,115 @@
+"""Finding metrics by name, their options, and which result is better."""
+
+import math
+import subprocess
+import sys
+
+import pytest
+
+from llmkit.errors import UsageError
+from llmkit.metrics import find_metric, is_better, load_metric, metric_names
+
+PROMISED = [
+    *("accuracy", "f1", "precision", "recall", "matthews", "pearson", "spearman", "mse", "seqeval", "squad"),
+    *("squad_v2", "exact_match", "bleu", "chrf", "rouge", "perplexity"),
+]
+
+
+def test_names():
+    assert set(PROMISED) <= set(metric_names())
+    assert len(set(metric_names())) == len(metric_names())
+
+
+@pytest.mark.parametrize("name", metric_names())
+def test_rows_are_whole(name):
+    entry = find_metric(name)
+    assert entry.name == name
+    assert entry.summary
+    assert entry.metric_class().__doc__
+    assert entry.greater_is_better == (name not in ("mse", "perplexity"))
+
+
+@pytest.mark.parametrize(
+    ("mistyped", "near"), [("acuracy", "accuracy"), ("F1", "f1"), ("rogue", "rouge"), ("squad_v", "squad_v2")]
+)
+def test_mistyped_name(mistyped, near):
+    with pytest.raises(UsageError, match=f"no metric '{mistyped}': did you mean {near}"):
+        find_metric(mistyped)
+
+
+def test_unknown_name_lists_what_there_is():
+    with pytest.raises(UsageError, match=r"There are accuracy, .*hub:NAME"):
+        find_metric("zzzzzzz")
+
+
+@pytest.mark.parametrize(
+    ("alias", "name"),
+    [
+        ("matthews_correlation", "matthews"),
+        ("pearsonr", "pearson"),
+        ("spearmanr", "spearman"),
+        ("sacrebleu", "bleu"),
+    ],
+)
+def test_names_of_evaluate(alias, name):
+    assert find_metric(alias).name == name
+
+
+def test_unknown_option():
+    with pytest.raises(UsageError, match=r"metric f1 has no option 'avrage'.*\ndid you mean average"):
+        load_metric("f1", avrage="macro")
+    with pytest.raises(UsageError, match=r"has no option 'x'.*\nIt has none"):
+        load_metric("accuracy", x=1)
+
+
+def test_hub_names():
+    entry = find_metric("hub:acme/wer")
+    assert (entry.name, entry.main_key) == ("hub:acme/wer", "wer")
+    assert entry.main_value({"other": 2, "wer": 1.5}) == 1.5
+    assert entry.main_value({"text": "x", "score": 0.25}) == 0.25
+    assert math.isnan(entry.main_value({}))
+    for bad in ("hub:", "hub:/etc/passwd", "hub:../x", "hub:a/b/c", "hub:a/"):
+        with pytest.raises(UsageError, match="does not name a metric of the hub"):
+            find_metric(bad)
+
+
+def test_better():
+    more, less = find_metric("accuracy"), find_metric("mse")
+    assert is_better(more, 0.5, None)
+    assert is_better(more, 0.6, 0.5)
+    assert not is_better(more, 0.5, 0.5)
+    assert is_better(less, 0.4, 0.5)
+    assert not is_better(less, 0.6, 0.5)
+    assert not is_better(less, math.nan, None)
+    assert is_better(less, 5.0, math.nan)
+
+
+def test_finding_is_light():
+    code = (
+        "import sys; from llmkit.metrics import find_metric, metric_names;"
+        "[find_metric(name).metric_class() for name in metric_names()];"
+        "heavy = {'numpy', 'torch', 'evaluate', 'datasets', 'pandas', 'sklearn', 'sacrebleu', 'rouge_score'};"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_core_metrics_need_no_other_package():
+    """All but BLEU, chrF and ROUGE, with what the core installation does not bring taken away."""
+    code = """
+import sys
+for name in ("sklearn", "scipy", "seqeval", "sacrebleu", "rouge_score", "nltk", "sacrebleu.metrics"):
+    sys.modules[name] = None
+from llmkit.metrics import find_metric, load_metric, metric_names
+from tests.metrics.examples import BY_KIND
+done = []
+for name in metric_names():
+    if find_metric(name).extra is None:
+        metric = load_metric(name)
+        metric.update(*BY_KIND[find_metric(name).examples])
+        done.append(metric.compute())
+print(len(done))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) == len(metric_names()) - 3
