@@ -48,6 +48,39 @@ def plan_batches(
     return batches
 
 
+def plan_least_work(
+    lengths: Sequence[int], *, max_tokens: int, max_rows: int, overhead_tokens: int
+) -> list[list[int]]:
+    """Group inputs into batches, longest first, so that the least is computed.
+
+    What a batch costs is taken to be its tokens, padding included, and a fixed amount: of all ways to cut the
+    inputs sorted by length, the cheapest is found by dynamic programming, in time inputs × `max_rows`.
+
+    Args:
+        lengths, max_tokens, max_rows: as of `plan_batches`.
+        overhead_tokens: how many tokens could be computed in the time that a batch costs beside them.
+
+    Returns:
+        Batches of indices into `lengths`.
+    """
+    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    cheapest = [0.0] + [float("inf")] * len(order)
+    start_of = [0] * (len(order) + 1)
+    for start in range(len(order)):
+        longest = max(1, lengths[order[start]])
+        most = max(1, min(max_rows, max_tokens // longest))
+        for end in range(start + 1, min(start + most, len(order)) + 1):
+            cost = cheapest[start] + longest * (end - start) + overhead_tokens
+            if cost < cheapest[end]:
+                cheapest[end], start_of[end] = cost, start
+    batches: list[list[int]] = []
+    end = len(order)
+    while end:
+        batches.append(order[start_of[end] : end])
+        end = start_of[end]
+    return batches[::-1]
+
+
 def windows(rows: Iterable[T], *, max_rows: int = MAX_WINDOW_ROWS) -> Iterator[list[T]]:
     """Cut a stream into windows that are batched one after the other.
 

@@ -3,12 +3,13 @@
 import itertools
 import random
 import threading
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmkit.batching import MAX_WINDOW_ROWS, live_windows, plan_batches, windows
+from llmkit.batching import MAX_WINDOW_ROWS, live_windows, plan_batches, plan_least_work, windows
 
 LENGTHS = st.lists(st.integers(0, 600), max_size=120)
 TOKENS = st.integers(1, 3000)
@@ -133,3 +134,37 @@ class TestLiveWindows:
 
     def test_rows_that_are_there_share_a_window(self):
         assert list(live_windows(range(10), patience=20)) == [list(range(10))]
+
+
+def cost(batches: list[list[int]], lengths: list[int], overhead: int) -> int:
+    return sum(len(batch) * max(max(1, lengths[i]) for i in batch) + overhead for batch in batches)
+
+
+def ways_to_cut(order: list[int]) -> Iterator[list[list[int]]]:
+    """Every way to cut a list into pieces."""
+    places = range(1, len(order))
+    cuts = itertools.chain.from_iterable(itertools.combinations(places, size) for size in range(len(order)))
+    return ([order[a:b] for a, b in itertools.pairwise([0, *cut, len(order)])] for cut in cuts)
+
+
+@given(
+    st.lists(st.integers(0, 60), min_size=1, max_size=8),
+    st.integers(1, 100),
+    st.integers(1, 5),
+    st.integers(0, 50),
+)
+def test_the_least_work_is_that_of_the_cheapest_of_all_cuts(
+    lengths: list[int], max_tokens: int, max_rows: int, overhead: int
+) -> None:
+    batches = plan_least_work(lengths, max_tokens=max_tokens, max_rows=max_rows, overhead_tokens=overhead)
+
+    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
+    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+
+    def is_allowed(batch: list[int]) -> bool:
+        longest = max(max(1, lengths[i]) for i in batch)
+        return len(batch) <= max_rows and (len(batch) == 1 or longest * len(batch) <= max_tokens)
+
+    assert all(map(is_allowed, batches))
+    cheapest = min(cost(cut, lengths, overhead) for cut in ways_to_cut(order) if all(map(is_allowed, cut)))
+    assert cost(batches, lengths, overhead) == cheapest

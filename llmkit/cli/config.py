@@ -1,0 +1,90 @@
+"""``llmkit config``: the schema of a fine-tuning config, one to start from, one as it is understood."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from llmkit.cli import options
+from llmkit.cli.channels import ResultStream, claim_stdout, note
+from llmkit.cli.parameters import parse_pairs
+from llmkit.data.atomic import write_whole
+from llmkit.errors import UsageError
+
+app = typer.Typer(
+    rich_markup_mode=None,
+    add_completion=False,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def about(ctx: typer.Context) -> None:
+    """Look into fine-tuning configs: their schema, one to start from, one as it is understood."""
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
+
+
+@app.command(epilog="Example:  llmkit config schema > finetune.schema.json")
+def schema(debug: options.Debug = False) -> None:
+    """Print the JSON Schema of a config: editors complete and check with it."""
+    results = claim_stdout()
+    from llmkit.data.encoding import dump_json
+    from llmkit.training.config import FinetuneConfig
+
+    described = FinetuneConfig.model_json_schema()
+    described["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    _print(results, f"{dump_json(described)}\n")
+
+
+@app.command(
+    epilog="Examples:  llmkit config init text-classification   |   llmkit config init causal-lm --output run.yaml"
+)
+def init(
+    task: Annotated[str, typer.Argument(help="The training task.")],
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", help="Write it to this file.", show_default=False)
+    ] = None,
+    overwrite: options.Overwrite = False,
+    debug: options.Debug = False,
+) -> None:
+    """Write a commented config to start from."""
+    results = claim_stdout()
+    from llmkit.training.starting import starting_config
+
+    text = starting_config(task)
+    if output is None:
+        _print(results, text)
+        return
+    if Path(output).exists() and not overwrite:
+        raise UsageError(
+            f"{output} is there already.", hint="Name another file, or replace it with --overwrite."
+        )
+    write_whole(Path(output), text.encode())
+    note(f"wrote {output}; check it with: llmkit config show {output}")
+
+
+@app.command(epilog="Example:  llmkit config show configs/text-classification.yaml --set training.epochs=1")
+def show(
+    config: Annotated[str, typer.Argument(help="The config, a YAML file.")],
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Another value, as for finetune.", show_default=False)
+    ] = None,
+    debug: options.Debug = False,
+) -> None:
+    """Check a config and print it as it is understood, every default filled in."""
+    results = claim_stdout()
+    import yaml
+
+    from llmkit.training.config_file import load_config
+
+    checked = load_config(config, parse_pairs(set_ or [], "--set"))
+    _print(results, yaml.safe_dump(checked.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+
+
+def _print(results: ResultStream, text: str) -> None:
+    results.file.write(text.encode())
+    results.file.flush()

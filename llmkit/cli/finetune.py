@@ -1,0 +1,79 @@
+"""``llmkit finetune``: train a model as a YAML file says."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from llmkit.cli import options
+from llmkit.cli.channels import claim_stdout, note, set_quiet
+from llmkit.cli.parameters import parse_pairs
+from llmkit.cli.results import write_rows
+from llmkit.training.config_file import load_config
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command(
+    epilog="Examples:  llmkit finetune configs/text-classification.yaml   |   "
+    "llmkit finetune run.yaml --set training.epochs=1   |   llmkit finetune run.yaml --resume"
+)
+def finetune(
+    config: Annotated[
+        str, typer.Argument(help="The config, a YAML file.  (llmkit config init TASK writes one)")
+    ],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Another value of the config: training.learning_rate=3e-5. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Train nothing: show what would be learned from, and how.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the newest whole checkpoint in the output folder.")
+    ] = False,
+    overwrite: options.Overwrite = False,
+    device: options.Device = "auto",
+    format: options.OutputFormat = None,  # noqa: A002
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Fine-tune a model: data, task and settings from one YAML file; the model and its figures into a folder."""
+    set_quiet(quiet)
+    results = claim_stdout()
+    checked = load_config(config, parse_pairs(set_ or [], "--set"))
+    from llmkit.cli.finetune_view import view
+    from llmkit.cli.loading import quiet_libraries
+
+    with quiet_libraries():
+        from llmkit.training.checking import check_run
+        from llmkit.training.run import finetune as train
+    with view() as listener:
+        if check:
+            found = check_run(checked, device=device, listener=listener)
+            write_rows(results, [found], format, title=config, single=True)
+            return
+        run = train(checked, resume=resume, overwrite=overwrite, device=device, listener=listener)
+    if run.stopped is not None:
+        _end_stopped(run.stopped, config, run.progress.step)
+    note(f"the model is in {checked.output}: llmkit pipeline … --model {checked.output}")
+    write_rows(results, [_figures(run)], format, title=checked.output, single=True)
+
+
+def _figures(run: Any) -> dict[str, Any]:
+    from llmkit.training.log import finite
+
+    return {"output": str(run.output), "steps": run.progress.step, **finite(run.figures)}
+
+
+def _end_stopped(signal_name: str, config: str, step: int) -> None:
+    from llmkit.cli.main import Terminated
+
+    error: BaseException = KeyboardInterrupt() if signal_name == "SIGINT" else Terminated()
+    error.add_note(f"saved after step {step:,}; go on with: llmkit finetune {config} --resume")
+    raise error

@@ -1,0 +1,151 @@
+"""YAML as most people know it: the plain values of YAML 1.2 and JSON, and where each value stands in the text."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any
+
+from llmkit.errors import UsageError
+
+_FLOAT = (
+    r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+"
+    r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
+)
+
+
+_MERGE = "tag:yaml.org,2002:merge"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something stands in a text: the line and the column, both from 1."""
+
+    line: int
+    column: int
+
+
+Path = tuple[Hashable, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class YamlText:
+    """A YAML document, read.
+
+    Attributes:
+        value: what it says.
+        keys: the place of each key, by the path of keys and list positions to it: ``("data", "columns", 0)``.
+        values: the place of each value; ``()`` is the document.
+        texts: the plain values as they were written.
+    """
+
+    value: Any
+    keys: dict[Path, Place]
+    values: dict[Path, Place]
+    texts: dict[Path, str]
+
+
+def read_yaml(text: str, where: str) -> YamlText:
+    """Read a document of YAML.
+
+    Raises:
+        UsageError: it is not YAML, or has a key twice; the message begins with `where`, the line and the column.
+    """
+    import yaml
+
+    document = YamlText(None, {}, {}, {})
+    loader = _loader()(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return document
+        _find_places(node, (), document, where, loader)
+        value = loader.construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f":{mark.line + 1}:{mark.column + 1}" if mark is not None else ""
+        raise UsageError(f"{where}{place}: not YAML: {error.problem or error.context}.") from None
+    except yaml.YAMLError as error:
+        raise UsageError(f"{where}: not YAML: {str(error).partition(chr(10))[0]}.") from None
+    except RecursionError:
+        raise UsageError(f"{where}: nested too deeply.") from None
+    finally:
+        loader.dispose()
+    return YamlText(value, document.keys, document.values, document.texts)
+
+
+def _find_places(node: Any, path: Path, found: YamlText, where: str, loader: Any) -> None:
+    import yaml
+
+    found.values[path] = _place(node)
+    if isinstance(node, yaml.ScalarNode):
+        found.texts[path] = node.value
+    elif isinstance(node, yaml.SequenceNode):
+        for number, child in enumerate(node.value):
+            _find_places(child, (*path, number), found, where, loader)
+    elif isinstance(node, yaml.MappingNode):
+        for key_node, child in node.value:
+            if key_node.tag == _MERGE:
+                _find_places(child, (*path, "<<"), found, where, loader)
+                continue
+            key = loader.construct_object(key_node)
+            if not isinstance(key, Hashable):
+                place = _place(key_node)
+                raise UsageError(f"{where}:{place.line}:{place.column}: a key must be a word.")
+            below = (*path, key)
+            if below in found.keys:
+                place, first = _place(key_node), found.keys[below]
+                raise UsageError(
+                    f"{where}:{place.line}:{place.column}: the key '{key}' is there twice, first in line {first.line}."
+                )
+            found.keys[below] = _place(key_node)
+            _find_places(child, below, found, where, loader)
+
+
+def _place(node: Any) -> Place:
+    return Place(node.start_mark.line + 1, node.start_mark.column + 1)
+
+
+def parse_value(text: str, where: str) -> Any:
+    """Return a value as YAML reads it; 1e-4 is a number too, which YAML 1.1 takes for text.
+
+    Raises:
+        UsageError: the value is not YAML.
+    """
+    import yaml
+
+    try:
+        value = yaml.load(text, _loader())
+    except yaml.YAMLError as error:
+        reason = str(error).partition("\n")[0]
+        raise UsageError(
+            f"{where}: not a YAML value: {reason}.", hint="Put quotes around a text with special characters."
+        ) from None
+    # What is neither number nor list is the text it was written as.
+    return value if value is None or isinstance(value, str | int | float | list | dict) else text
+
+
+@functools.cache
+def _loader() -> Any:
+    """Return YAML's safe loader with the plain values of YAML 1.2, which JSON and most people know.
+
+    YAML 1.1 takes 1e-4 for a text, `no` (Norwegian) for false, 1:30 for 90 and 010 for 8.
+    """
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    Loader.yaml_implicit_resolvers = {}
+    plain = (
+        ("null", r"~|null|Null|NULL|None|", ["~", "n", "N", ""]),
+        ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+        ("int", r"[-+]?(0|[1-9][0-9]*)", "-+0123456789"),
+        ("float", _FLOAT, "-+.0123456789"),
+        ("merge", r"<<", "<"),
+    )
+    for kind, pattern, first in plain:
+        Loader.add_implicit_resolver(f"tag:yaml.org,2002:{kind}", re.compile(f"(?:{pattern})$"), [*first])
+    return Loader

@@ -1,0 +1,1 @@
+"""Fine-tuning from one YAML file: configs, objectives, the loop, checkpoints, evaluation, reports."""

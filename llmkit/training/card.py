@@ -1,0 +1,120 @@
+"""The model card: what the model was made from and how, what it can do, and the command to try it."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+from importlib.metadata import version
+from typing import Any
+
+from llmkit._version import __version__
+from llmkit.training.state import CONFIG, Run
+
+# The pipeline task that runs what a training task made.
+PIPELINE_TASKS = {
+    "text-classification": ("text-classification", "'a text'"),
+    "token-classification": ("token-classification", "'a text'"),
+    "question-answering": ("question-answering", "--question 'Who?' --context 'a text'"),
+    "masked-lm": ("fill-mask", "'a ___ text'"),
+    "next-sentence": ("fill-mask", "'a ___ text'"),
+    "causal-lm": ("text-generation", "'a beginning'"),
+    "preference": ("text-generation", "'a beginning'"),
+    "seq2seq": ("text2text-generation", "'a text'"),
+    "sentence-embedding": ("sentence-similarity", "'a text' 'another' 'a third'"),
+}
+# What a processor draws under load, where no counter says: a rough figure, and the card calls it so.
+_WATTS_A_CORE = 15.0
+
+
+def model_card(run: Run) -> str:
+    """Return the card, Markdown with the metadata that the hub reads."""
+    parts = [
+        _metadata(run),
+        f"# {run.output.name}\n",
+        f"{_base(run)} fine-tuned for {run.config.task} with llmkit {__version__}.\n",
+        _try_it(run),
+        _results(run),
+        _data(run),
+        _training(run),
+        _cost(run),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _metadata(run: Run) -> str:
+    import yaml
+
+    values: dict[str, Any] = {"library_name": "transformers", "tags": ["llmkit"]}
+    if run.config.task in PIPELINE_TASKS:
+        values["pipeline_tag"] = PIPELINE_TASKS[run.config.task][0]
+    if not run.config.model.from_scratch:
+        values["base_model"] = run.config.model.name
+    return f"---\n{yaml.safe_dump(values, sort_keys=False)}---\n"
+
+
+def _base(run: Run) -> str:
+    name = run.config.model.name
+    return f"The architecture of {name}, trained from scratch and" if run.config.model.from_scratch else name
+
+
+def _try_it(run: Run) -> str:
+    if run.config.task not in PIPELINE_TASKS:
+        return ""
+    task, example = PIPELINE_TASKS[run.config.task]
+    return f"```\nllmkit pipeline {task} {example} --model {shlex.quote(str(run.output))}\n```\n"
+
+
+def _results(run: Run) -> str:
+    if not run.figures:
+        return ""
+    rows = "\n".join(f"| {name} | {value:.4f} |" for name, value in run.figures.items())
+    return f"## Results\n\n| | |\n|---|---|\n{rows}\n\n`loss.png` and `log.jsonl` show the way there.\n"
+
+
+def _data(run: Run) -> str:
+    rows = [("train", run.data.train), ("validation", run.data.validation), ("test", run.data.test)]
+    lines = [f"| {name} | {len(examples):,} |" for name, examples in rows if examples is not None]
+    files = ", ".join(f"`{name}`" for name in run.config.data.train)
+    return f"## Data\n\n{files}\n\n| set | examples |\n|---|---|\n" + "\n".join(lines) + "\n"
+
+
+def _training(run: Run) -> str:
+    settings = run.config.training
+    rows = {
+        "steps": f"{run.progress.step:,}",
+        "batch size": settings.batch_size,
+        "learning rate": f"{settings.learning_rate:g}, {settings.schedule}",
+        "weight decay": settings.weight_decay,
+        "precision": run.accelerator.mixed_precision.replace("no", "float32"),
+        "seed": settings.seed,
+        "parameters trained": f"{sum(p.numel() for p in run.model.parameters() if p.requires_grad):,}",
+    }
+    lines = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+    return f"## Training\n\nAll settings are in `{CONFIG}`.\n\n| | |\n|---|---|\n{lines}\n"
+
+
+def _cost(run: Run) -> str:
+    device = run.accelerator.device
+    hours = run.progress.seconds / 3600
+    where = f"{run.accelerator.num_processes} × {_device_name(device)}"
+    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "accelerate"))
+    lines = [
+        f"{run.progress.seconds:,.0f} seconds of training on {where}, "
+        f"{run.progress.tokens / max(run.progress.seconds, 1e-9):,.0f} tokens a second; {versions}.",
+    ]
+    if device.type == "cpu":
+        import torch
+
+        watts = _WATTS_A_CORE * torch.get_num_threads() * run.accelerator.num_processes
+        lines.append(
+            f"Energy, estimated and not measured: {hours * watts:.1f} Wh, at {_WATTS_A_CORE:.0f} W a core in use."
+        )
+    return "## Time and energy\n\n" + "\n".join(lines) + "\n"
+
+
+def _device_name(device: Any) -> str:
+    if device.type == "cuda":
+        import torch
+
+        return torch.cuda.get_device_name(device)
+    return f"CPU ({platform.machine()})"

@@ -1,0 +1,111 @@
+"""``--check``: what a run would learn from and how, without a step of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmkit.data.records import Record
+from llmkit.models.loading import choose_device
+from llmkit.training.examples import Examples, read_rows
+from llmkit.training.objectives.base import Objective
+from llmkit.training.preparing import Data, precision_name, prepare
+from llmkit.training.state import Listener, Run
+
+if TYPE_CHECKING:
+    from llmkit.training.config import FinetuneConfig
+
+_SHOWN = 2
+_STEPS_SAMPLED = 20
+
+
+def check_run(config: FinetuneConfig, *, device: str, listener: Listener) -> dict[str, Any]:
+    """Make a run ready, and return what there is to know of it before it begins; nothing is written but the cache.
+
+    Returns:
+        rows, examples, labels, two examples as the model will see them, the shares that are cut and padded,
+        duplicates, rows that training and validation share, parameters, steps and devices.
+
+    Raises:
+        UsageError, DataError, ModelError: as `finetune`.
+    """
+    run = prepare(config, Path(config.output), device=device, listener=listener)
+    data = run.data
+    sets = {"train": data.train, "validation": data.validation, "test": data.test}
+    found = {name: examples for name, examples in sets.items() if examples is not None}
+    return {
+        "task": config.task,
+        "sets": {name: _set_facts(examples, run.objective) for name, examples in found.items()},
+        "examples": [
+            shown(run.objective, example) for example in data.train.take(range(min(_SHOWN, len(data.train))))
+        ],
+        "duplicate_rows": _duplicates(config, run.objective),
+        "in_train_and_validation": _shared(data),
+        "parameters": sum(each.numel() for each in run.model.parameters()),
+        "trained_parameters": sum(each.numel() for each in run.model.parameters() if each.requires_grad),
+        "steps": run.loop.steps.total,
+        "steps_an_epoch": run.loop.steps.an_epoch,
+        "batch_size": config.training.batch_size,
+        "padding": _padding(run),
+        "devices": run.loop.steps.devices,
+        "device": str(choose_device(device)),
+        "precision": precision_name(config, device),
+    }
+
+
+def _set_facts(examples: Examples, objective: Objective) -> dict[str, Any]:
+    lengths = sorted(examples.lengths)
+    facts: dict[str, Any] = {
+        "examples": len(examples),
+        "tokens": sum(lengths),
+        "median_length": lengths[len(lengths) // 2],
+        "longest": lengths[-1],
+        "cut": sum(length >= objective.max_length for length in lengths) / len(lengths),
+    }
+    names = objective.facts().get("labels")
+    if names and "label" in examples.table.column_names:
+        labels = [example["label"] for example in examples.take(range(len(examples)))]
+        if all(isinstance(label, int) for label in labels):
+            counts = Counter(labels)
+            facts["labels"] = {name: counts[number] for number, name in enumerate(names)}
+    return facts
+
+
+def shown(objective: Objective, example: dict[str, Any]) -> dict[str, Any]:
+    """Return an example as the model will see it: its tokens, and its label or, token for token, its labels."""
+    tokens = objective.tokenizer.convert_ids_to_tokens(example["input_ids"])
+    label = example.get("label", example.get("labels"))
+    return {"tokens": tokens, "label": label, "place": example["place"]}
+
+
+def _duplicates(config: FinetuneConfig, objective: Objective) -> int:
+    """Count the training rows that are there before."""
+    return _repeated(
+        lambda: read_rows(config.data.train, config.data.format, config.data.max_rows), objective
+    )
+
+
+def _repeated(records: Callable[[], Iterable[Record]], objective: Objective) -> int:
+    counts = Counter(repr(sorted(objective.values_of(record).items())) for record in records())
+    return sum(count - 1 for count in counts.values())
+
+
+def _shared(data: Data) -> int:
+    """Count the validation examples whose tokens are those of a training example."""
+    if data.validation is None:
+        return 0
+    trained = {tuple(example["input_ids"]) for example in data.train.take(range(len(data.train)))}
+    judged = data.validation.take(range(len(data.validation)))
+    return sum(tuple(example["input_ids"]) in trained for example in judged)
+
+
+def _padding(run: Run) -> float:
+    """Return the share of padding in what will be computed, of the first steps."""
+    lengths, tokens, padded = run.data.train.lengths, 0, 0
+    for number in range(min(_STEPS_SAMPLED, run.loop.steps.total)):
+        for rows in run.loop.steps.at(number).micro_batches:
+            tokens += sum(lengths[row] for row in rows)
+            padded += len(rows) * max(lengths[row] for row in rows)
+    return 1 - tokens / padded if padded else 0.0

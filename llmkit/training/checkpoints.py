@@ -1,0 +1,177 @@
+"""Checkpoints that are whole or not there.
+
+A checkpoint is written in a folder of another name, each file synced, a manifest with sizes and hashes last; then
+the folder is renamed. Older ones are removed only after that. Whatever a kill leaves behind is passed over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmkit.data.atomic import explained_write
+from llmkit.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+
+MANIFEST = "manifest.json"
+STATE = "state.json"
+WEIGHTS = "weights.safetensors"
+OPTIMIZER = "optimizer.safetensors"
+_NAME = re.compile(r"step-(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A checkpoint's folder, and the step it was made after."""
+
+    path: Path
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """A checkpoint that was passed over, and why."""
+
+    path: Path
+    reason: str
+
+
+def write_checkpoint(folder: Path, step: int, files: Mapping[str, Callable[[Path], object]]) -> Checkpoint:
+    """Write a checkpoint.
+
+    Args:
+        folder: of all checkpoints.
+        files: the name of each file, and what writes it.
+
+    Raises:
+        OutputError: it cannot be written; older checkpoints are as they were.
+    """
+    final = folder / f"step-{step:08d}"
+    beside = folder / f".writing-step-{step:08d}"
+    with explained_write(final, hint="The checkpoints before it are whole."):
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
+        entries = {}
+        for name, write in files.items():
+            write(beside / name)
+            entries[name] = _sealed(beside / name)
+        manifest = beside / MANIFEST
+        manifest.write_text(json.dumps({"step": step, "files": entries}, indent=1), encoding="utf-8")
+        _sync(manifest)
+        _sync(beside)
+        if final.exists():  # a damaged one, or the resumed run came by again
+            shutil.rmtree(final)
+        beside.rename(final)
+        _sync(folder)
+    return Checkpoint(final, step)
+
+
+def _sealed(path: Path) -> dict[str, Any]:
+    _sync(path)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"size": path.stat().st_size, "sha256": digest}
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_old(folder: Path, keep: int, spare: Path | None = None) -> None:
+    """Remove all but the newest `keep` whole checkpoints, and what unfinished writes left."""
+    names = sorted((path for path in folder.glob("step-*") if _NAME.fullmatch(path.name)), reverse=True)
+    for path in names[max(1, keep) :]:
+        if path != spare:
+            shutil.rmtree(path, ignore_errors=True)
+    for path in folder.glob(".writing-*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def newest_whole(folder: Path) -> tuple[Checkpoint | None, list[Passed]]:
+    """Return the newest checkpoint that is whole, and those that were passed over on the way to it."""
+    passed: list[Passed] = []
+    found = [(int(match[1]), path) for path in folder.glob("step-*") if (match := _NAME.fullmatch(path.name))]
+    for step, path in sorted(found, reverse=True):
+        reason = next(iter(damages(path)), None)
+        if reason is None:
+            return Checkpoint(path, step), passed
+        passed.append(Passed(path, reason))
+    return None, passed
+
+
+def damages(path: Path) -> Iterator[str]:
+    """Go through what is wrong with a checkpoint's files."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        entries = dict(manifest["files"])
+    except FileNotFoundError:
+        yield "it was not finished: no manifest"
+        return
+    except (ValueError, KeyError, TypeError):
+        yield "its manifest is damaged"
+        return
+    for name, entry in entries.items():
+        file = path / name
+        if not file.is_file():
+            yield f"{name} is missing"
+        elif file.stat().st_size != entry["size"]:
+            yield f"{name} has {file.stat().st_size:,} bytes, not {entry['size']:,}"
+        elif _sealed(file)["sha256"] != entry["sha256"]:
+            yield f"{name} is damaged"
+
+
+def read_state(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return what the loop kept beside the tensors."""
+    state: dict[str, Any] = json.loads((checkpoint.path / STATE).read_text(encoding="utf-8"))
+    return state
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, names: Mapping[int, str]) -> dict[str, torch.Tensor]:
+    """Return the optimizer's state as named tensors: ``exp_avg.classifier.weight``.
+
+    Args:
+        names: the name of each parameter, by its ``id``.
+    """
+    return {
+        f"{key}.{names[id(parameter)]}": tensor.detach().cpu().contiguous()
+        for parameter, state in optimizer.state.items()
+        for key, tensor in state.items()
+    }
+
+
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor], names: Mapping[int, str]
+) -> None:
+    """Put back what `optimizer_tensors` took.
+
+    Raises:
+        ModelError: it is of another model.
+    """
+    by_name: dict[str, dict[str, torch.Tensor]] = {}
+    for key, tensor in tensors.items():
+        kind, _, name = key.partition(".")
+        by_name.setdefault(name, {})[kind] = tensor
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            state = by_name.get(names[id(parameter)])
+            if state is None:
+                continue
+            if "exp_avg" in state and state["exp_avg"].shape != parameter.shape:
+                raise ModelError("the checkpoint is of a model of another shape.")
+            optimizer.state[parameter] = {
+                kind: tensor.clone() if kind == "step" else tensor.to(parameter.device)
+                for kind, tensor in state.items()
+            }

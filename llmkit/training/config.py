@@ -1,0 +1,216 @@
+"""The schema of a fine-tuning config: every key, its type, its bounds and its default.
+
+One place says what there is: the errors of `config_file`, ``llmkit config schema|init|show``, the completion of
+an editor and the resolved config beside the model all follow from it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+TASKS = (
+    "text-classification",
+    "token-classification",
+    "question-answering",
+    "multiple-choice",
+    "masked-lm",
+    "next-sentence",
+    "causal-lm",
+    "seq2seq",
+    "sentence-embedding",
+    "preference",
+)
+
+
+def _listed(value: Any) -> Any:
+    """Let one of a thing stand for a list of it."""
+    return [value] if isinstance(value, str) else value
+
+
+def _share_or_files(value: Any) -> Any:
+    is_share = isinstance(value, float | int) and not isinstance(value, bool)
+    if is_share and not 0 < value < 1:
+        raise ValueError("a share lies between 0 and 1, such as 0.1")
+    if not is_share and not isinstance(value, str | list):
+        raise ValueError("a share such as 0.1, a file, or a list of files")
+    return value if is_share else _listed(value)
+
+
+def _auto_or_count(value: Any) -> Any:
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise ValueError("auto, or a number of 1 or more")
+
+
+_PRECISIONS = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
+
+
+def _precision(value: Any) -> Any:
+    return _PRECISIONS.get(value, value) if isinstance(value, str) else value
+
+
+def _weights(value: Any) -> Any:
+    if value is None or value == "balanced":
+        return value
+    if isinstance(value, list) and all(isinstance(each, int | float) and each > 0 for each in value):
+        return [float(each) for each in value]
+    raise ValueError("balanced, or a list with a number above 0 for each class")
+
+
+Files = Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
+ShareOrFiles = Annotated[float | list[str], BeforeValidator(_share_or_files)]
+AutoOrCount = Annotated[int | Literal["auto"], BeforeValidator(_auto_or_count)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """A part of the config: nothing unknown is let through, and a text is no number."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
+
+
+class ModelSection(Section):
+    """The model to start from."""
+
+    name: Annotated[str, Field(min_length=1)]
+    """A folder, a hub id, or minilm for the embedded encoder; with from_scratch also a catalogue name."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub model."""
+    config: dict[str, Any] = Field(default_factory=dict)
+    """Values of the model's own config to change: {hidden_dropout_prob: 0.0}."""
+    from_scratch: bool = False
+    """Take the architecture alone, with new weights."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """What the weights are kept in while training."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+
+class DataSection(Section):
+    """What to learn from."""
+
+    train: Files
+    """csv tsv json jsonl parquet txt conll, a folder, a list of files, or hub:NAME[:config][:split]."""
+    validation: ShareOrFiles | None = None
+    """A file, a list of files, hub:NAME, or the share of the training rows to keep for it (stratified)."""
+    test: Files | None = None
+    """Evaluated once, at the end."""
+    format: str | None = None
+    """Read the files as this format, whatever their ending."""
+    columns: dict[str, str] = Field(default_factory=dict)
+    """The task's fields and the columns they are in: {text: review, label: stars}."""
+    labels: list[str] | None = None
+    """The classes, in order; by default those of the training rows, sorted."""
+    max_length: Count | None = None
+    """Tokens an example may have; by default what the model takes, at most 512."""
+    max_rows: Count | None = None
+    """Take only the first rows of each set."""
+    stride: Annotated[int, Field(ge=0)] = 128
+    """Tokens that the parts of a long context share (question-answering)."""
+    truncate: bool = True
+    """Cut longer examples; false refuses them."""
+
+
+class TrainingSection(Section):
+    """How to learn."""
+
+    epochs: Positive = 3.0
+    max_steps: Count | None = None
+    """Optimizer steps; wins over epochs."""
+    batch_size: Count = 32
+    """Examples an optimizer step, over all devices and accumulation."""
+    micro_batch_size: AutoOrCount = "auto"
+    """Most examples that go through a device together; auto goes by tokens and by what fits."""
+    micro_batch_tokens: AutoOrCount = "auto"
+    """Most tokens, padding included, that go through a device together."""
+    batching: Literal["auto", "sorted", "padded", "packed"] = "auto"
+    """How a step's examples are cut up: by similar length, in their order, or joined without padding."""
+    learning_rate: Positive = 5e-5
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    warmup_ratio: Share = 0.06
+    warmup_steps: Annotated[int, Field(ge=0)] | None = None
+    """Wins over warmup_ratio."""
+    weight_decay: NotNegative = 0.01
+    """Norms and biases are spared."""
+    adam_beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    adam_beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    adam_epsilon: Positive = 1e-8
+    max_grad_norm: Positive | None = 1.0
+    """Longer gradients are scaled down to this; null for none."""
+    precision: Annotated[Literal["auto", "float32", "bfloat16", "float16"], BeforeValidator(_precision)] = (
+        "auto"
+    )
+    """auto is bfloat16 where the device computes in it natively."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    class_weights: Annotated[Literal["balanced"] | list[float] | None, BeforeValidator(_weights)] = None
+    freeze: Annotated[list[str], BeforeValidator(_listed)] = Field(default_factory=list)
+    """Parameters to leave as they are: embeddings, encoder, layers.0-5, or the beginning of a name."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Factor of the learning rate from each layer to the one below."""
+    neftune_alpha: Positive | None = None
+    """Noise on the embeddings while training (Jain et al. 2023)."""
+    gradient_checkpointing: bool = False
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Decay of a moving average of the weights, which is what is evaluated and kept."""
+    compile: bool = False
+    """torch.compile."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
+    masking: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    """Share of the tokens to predict (masked-lm, next-sentence)."""
+    logging_steps: Count = 10
+    eval_steps: Count | None = None
+    """By default once an epoch."""
+    save_steps: Count | None = None
+    """By default once an epoch."""
+    keep_checkpoints: Count = 2
+    early_stopping: Count | None = None
+    """Stop after so many evaluations without a better one."""
+    best_metric: str | None = None
+    """Keep the model that was best by this; by default the task's own metric."""
+
+
+class AdapterSection(Section):
+    """Train a small addition instead of all weights (peft)."""
+
+    type: Literal["lora", "dora"] = "lora"
+    r: Count = 8
+    alpha: Count = 16
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    targets: Annotated[list[str], BeforeValidator(_listed)] | None = None
+    """Modules to adapt; by default those peft chooses for the architecture."""
+    merge: bool = True
+    """Write the whole model at the end, the adapter merged into it; false keeps the adapter alone."""
+
+
+class TokenizerSection(Section):
+    """Train a tokenizer on the training data (with from_scratch)."""
+
+    train: Literal["bpe", "wordpiece", "unigram"]
+    vocab_size: Annotated[int, Field(ge=100)] = 30_000
+    lowercase: bool = False
+
+
+class FinetuneConfig(Section):
+    """A fine-tuning run."""
+
+    task: Literal[TASKS]  # type: ignore[valid-type]
+    model: ModelSection
+    data: DataSection
+    training: TrainingSection = Field(default_factory=TrainingSection)
+    adapter: AdapterSection | None = None
+    tokenizer: TokenizerSection | None = None
+    metrics: Annotated[list[str], BeforeValidator(_listed)] | None = None
+    """By default the task's own; hub:NAME loads one by evaluate.load."""
+    trackers: Annotated[
+        list[Literal["tensorboard", "wandb", "mlflow", "trackio"]], BeforeValidator(_listed)
+    ] = Field(default_factory=list)
+    output: Annotated[str, Field(min_length=1)]
+    """The folder for the model, the checkpoints and the reports."""

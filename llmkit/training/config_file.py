@@ -1,0 +1,205 @@
+"""From a YAML file to a checked config: every problem of the file in one message, each with its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmkit.data.yaml_text import Place, YamlText, read_yaml
+from llmkit.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from llmkit.training.config import FinetuneConfig
+
+_LONGEST_SHOWN = 60
+
+
+def load_config(path: str, changes: Mapping[str, Any] | None = None) -> FinetuneConfig:
+    """Read and check a config.
+
+    Args:
+        path: a file of YAML or JSON.
+        changes: values to set, by their dotted name: ``{"training.learning_rate": 3e-5}``.
+
+    Raises:
+        UsageError: the file cannot be read, is not YAML, or says something that is not allowed; all of it in
+            one message, each problem with file, line, column, the text, what is allowed and the nearest name.
+    """
+    text = _read(path)
+    document = read_yaml(text, path)
+    if not isinstance(document.value, dict):
+        what = "is empty" if document.value is None else "is not a list of keys and values"
+        raise UsageError(f"{path} {what}.", hint="`llmkit config init TASK` writes one to start from.")
+    values = document.value
+    for name, value in (changes or {}).items():
+        _set(values, name, value)
+    return check_config(values, path, document, changed=tuple(changes or ()))
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not UTF-8, from byte {error.start} on.") from None
+    except IsADirectoryError:
+        raise UsageError(f"{path} is a folder.", hint="Name the config file in it.") from None
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror or error}.") from None
+
+
+def _set(values: dict[Any, Any], name: str, value: Any) -> None:
+    *sections, key = name.split(".")
+    for section in sections:
+        below = values.get(section)
+        # The short form of a section is its name: model: minilm.
+        if section == "model" and isinstance(below, str):
+            below = {"name": below}
+        if not isinstance(below, dict):
+            below = {}
+        values[section] = below
+        values = below
+    values[key] = value
+
+
+def check_config(
+    values: Mapping[str, Any], where: str, document: YamlText | None = None, changed: tuple[str, ...] = ()
+) -> FinetuneConfig:
+    """Check values against the schema.
+
+    Args:
+        document: the text they come from, for the places.
+        changed: dotted names that were set beside the file.
+
+    Raises:
+        UsageError: something is not allowed.
+    """
+    from pydantic import ValidationError
+
+    from llmkit.training.config import FinetuneConfig
+
+    try:
+        return FinetuneConfig.model_validate(values)
+    except ValidationError as error:
+        problems = sorted(
+            _problems(error.errors(include_url=False), where, document, changed), key=lambda p: p[0]
+        )
+    lines = list(dict.fromkeys(text for _, text in problems))
+    if len(lines) == 1:
+        raise UsageError(lines[0])
+    raise UsageError("\n".join([f"{len(lines)} problems in {where}:", *(f"  {line}" for line in lines)]))
+
+
+def _problems(
+    errors: list[Any], where: str, document: YamlText | None, changed: tuple[str, ...]
+) -> Iterator[tuple[tuple[int, int], str]]:
+    for error in errors:
+        path = _path(error["loc"], document)
+        name = ".".join(map(str, path))
+        place = _place_of(error, path, document)
+        if any(name == key or name.startswith(f"{key}.") for key in changed):
+            prefix, order = f"--set {name}", (0, 0)
+        else:
+            at = f":{place.line}:{place.column}" if place else ""
+            prefix, order = f"{where}{at}", (place.line, place.column) if place else (1 << 30, 0)
+            prefix += f": {name}" if name else ""
+        yield order, f"{prefix}: {_explain(error, path)}"
+
+
+def _path(loc: tuple[Any, ...], document: YamlText | None) -> tuple[Any, ...]:
+    """Return the part of pydantic's location that is in the file: it adds the branch of a union."""
+    path: tuple[Any, ...] = ()
+    for step in loc:
+        if isinstance(step, str) and not step.isidentifier() and "-" not in step:
+            continue  # such as list[constrained-str]
+        path = (*path, step)
+    if document is None:
+        return path
+    while path and path not in document.keys and path not in document.values and path[:-1] in document.texts:
+        path = path[:-1]
+    return path
+
+
+def _place_of(error: Mapping[str, Any], path: tuple[Any, ...], document: YamlText | None) -> Place | None:
+    if document is None:
+        return None
+    if error["type"] == "extra_forbidden":
+        return document.keys.get(path)
+    while path and path not in document.values:
+        path = path[:-1]
+    return document.values.get(path)
+
+
+def _explain(error: Mapping[str, Any], path: tuple[Any, ...]) -> str:
+    """Say what is wrong and what is allowed."""
+    kind, context, given = error["type"], error.get("ctx", {}), error.get("input")
+    if kind == "extra_forbidden":
+        return _unknown_key(path)
+    if kind == "missing":
+        return "is missing."
+    if kind == "literal_error":
+        allowed = context["expected"].replace("'", "")
+        near = did_you_mean(str(given), allowed.replace(" or ", ", ").split(", "))
+        return f"{_shown(given)} is not one of {allowed}" + (f"; {near}" if near else ".")
+    if kind == "value_error":
+        return f"{_shown(given)}: {context['error']}."
+    wanted = error["msg"].removeprefix("Input should be ").rstrip(".")
+    wanted = _PLAIN_WORDS.get(wanted, wanted)
+    return f"{_shown(given)} should be {wanted}."
+
+
+_PLAIN_WORDS = {
+    "a valid integer": "a whole number",
+    "a valid number": "a number",
+    "a valid string": "a text",
+    "a valid boolean": "true or false",
+    "a valid list": "a list",
+    "a valid dictionary": "keys with values",
+}
+
+
+def _unknown_key(path: tuple[Any, ...]) -> str:
+    """Say where a key belongs, or which is like it."""
+    key = str(path[-1])
+    section = _schema_at(path[:-1])
+    home = [name for name in _sections() if key.replace("-", "_") in _sections()[name]]
+    near = did_you_mean(key.replace("-", "_"), section)
+    if near:
+        return f"unknown key; {near}"
+    if home:
+        return (
+            f"unknown key here: it belongs under {home[0]}:"
+            if home[0]
+            else "unknown key here: it belongs at the top."
+        )
+    elsewhere = {name: section for section, names in _sections().items() for name in names}
+    near = did_you_mean(key, elsewhere)
+    if near:
+        found = near.removeprefix("did you mean ").removesuffix("?")
+        under = elsewhere[found]
+        return f"unknown key; did you mean {under + '.' if under else ''}{found}?"
+    return f"unknown key. There are: {', '.join(section)}."
+
+
+def _sections() -> dict[str, list[str]]:
+    """Return the keys of each section, those of the top under ""."""
+    from llmkit.training.config import FinetuneConfig, Section
+
+    sections: dict[str, list[str]] = {"": list(FinetuneConfig.model_fields)}
+    for name, field in FinetuneConfig.model_fields.items():
+        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
+        for candidate in candidates:
+            if isinstance(candidate, type) and issubclass(candidate, Section):
+                sections[name] = list(candidate.model_fields)
+    return sections
+
+
+def _schema_at(path: tuple[Any, ...]) -> list[str]:
+    return _sections().get(".".join(map(str, path)), [])
+
+
+def _shown(value: Any) -> str:
+    text = repr(value) if isinstance(value, str) else str(value)
+    if isinstance(value, bool) or value is None:
+        text = {True: "true", False: "false", None: "null"}[value]
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"

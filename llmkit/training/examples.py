@@ -1,0 +1,218 @@
+"""From files to examples: read and tokenized once, kept as an Arrow file, memory-mapped from then on.
+
+The file's name is made of everything its content follows from, so that the same data, tokenizer and settings are
+never tokenized twice, and others never taken for them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmkit._version import __version__
+from llmkit.data.atomic import explained_write
+from llmkit.data.records import BadRecord, Record
+from llmkit.data.sources import expand_paths, read_dataset, read_file
+from llmkit.errors import DataError
+from llmkit.training.objectives.base import Example, Objective
+
+if TYPE_CHECKING:
+    import pyarrow
+
+_ROWS_AT_ONCE = 1000
+_HUB = "hub:"
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """A set of examples that lie in a file.
+
+    Attributes:
+        table: a memory-mapped table; column `place` says where each row came from: ``reviews.csv:17``.
+        lengths: tokens of each example.
+        identity: a hash of what the examples follow from.
+        numbers: the examples of the table that are in the set; None for all.
+    """
+
+    table: pyarrow.Table
+    lengths: list[int]
+    identity: str
+    numbers: list[int] | None = None
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def take(self, numbers: Iterable[int]) -> list[Example]:
+        """Return examples by their numbers."""
+        rows: list[Example] = self.table.take([self._in_table(number) for number in numbers]).to_pylist()
+        return rows
+
+    def place(self, number: int) -> str:
+        """Return where an example came from."""
+        return str(self.table.column("place")[self._in_table(number)].as_py())
+
+    def subset(self, numbers: list[int]) -> Examples:
+        """Return some of the examples as a set of their own."""
+        digest = hashlib.sha256(f"{self.identity} {numbers}".encode()).hexdigest()[:32]
+        inside = [self._in_table(number) for number in numbers]
+        return Examples(self.table, [self.lengths[number] for number in numbers], digest, inside)
+
+    def _in_table(self, number: int) -> int:
+        return number if self.numbers is None else self.numbers[number]
+
+
+def read_rows(files: Iterable[str], format: str | None, limit: int | None = None) -> Iterator[Record]:  # noqa: A002
+    """Go through the rows of files and hub datasets, one after the other.
+
+    Raises:
+        DataError: a file cannot be read, or one of its rows; the message names the line.
+    """
+    count = 0
+    for name in files:
+        for row in _rows_of(name, format):
+            if isinstance(row, BadRecord):
+                raise DataError(f"{row.place}: {row.reason}.")
+            yield row
+            count += 1
+            if limit is not None and count >= limit:
+                return
+
+
+def _rows_of(name: str, format: str | None) -> Iterator[Record | BadRecord]:  # noqa: A002
+    if name.startswith(_HUB):
+        dataset, _, split = name.removeprefix(_HUB).rpartition(":")
+        yield from read_dataset(dataset or split, split=split if dataset else None)
+        return
+    path = Path(name)
+    patterns = sorted(str(each) for each in path.iterdir() if each.is_file()) if path.is_dir() else [name]
+    for file in expand_paths(patterns):
+        yield from read_file(file, format=format)
+
+
+def identity_of(objective: Objective, files: Iterable[str], extra: Mapping[str, Any]) -> str:
+    """Return a hash of what examples follow from: the files' content, the tokenizer, the settings."""
+    digest = hashlib.sha256()
+    settings = {
+        "llmkit": __version__,
+        "task": objective.task,
+        "facts": objective.facts(),
+        "max_length": objective.max_length,
+        "data": objective.config.data.model_dump(exclude={"train", "validation", "test"}),
+        "tokenizer": tokenizer_identity(objective.tokenizer),
+        **extra,
+    }
+    digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
+    digest.update(files_digest(files).encode())
+    return digest.hexdigest()[:32]
+
+
+def files_digest(files: Iterable[str]) -> str:
+    """Return a hash of files' names and content; of a hub dataset the name alone."""
+    digest = hashlib.sha256()
+    for name in files:
+        digest.update(name.encode() + b"\0")
+        for file in _files_in(name):
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _files_in(name: str) -> list[Path]:
+    if name.startswith(_HUB):
+        return []
+    path = Path(name)
+    if path.is_dir():
+        return sorted(each for each in path.iterdir() if each.is_file())
+    return [Path(each) for each in expand_paths([name])]
+
+
+def tokenizer_identity(tokenizer: Any) -> str:
+    """Return a hash of a tokenizer: its vocabulary, its rules and its special tokens."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    parts = [backend.to_str() if backend is not None else json.dumps(tokenizer.get_vocab(), sort_keys=True)]
+    parts += [
+        json.dumps(tokenizer.special_tokens_map, default=str),
+        str(getattr(tokenizer, "chat_template", "")),
+    ]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
+def prepare_examples(
+    objective: Objective, records: Callable[[], Iterable[Record]], identity: str
+) -> Examples:
+    """Return the examples of a set, from the cache or encoded now.
+
+    Raises:
+        DataError: a row cannot be learned from; the message names its file and line.
+    """
+    path = cache_folder() / f"{identity}.arrow"
+    if not path.exists():
+        _encode(objective, records(), path)
+    return _open(path, identity)
+
+
+def cache_folder() -> Path:
+    """Return the folder for tokenized data: LLMKIT_CACHE, or llmkit in XDG_CACHE_HOME."""
+    own = os.environ.get("LLMKIT_CACHE")
+    base = Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "llmkit"
+    return base / "examples"
+
+
+def _encode(objective: Objective, records: Iterable[Record], path: Path) -> None:
+    """Write the examples of rows to a file, a thousand rows in memory at a time."""
+    import pyarrow
+
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with explained_write(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        writer = None
+        try:
+            with pyarrow.OSFile(str(temporary), "wb") as sink:
+                for batch in _batches(_examples_of(objective, records)):
+                    table = pyarrow.Table.from_pylist(batch, schema=writer and writer.schema)
+                    writer = writer or _Writer(pyarrow.ipc.new_file(sink, table.schema), table.schema)
+                    writer.stream.write_table(table)
+                if writer is None:
+                    raise DataError("there are no rows to learn from.")
+                writer.stream.close()
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            with suppress(FileNotFoundError):
+                temporary.unlink()
+
+
+@dataclass(frozen=True, slots=True)
+class _Writer:
+    stream: Any
+    schema: Any
+
+
+def _examples_of(objective: Objective, records: Iterable[Record]) -> Iterator[Example]:
+    for example in objective.encode_all(records):
+        yield {**example, "length": objective.length_of(example)}
+
+
+def _batches(examples: Iterable[Example]) -> Iterator[list[Example]]:
+    batch: list[Example] = []
+    for example in examples:
+        batch.append(example)
+        if len(batch) == _ROWS_AT_ONCE:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _open(path: Path, identity: str) -> Examples:
+    import pyarrow
+
+    table = pyarrow.ipc.open_file(pyarrow.memory_map(str(path))).read_all()
+    return Examples(table, table.column("length").to_pylist(), identity)

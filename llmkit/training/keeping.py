@@ -1,0 +1,170 @@
+"""What a run keeps: checkpoints to go on from, the best weights, and the model at the end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from llmkit.data.atomic import explained_write
+from llmkit.errors import UsageError
+from llmkit.training.checkpoints import (
+    OPTIMIZER,
+    STATE,
+    WEIGHTS,
+    Checkpoint,
+    newest_whole,
+    optimizer_tensors,
+    read_state,
+    remove_old,
+    restore_optimizer,
+    write_checkpoint,
+)
+from llmkit.training.loop import Progress
+from llmkit.training.state import CHECKPOINTS, Run
+
+_BEST = "best.safetensors"
+
+
+def save(run: Run) -> Checkpoint | None:
+    """Write a checkpoint; older ones go when it is whole.
+
+    Raises:
+        OutputError: it cannot be written; the older ones are as they were.
+    """
+    from safetensors.torch import save_file
+
+    run.accelerator.wait_for_everyone()
+    written = None
+    if run.accelerator.is_main_process:
+        folder = run.output / CHECKPOINTS
+        written = write_checkpoint(
+            folder,
+            run.progress.step,
+            {
+                WEIGHTS: lambda path: save_file(_weights(run), path),
+                OPTIMIZER: lambda path: save_file(
+                    optimizer_tensors(run.loop.optimizer, _names(run)) | _random_state() | _average(run), path
+                ),
+                STATE: lambda path: path.write_text(json.dumps(_state(run), indent=1), encoding="utf-8"),
+            },
+        )
+        remove_old(folder, run.config.training.keep_checkpoints)
+    run.accelerator.wait_for_everyone()
+    return written
+
+
+def _weights(run: Run) -> dict[str, Any]:
+    """Return the model's parameters and buffers by name, a shared tensor once."""
+    state: dict[str, Any] = {}
+    seen: set[int] = set()
+    for name, tensor in run.model.state_dict().items():
+        if tensor.data_ptr() in seen and tensor.numel():
+            continue
+        seen.add(tensor.data_ptr())
+        state[name] = tensor.detach().contiguous()
+    return state
+
+
+def _names(run: Run) -> dict[int, str]:
+    return {id(parameter): name for name, parameter in run.model.named_parameters()}
+
+
+def _random_state() -> dict[str, Any]:
+    import torch
+
+    states = {"random.cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states["random.cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def _average(run: Run) -> dict[str, Any]:
+    return {} if run.loop.average is None else run.loop.average.tensors()
+
+
+def _state(run: Run) -> dict[str, Any]:
+    return {
+        "progress": asdict(run.progress),
+        "losses": run.losses,
+        "identity": run_identity(run),
+    }
+
+
+def run_identity(run: Run) -> dict[str, Any]:
+    """Return what a resumed run must have in common with the one it goes on with."""
+    return {
+        "config": run.config.model_dump(mode="json", exclude={"output"}),
+        "train": run.data.train.identity,
+        "devices": run.loop.steps.devices,
+    }
+
+
+def resume_run(run: Run) -> None:
+    """Put the run where its newest whole checkpoint was.
+
+    Raises:
+        UsageError: there is none, or the config or the data are others; the message shows the difference.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    checkpoint, passed = newest_whole(run.output / CHECKPOINTS)
+    for each in passed:
+        run.listener.note(f"passing over {each.path}: {each.reason}.")
+    if checkpoint is None:
+        run.listener.note("there is no whole checkpoint: beginning anew.")
+        return
+    state = read_state(checkpoint)
+    if state["identity"] != json.loads(json.dumps(run_identity(run))):
+        raise UsageError(
+            f"{checkpoint.path} is of a run with another config or other data:\n"
+            + "\n".join(f"  {line}" for line in differences(state["identity"], run_identity(run))),
+            hint="Resume it with what it began with, or begin a new run in another output folder.",
+        )
+    run.model.load_state_dict(load_file(checkpoint.path / WEIGHTS), strict=False)
+    tensors = load_file(checkpoint.path / OPTIMIZER)
+    torch.set_rng_state(tensors.pop("random.cpu"))
+    if (cuda := tensors.pop("random.cuda", None)) is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(cuda)
+    if run.loop.average is not None:
+        run.loop.average.restore(tensors)
+    restore_optimizer(run.loop.optimizer, tensors, _names(run))
+    run.loop.progress = Progress(**state["progress"])
+    run.losses = [(step, loss) for step, loss in state["losses"]]
+    run.listener.note(f"going on after step {checkpoint.step:,}.")
+
+
+def differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
+    """Go through what differs between two nested values: ``training.seed: 42 before, 7 now``."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in sorted({*before, *now}):
+            yield from differences(before.get(key), now.get(key), f"{name}.{key}" if name else str(key))
+    elif before != now:
+        yield f"{name}: {before!r} before, {now!r} now"
+
+
+def keep_best(run: Run) -> None:
+    """Keep the weights that are the best so far, beside the checkpoints."""
+    from safetensors.torch import save_file
+
+    if not run.accelerator.is_main_process:
+        return
+    folder = run.output / CHECKPOINTS
+    beside = folder / f".{_BEST}"
+    with explained_write(folder / _BEST):
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(_weights(run), beside, {"step": str(run.progress.step)})
+        beside.replace(folder / _BEST)
+
+
+def restore_best(run: Run) -> bool:
+    """Give the model its best weights again; tell whether they were others than the last."""
+    from safetensors.torch import load_file
+
+    best = run.output / CHECKPOINTS / _BEST
+    if not best.exists() or run.progress.best_step == run.progress.step:
+        return False
+    run.model.load_state_dict(load_file(best), strict=False)
+    return True

@@ -1,0 +1,209 @@
+"""The training loop: from a step's examples to new weights.
+
+A step draws its examples, makes them batches (`Objective.collate`), and adds up the gradients of the sum of their
+losses divided by the number of targets of the whole step, over micro-batches and devices. So the gradient does not
+depend on how the step was split, which a mean of means would.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from llmkit.errors import ModelError
+from llmkit.training.averaging import WeightAverage
+from llmkit.training.examples import Examples
+from llmkit.training.objectives.base import Batch, Draw, Objective
+from llmkit.training.steps import Step, Steps
+
+if TYPE_CHECKING:
+    import torch
+    from accelerate import Accelerator
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a run has come: what a checkpoint keeps beside the tensors.
+
+    Attributes:
+        step: optimizer steps done.
+        best: the best value of the metric so far, at `best_step`.
+        waited: evaluations since then.
+        tokens: real tokens seen, and `padded`, with the padding.
+    """
+
+    step: int = 0
+    best: float | None = None
+    best_step: int = 0
+    waited: int = 0
+    tokens: int = 0
+    padded: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What a step gave: the mean loss of its targets, the length of its gradient before clipping, its tokens."""
+
+    step: Step
+    loss: float
+    gradient_norm: float
+    learning_rate: float
+    tokens: int
+    padded: int
+    seconds: float
+
+
+class NotFiniteError(ModelError):
+    """The loss or the gradient is NaN or infinite."""
+
+
+@dataclass
+class Loop:
+    """Everything a step needs.
+
+    Attributes:
+        model: as `accelerator` prepared it; `optimizer` too.
+        rate_at: the factor of the learning rate by the number of the step.
+    """
+
+    accelerator: Accelerator
+    model: Any
+    optimizer: Any
+    objective: Objective
+    examples: Examples
+    steps: Steps
+    rate_at: Callable[[int], float]
+    max_grad_norm: float | None
+    seed: int
+    average: WeightAverage | None = None
+    progress: Progress = field(default_factory=Progress)
+
+    def __post_init__(self) -> None:
+        self._base_rates = [group["lr"] for group in self.optimizer.param_groups]
+
+    def run(self) -> Iterator[StepResult]:
+        """Take the steps that are left, one by one.
+
+        Raises:
+            NotFiniteError: the loss is not a number; the weights are those before the step.
+        """
+        self.model.train()
+        while self.progress.step < self.steps.total:
+            yield self._take(self.steps.at(self.progress.step))
+
+    def _take(self, step: Step) -> StepResult:
+        begin = time.perf_counter()
+        self._set_rate(step.number)
+        batches = [self._batch(rows, step.epoch) for rows in step.micro_batches]
+        targets = self._over_devices([batch.targets for batch in batches])
+        loss = float((self._over_devices(self._backward(batches, targets)) / targets).sum())
+        norm = self._clip()
+        if not (math.isfinite(loss) and math.isfinite(norm)) and self.accelerator.scaler is None:
+            raise self._not_finite(step, loss)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        tokens, padded = self._over_devices([(batch.tokens, batch.padded) for batch in batches]).tolist()
+        result = StepResult(
+            step,
+            loss,
+            norm,
+            self.optimizer.param_groups[0]["lr"],
+            round(tokens),
+            round(padded),
+            time.perf_counter() - begin,
+        )
+        self.progress.step += 1
+        self.progress.tokens += result.tokens
+        self.progress.padded += result.padded
+        self.progress.seconds += result.seconds
+        return result
+
+    def _set_rate(self, number: int) -> None:
+        factor = self.rate_at(number)
+        for group, base in zip(self.optimizer.param_groups, self._base_rates, strict=True):
+            group["lr"] = base * factor
+
+    def _batch(self, rows: list[int], epoch: int) -> Batch:
+        draws = [Draw(self.seed, epoch, row) for row in rows]
+        batch = self.objective.collate(self.examples.take(rows), draws)
+        batch.rows = tuple(rows)
+        return batch.to(self.accelerator.device)
+
+    def _backward(self, batches: list[Batch], targets: torch.Tensor) -> list[torch.Tensor]:
+        """Add up the gradients of the batches; return the sums of their losses, each () or (parts,)."""
+        losses = []
+        # The devices' gradients are averaged where they meet, hence their number.
+        scale = self.steps.devices / targets
+        for number, batch in enumerate(batches):
+            is_last = number == len(batches) - 1
+            together = contextlib.nullcontext() if is_last else self.accelerator.no_sync(self.model)
+            with together:
+                loss = self.objective.loss(self.model, batch)
+                # Not accelerator.backward: that would divide by the number of accumulation steps.
+                share = (loss * scale.to(loss)).sum()
+                (share if self.accelerator.scaler is None else self._scaled(share)).backward()
+            losses.append(loss.detach())
+        return losses
+
+    def _scaled(self, loss: torch.Tensor) -> torch.Tensor:
+        scaler = self.accelerator.scaler
+        assert scaler is not None
+        scaled: torch.Tensor = scaler.scale(loss)
+        return scaled
+
+    def _clip(self) -> float:
+        """Return the length of the gradient over all parameters; scale it down to the limit, if it is longer."""
+        limit = self.max_grad_norm if self.max_grad_norm is not None else math.inf
+        return float(self.accelerator.clip_grad_norm_(self.model.parameters(), limit))
+
+    def _over_devices(self, values: Sequence[Any]) -> torch.Tensor:
+        """Return the sum of numbers, or of rows of them, over all devices: () or (parts,), float64."""
+        import torch
+
+        numbers = [torch.as_tensor(value, dtype=torch.float64, device="cpu") for value in values]
+        total = sum(numbers, start=torch.zeros((), dtype=torch.float64))
+        if self.steps.devices == 1:
+            return total
+        return self.accelerator.reduce(total.to(self.accelerator.device), reduction="sum").cpu()
+
+    def _not_finite(self, step: Step, loss: float) -> NotFiniteError:
+        places = [self.examples.place(row) for rows in step.micro_batches for row in rows]
+        shown = ", ".join(places[:8]) + (f" and {len(places) - 8} more" if len(places) > 8 else "")
+        what = "the loss" if not math.isfinite(loss) else "the gradient"
+        return NotFiniteError(
+            f"step {step.number + 1}: {what} is not a finite number. The rows of the step: {shown}.",
+            hint="A lower training.learning_rate, or training.precision: float32, usually helps.",
+        )
+
+
+class StopRequest:
+    """SIGINT and SIGTERM while training: the step is finished, the state saved, then the run ends.
+
+    A second signal ends it at once.
+    """
+
+    def __init__(self) -> None:
+        self.received: signal.Signals | None = None
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> StopRequest:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        before = self._before[signal.Signals(number)]
+        if self.received is not None and callable(before):
+            before(number, frame)
+        self.received = signal.Signals(number)

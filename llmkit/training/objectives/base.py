@@ -1,0 +1,282 @@
+"""What an objective is: from a row of data to a loss, the same steps for every training task.
+
+The loop knows nothing of tasks. It asks the objective to encode rows once, to make batches of examples, for the
+number of targets in a batch, and for the sum of their losses; it divides that sum by the number of targets in
+the whole optimizer step, so that the gradient is the same however the step is split.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from llmkit.data.records import Record, missing_column
+from llmkit.errors import DataError
+from llmkit.tasks.inputs import RowError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from llmkit.training.config import FinetuneConfig
+    from llmkit.training.evaluation import Judged
+
+IGNORED = -100
+"""The label of a position that is no target, as in torch's cross entropy."""
+
+Example = dict[str, Any]
+"""What a row becomes: lists of token ids and labels, as long as the text; `input_ids` is always among them."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskField:
+    """What a task takes from a row.
+
+    Attributes:
+        aliases: other names of a column that is taken for it when the config names none.
+    """
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """What the randomness of one example comes from: so it is the same after a resume, and on any device."""
+
+    seed: int
+    epoch: int
+    index: int
+
+    def generator(self) -> torch.Generator:
+        """Return a generator of random numbers for this example alone."""
+        import torch
+
+        # Three numbers into one, without the collisions that a sum would have.
+        mixed = (
+            self.seed * 0x9E3779B97F4A7C15 + self.epoch * 0xBF58476D1CE4E5B9 + self.index * 0x94D049BB133111EB
+        ) % (1 << 63)
+        return torch.Generator().manual_seed(mixed)
+
+
+@dataclass(slots=True)
+class Batch:
+    """Examples that go through the model together.
+
+    Attributes:
+        inputs: what the model's forward takes; each (batch, sequence) unless the objective says otherwise.
+        labels: what the loss compares with.
+        targets: how much of the step's loss this batch stands for: the number of its targets, or the sum of
+            their weights. A loss of several parts, each a mean over targets of its own, has one number a part.
+        tokens: real tokens in it, and `padded`, with the padding.
+        rows: the number of each example in its set.
+        examples: what the batch was made of, where judging needs more of it than tensors.
+    """
+
+    inputs: dict[str, torch.Tensor]
+    labels: torch.Tensor
+    targets: float | tuple[float, ...]
+    tokens: int
+    padded: int
+    rows: tuple[int, ...] = ()
+    examples: tuple[Example, ...] = ()
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on a device."""
+        moved = {name: tensor.to(device, non_blocking=True) for name, tensor in self.inputs.items()}
+        return Batch(
+            moved,
+            self.labels.to(device, non_blocking=True),
+            self.targets,
+            self.tokens,
+            self.padded,
+            self.rows,
+            self.examples,
+        )
+
+
+class Objective(ABC):
+    """One training task.
+
+    Attributes:
+        task: its name in the config.
+        fields: what it takes from a row.
+        heads: names of transformers' auto classes that have the head, tried in turn.
+        metrics: names of the metrics it is judged by, the main one first.
+        new_head: the head is made new for the task, so that it is trained beside an adapter too.
+    """
+
+    task: ClassVar[str]
+    fields: ClassVar[tuple[TaskField, ...]]
+    heads: ClassVar[tuple[str, ...]]
+    metrics: ClassVar[tuple[str, ...]]
+    new_head: ClassVar[bool] = True
+
+    def __init__(self, config: FinetuneConfig, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.config = config
+        self.tokenizer = tokenizer
+        limit = min(tokenizer.model_max_length, 512)
+        self.max_length = min(config.data.max_length or limit, tokenizer.model_max_length)
+
+    # -- from rows to examples
+
+    def values_of(self, record: Record) -> dict[str, Any]:
+        """Return what the task takes from a row: field name -> value.
+
+        Raises:
+            DataError: a column that is needed is not there; the message lists those that are.
+        """
+        columns = self.config.data.columns
+        found: dict[str, Any] = {}
+        for field in self.fields:
+            if field.name in columns:
+                if columns[field.name] not in record.values:
+                    raise missing_column(columns[field.name], record)
+                found[field.name] = record.values[columns[field.name]]
+                continue
+            name = next((each for each in (field.name, *field.aliases) if each in record.values), None)
+            if name is not None:
+                found[field.name] = record.values[name]
+            elif field.required:
+                raise missing_column(field.name, record)
+        return found
+
+    def study(self, rows: Iterable[Mapping[str, Any]]) -> None:  # noqa: B027 - most tasks have nothing to find
+        """Learn from the training rows what encoding needs: the labels there are."""
+
+    def facts(self) -> dict[str, Any]:
+        """Return what `study` found, as JSON: kept with the model, and compared when a run is resumed."""
+        return {}
+
+    def model_config(self) -> dict[str, Any]:
+        """Return what the task sets in the model's config: ``{"num_labels": 3, …}``."""
+        return {}
+
+    def metrics_for(self) -> tuple[str, ...]:
+        """Return the metrics the model is judged by, the main one first."""
+        return self.metrics
+
+    @abstractmethod
+    def encode(self, values: Mapping[str, Any]) -> list[Example]:
+        """Return the examples of a row: one, or several where a long text is cut into parts.
+
+        Raises:
+            RowError: the row cannot be learned from; the message says why.
+        """
+
+    def encode_all(self, records: Iterable[Record]) -> Iterator[Example]:
+        """Go through the examples of a set of rows, each with its `place`; a task that joins rows does it here.
+
+        Raises:
+            DataError: a row cannot be learned from; the message names its file and line.
+        """
+        for record in records:
+            with errors_placed(record):
+                examples = self.encode(self.values_of(record))
+            for example in examples:
+                yield {**example, "place": record.place}
+
+    # -- from examples to a loss
+
+    @abstractmethod
+    def collate(self, examples: Sequence[Example], draws: Sequence[Draw]) -> Batch:
+        """Make a batch, padded to its longest example."""
+
+    @abstractmethod
+    def loss(self, model: PreTrainedModel, batch: Batch) -> torch.Tensor:
+        """Return the sum (a scalar) of the losses of the batch's targets, not their mean.
+
+        With several parts, (parts,), in the order of `Batch.targets`: the step's loss is the sum of their means.
+        """
+
+    # -- judging
+
+    @abstractmethod
+    def judge(self, model: PreTrainedModel, batch: Batch) -> tuple[torch.Tensor, list[Any], list[Any]]:
+        """Return the sum of the losses, the predictions and the references of a batch, without gradients."""
+
+    def settle(self, judged: Judged) -> Judged:
+        """Return what was found in the whole set, in its order, as the metrics take it.
+
+        A task that cuts a row into several examples makes one prediction of their parts here.
+        """
+        return judged
+
+    def for_metric(self, name: str, judged: Judged) -> Judged:
+        """Return what one metric takes, where the task's metrics do not all take the same."""
+        return judged
+
+    def length_of(self, example: Example) -> int:
+        """Return the number of tokens of an example."""
+        return len(example["input_ids"])
+
+    # -- what most tasks do with texts
+
+    def tokenize(self, text: str, pair: str | None = None) -> Example:
+        """Return the token ids of a text or a pair, cut to the longest the model takes.
+
+        Raises:
+            RowError: it is longer, and the config says not to cut.
+        """
+        for each in (text, pair):
+            if each is not None and not isinstance(each, str):
+                raise RowError(f"{each!r} is no text")
+        encoded = self.tokenizer(text, pair, truncation=False, padding=False, verbose=False)
+        if len(encoded["input_ids"]) > self.max_length:
+            if not self.config.data.truncate:
+                raise RowError(f"{len(encoded['input_ids']):,} tokens, {self.max_length:,} are allowed")
+            encoded = self.tokenizer(text, pair, truncation=True, max_length=self.max_length, padding=False)
+        return {name: list(encoded[name]) for name in self.tokenizer.model_input_names if name in encoded}
+
+    def padded(self, examples: Sequence[Example]) -> tuple[dict[str, torch.Tensor], int, int]:
+        """Return the model's inputs, each (batch, longest), the number of real tokens, and with the padding."""
+        import torch
+
+        names = [name for name in self.tokenizer.model_input_names if name in examples[0]]
+        longest = max(len(example["input_ids"]) for example in examples)
+        fill = {
+            "input_ids": self.tokenizer.pad_token_id or 0,
+            "token_type_ids": self.tokenizer.pad_token_type_id,
+        }
+        inputs = {
+            name: torch.tensor(
+                [_filled(example[name], longest, fill.get(name, 0), self._left) for example in examples]
+            )
+            for name in names
+        }
+        tokens = sum(len(example["input_ids"]) for example in examples)
+        return inputs, tokens, longest * len(examples)
+
+    def aligned(self, rows: Sequence[Sequence[int]], length: int, fill: int) -> list[list[int]]:
+        """Return values of each token, padded where the tokens are."""
+        return [_filled(row, length, fill, self._left) for row in rows]
+
+    def begins_at(self, length: int, padded: int) -> int:
+        """Return where the first of `length` tokens stands among `padded`."""
+        return padded - length if self._left else 0
+
+    @property
+    def _left(self) -> bool:
+        return self.tokenizer.padding_side == "left"
+
+
+@contextmanager
+def errors_placed(record: Record) -> Iterator[None]:
+    """Make an error that is about a row one that says where the row is.
+
+    Raises:
+        DataError: the row cannot be learned from; the message names its file and line.
+    """
+    try:
+        yield
+    except RowError as error:
+        raise DataError(f"{record.place}: {error.message}.", hint=error.hint) from None
+
+
+def _filled(values: Sequence[int], length: int, fill: int, left: bool) -> list[int]:
+    padding = [fill] * (length - len(values))
+    return [*padding, *values] if left else [*values, *padding]

@@ -1,0 +1,31 @@
+"""Values that a csv cell holds as JSON, and other formats as they are."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from llmkit.tasks.inputs import RowError
+
+
+def unpacked(value: Any) -> Any:
+    """Return the list or the object that a cell holds as JSON; anything else as it is."""
+    if not isinstance(value, str) or not value.lstrip().startswith(("[", "{")):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def listed(value: Any, name: str) -> list[Any]:
+    """Return a column's list.
+
+    Raises:
+        RowError: it is none; the message names the column.
+    """
+    found = unpacked(value)
+    if not isinstance(found, list):
+        shown = repr(value if not isinstance(value, str) or len(value) <= 60 else f"{value[:59]}…")
+        raise RowError(f"{name} is no list: {shown}", hint='In a csv cell a list is JSON: ["EU", "rejects"].')
+    return found

@@ -1,0 +1,198 @@
+"""text-classification: a class, several at once, or a number, for a text or a pair of texts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from llmkit.errors import DataError, did_you_mean
+from llmkit.tasks.inputs import RowError
+from llmkit.training.objectives.base import Batch, Draw, Example, Objective, TaskField
+from llmkit.training.objectives.weighting import class_weights
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+_MOST_CLASSES = 1000
+_METRICS = {
+    "regression": ("pearson", "spearman", "mse"),
+    "multi_label_classification": ("f1_micro", "f1_macro", "accuracy"),
+}
+
+
+class TextClassification(Objective):
+    """Cross entropy over classes, binary cross entropy over labels of which several may hold, or squared error.
+
+    Which of the three is told by the labels of the training rows: lists are several at once; numbers with a
+    fraction are a number to predict; anything else is a class.
+    """
+
+    task = "text-classification"
+    fields = (
+        TaskField("text", ("sentence", "sentence1", "premise", "question1", "review", "content")),
+        TaskField("text_pair", ("sentence2", "hypothesis", "question2"), required=False),
+        TaskField("label", ("labels", "target", "class", "score")),
+    )
+    heads = ("AutoModelForSequenceClassification",)
+    metrics = ("accuracy", "f1")
+
+    problem: str = ""
+    labels: list[str]
+
+    def study(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Find the classes, or that there are none because the label is a number.
+
+        Raises:
+            DataError: a single class, or more classes than anybody can mean.
+        """
+        counts: dict[str, int] = {}
+        several = fractional = False
+        only_numbers = True
+        for row in rows:
+            label = row["label"]
+            several = several or isinstance(label, list)
+            for each in label if isinstance(label, list) else [label]:
+                number = _number(each)
+                only_numbers = only_numbers and number is not None
+                fractional = fractional or (number is not None and not number.is_integer())
+                counts[_name(each)] = counts.get(_name(each), 0) + 1
+        named = self.config.data.labels
+        if not several and only_numbers and fractional and named is None:
+            self.problem, self.labels = "regression", []
+            return
+        self.problem = "multi_label_classification" if several else "single_label_classification"
+        self.labels = list(named) if named is not None else sorted(counts, key=_order)
+        self.counts = counts
+        if len(self.labels) < 2 and not several:
+            only = self.labels[0] if self.labels else None
+            raise DataError(
+                f"every training row has the label {only!r}: there is nothing to learn.",
+                hint="Check data.columns: is label the right column?",
+            )
+        if len(self.labels) > _MOST_CLASSES:
+            raise DataError(
+                f"the training rows have {len(self.labels):,} different labels.",
+                hint="Check data.columns: is label the right column? Name the classes in data.labels if it is.",
+            )
+        if not several:
+            class_weights(self.config.training.class_weights, self.labels, counts)
+
+    def facts(self) -> dict[str, Any]:
+        return {"problem": self.problem, "labels": self.labels}
+
+    def model_config(self) -> dict[str, Any]:
+        if self.problem == "regression":
+            return {"num_labels": 1, "problem_type": "regression"}
+        names = dict(enumerate(self.labels))
+        return {
+            "num_labels": len(names),
+            "id2label": names,
+            "label2id": {name: number for number, name in names.items()},
+            "problem_type": self.problem,
+        }
+
+    def metrics_for(self) -> tuple[str, ...]:
+        if self.problem == "single_label_classification":
+            return self.metrics if len(self.labels) == 2 else ("accuracy", "f1_macro")
+        return _METRICS[self.problem]
+
+    def encode(self, values: Mapping[str, Any]) -> list[Example]:
+        label = values["label"]
+        example = self.tokenize(values["text"], values.get("text_pair"))
+        if not values["text"].strip():
+            raise RowError("the text is empty")
+        if self.problem == "regression":
+            number = _number(label)
+            if number is None or not math.isfinite(number):
+                raise RowError(f"the label {label!r} is no number")
+            return [{**example, "label": number}]
+        if self.problem == "multi_label_classification":
+            held = {self._number_of(each) for each in (label if isinstance(label, list) else [label])}
+            return [{**example, "label": [float(number in held) for number in range(len(self.labels))]}]
+        return [{**example, "label": self._number_of(label)}]
+
+    def _number_of(self, label: Any) -> int:
+        name = _name(label)
+        if name not in self.labels:
+            near = did_you_mean(name, self.labels)
+            known = ", ".join(self.labels[:10])
+            raise RowError(f"the label {name!r} is none of the training rows': {near or known}")
+        return self.labels.index(name)
+
+    def collate(self, examples: Sequence[Example], draws: Sequence[Draw]) -> Batch:
+        import torch
+
+        inputs, tokens, padded = self.padded(examples)
+        labels = torch.tensor([example["label"] for example in examples])
+        weights = self._weights(labels)
+        targets = float(len(examples)) if weights is None else float(weights[labels].sum())
+        if self.problem == "multi_label_classification":
+            targets = float(labels.numel())
+        return Batch(inputs, labels, targets, tokens, padded)
+
+    def _weights(self, labels: torch.Tensor) -> torch.Tensor | None:
+        """Return a weight for each class, (classes,), or None for all alike."""
+        import torch
+
+        if self.problem != "single_label_classification":
+            return None
+        weights = class_weights(self.config.training.class_weights, self.labels, self.counts)
+        return None if weights is None else torch.tensor(weights, device=labels.device)
+
+    def loss(self, model: PreTrainedModel, batch: Batch) -> torch.Tensor:
+        return self._loss_of(model(**batch.inputs).logits, batch.labels)
+
+    def _loss_of(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        from torch.nn import functional
+
+        logits = logits.float()
+        if self.problem == "regression":
+            return functional.mse_loss(logits.squeeze(-1), labels.float(), reduction="sum")
+        if self.problem == "multi_label_classification":
+            return functional.binary_cross_entropy_with_logits(logits, labels, reduction="sum")
+        return functional.cross_entropy(
+            logits,
+            labels,
+            weight=self._weights(labels),
+            label_smoothing=self.config.training.label_smoothing,
+            reduction="sum",
+        )
+
+    def judge(self, model: PreTrainedModel, batch: Batch) -> tuple[torch.Tensor, list[Any], list[Any]]:
+        logits = model(**batch.inputs).logits
+        loss = self._loss_of(logits, batch.labels)
+        if self.problem == "regression":
+            return loss, logits.squeeze(-1).tolist(), batch.labels.tolist()
+        if self.problem == "multi_label_classification":
+            return loss, (logits > 0).int().tolist(), batch.labels.int().tolist()
+        return loss, logits.argmax(-1).tolist(), batch.labels.tolist()
+
+
+def _number(label: Any) -> float | None:
+    if isinstance(label, bool) or not isinstance(label, int | float | str):
+        return None
+    try:
+        return float(label)
+    except ValueError:
+        return None
+
+
+def _name(label: Any) -> str:
+    """Return a label as text, the same for 1 and "1", which depend on the format of the file alone."""
+    if label is None or label == "":
+        raise RowError("the label is missing")
+    if isinstance(label, bool):
+        return str(label).lower()
+    if isinstance(label, float) and label.is_integer():
+        return str(int(label))
+    if not isinstance(label, str | int | float):
+        raise RowError(f"the label {label!r} is neither a name nor a number")
+    return str(label)
+
+
+def _order(name: str) -> tuple[int, float, str]:
+    """Sort numbers by their value, before names by the alphabet."""
+    number = _number(name)
+    return (1, 0.0, name) if number is None else (0, number, name)

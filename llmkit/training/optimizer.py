@@ -1,0 +1,127 @@
+"""AdamW over groups of parameters, and the schedule of the learning rate."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from llmkit.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    import torch
+
+    from llmkit.training.config import TrainingSection
+
+_LAYER = re.compile(r"(?:^|\.)(?:layers?|h|block|blocks)\.(\d+)\.")
+_LAYERS_TO_FREEZE = re.compile(r"layers\.(\d+)(?:-(\d+))?")
+
+
+def freeze(model: torch.nn.Module, wanted: list[str]) -> int:
+    """Leave parameters as they are; return how many numbers that are.
+
+    Args:
+        wanted: ``embeddings``, ``encoder`` (all but the head), ``layers.3``, ``layers.0-5``, or the beginning of
+            a parameter's name.
+
+    Raises:
+        UsageError: one of them is no parameter of the model.
+    """
+    names = [name for name, _ in model.named_parameters()]
+    frozen = {name for each in wanted for name in _matching(each, names, model)}
+    count = 0
+    for name, parameter in model.named_parameters():
+        if name in frozen:
+            parameter.requires_grad_(False)
+            count += parameter.numel()
+    return count
+
+
+def _matching(wanted: str, names: list[str], model: torch.nn.Module) -> list[str]:
+    base = getattr(model, "base_model_prefix", "")
+    layers = _LAYERS_TO_FREEZE.fullmatch(wanted)
+    if layers:
+        first, last = int(layers[1]), int(layers[2] or layers[1])
+        found = [name for name in names if (layer := layer_of(name)) is not None and first <= layer <= last]
+    elif wanted == "embeddings":
+        found = [name for name in names if "embed" in name or re.search(r"\.w[tp]e\.", name)]
+    elif wanted == "encoder":
+        found = [name for name in names if base and name.startswith(f"{base}.")]
+    else:
+        found = [name for name in names if name.startswith((wanted, f"{base}.{wanted}"))]
+    if not found:
+        near = did_you_mean(wanted, {name.rpartition(".")[0] for name in names})
+        raise UsageError(
+            f"training.freeze: no parameter is called {wanted!r}" + (f"; {near}" if near else "."),
+            hint="Write embeddings, encoder, layers.0-5, or the beginning of a parameter's name.",
+        )
+    return found
+
+
+def layer_of(name: str) -> int | None:
+    """Return the number of the layer a parameter is in."""
+    found = _LAYER.search(name)
+    return int(found[1]) if found else None
+
+
+def parameter_groups(model: torch.nn.Module, settings: TrainingSection) -> list[dict[str, object]]:
+    """Return AdamW's groups: with and without weight decay, and, with layer decay, one for each layer.
+
+    Norms and biases (what has one dimension) are spared the decay. Layer decay is that of ELECTRA and BEiT: the
+    head learns at the full rate, the layer below at the rate times the decay, and so on down to the embeddings.
+    """
+    trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    depth = 1 + max((layer_of(name) or 0 for name, _ in trained), default=0)
+    base = getattr(model, "base_model_prefix", "")
+    groups: dict[tuple[float, float], list[torch.Tensor]] = {}
+    for name, parameter in trained:
+        decay = settings.weight_decay if parameter.ndim > 1 else 0.0
+        rate = 1.0
+        if settings.layer_decay is not None and name.startswith(f"{base}."):
+            layer = layer_of(name)
+            below = depth - layer if layer is not None else (depth + 1 if "embed" in name else 1)
+            rate = settings.layer_decay**below
+        groups.setdefault((decay, rate), []).append(parameter)
+    return [
+        {"params": parameters, "weight_decay": decay, "lr": settings.learning_rate * rate}
+        for (decay, rate), parameters in groups.items()
+    ]
+
+
+def make_optimizer(model: torch.nn.Module, settings: TrainingSection) -> torch.optim.AdamW:
+    """Return AdamW (Loshchilov & Hutter 2019), fused where torch has it."""
+    import torch
+
+    return torch.optim.AdamW(
+        parameter_groups(model, settings),
+        lr=settings.learning_rate,
+        betas=(settings.adam_beta1, settings.adam_beta2),
+        eps=settings.adam_epsilon,
+        fused=True,
+    )
+
+
+def rate_at(settings: TrainingSection, total: int) -> Callable[[int], float]:
+    """Return the factor of the learning rate by the number of the step, from 0: warm-up, then the schedule."""
+    warmup = (
+        settings.warmup_steps
+        if settings.warmup_steps is not None
+        else math.ceil(settings.warmup_ratio * total)
+    )
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        left = (total - step) / max(1, total - warmup)
+        return _SCHEDULES[settings.schedule](min(1.0, max(0.0, left)))
+
+    return factor
+
+
+# By the share of the steps after the warm-up that are still to come.
+_SCHEDULES: dict[str, Callable[[float], float]] = {
+    "linear": lambda left: left,
+    "cosine": lambda left: 0.5 * (1 - math.cos(math.pi * left)),
+    "constant": lambda left: 1.0,
+}

@@ -1,0 +1,87 @@
+"""What a run starts from: a model and its tokenizer, or an architecture alone and a tokenizer for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmkit.errors import UsageError
+from llmkit.models.embedded import EMBEDDED_NAME
+from llmkit.models.loading import LoadOptions, load_config
+from llmkit.models.resolved import ResolvedModel
+from llmkit.models.resolving import resolve_model
+from llmkit.models.tokenizing import load_tokenizer
+from llmkit.training.tokenizer_training import trained_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+
+    from llmkit.training.config import FinetuneConfig
+
+_ROLES = ("pad", "bos", "eos", "cls", "sep", "mask")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a run starts from.
+
+    Attributes:
+        model_config: the model's own config, before anything is set in it.
+        tokenizer_values: what a tokenizer that was trained for the run sets in it.
+    """
+
+    resolved: ResolvedModel
+    model_config: PreTrainedConfig
+    tokenizer: PreTrainedTokenizerBase
+    tokenizer_values: dict[str, Any]
+
+
+def find_origin(config: FinetuneConfig) -> Origin:
+    """Find the model of a config, or its architecture, and load or train the tokenizer.
+
+    Raises:
+        UsageError: a tokenizer is to be trained for a model that has weights.
+        ModelError: the model, the architecture or its tokenizer cannot be had.
+    """
+    if config.tokenizer is not None and not config.model.from_scratch:
+        raise UsageError(
+            "tokenizer: a new vocabulary would not fit the weights of the model.",
+            hint="Start from the architecture alone, model: {name: …, from_scratch: true}, or leave tokenizer out.",
+        )
+    found = _in_catalogue(config) if config.model.from_scratch else None
+    if found is None:
+        resolved = resolve_model(
+            config.model.name, revision=config.model.revision, needs_weights=not config.model.from_scratch
+        )
+        found = resolved, load_config(resolved, LoadOptions(), config.task)
+    resolved, model_config = found
+    if config.tokenizer is None:
+        return Origin(resolved, model_config, load_tokenizer(resolved, config.task), {})
+    tokenizer = trained_tokenizer(config, model_config)
+    return Origin(resolved, model_config, tokenizer, _values_of(tokenizer, model_config))
+
+
+def _in_catalogue(config: FinetuneConfig) -> tuple[ResolvedModel, PreTrainedConfig] | None:
+    """Return the architecture that the catalogue has by that name; None for a folder or another hub model."""
+    from llmkit.architectures import catalogue
+    from llmkit.architectures.building import configure
+
+    name = config.model.name
+    entry = catalogue.find(name)
+    if entry is None or name == EMBEDDED_NAME or config.model.revision or Path(name).exists():
+        return None
+    if entry.undisclosed:
+        raise UsageError(f"{entry.name}: {entry.undisclosed}")
+    if config.tokenizer is None:  # its tokenizer is on the hub, and nowhere else
+        resolved = resolve_model(entry.hub_id or name, needs_weights=False)
+    else:
+        resolved = ResolvedModel(entry.name, entry.hub_id or entry.name)
+    return resolved, configure(entry.config)
+
+
+def _values_of(tokenizer: PreTrainedTokenizerBase, model_config: PreTrainedConfig) -> dict[str, Any]:
+    """Return what a model's config says of a tokenizer: the size of the vocabulary, and special tokens."""
+    named = {f"{role}_token_id": getattr(tokenizer, f"{role}_token_id", None) for role in _ROLES}
+    values = {"vocab_size": len(tokenizer), **named}
+    return {name: value for name, value in values.items() if hasattr(model_config, name)}

@@ -1,0 +1,42 @@
+"""What is in the output folder at the end: the model, its tokenizer, the config, the figures, the curve, the card."""
+
+from __future__ import annotations
+
+import json
+
+from llmkit.data.atomic import explained_write, write_whole
+from llmkit.errors import MissingExtraError
+from llmkit.training.adapters import merged
+from llmkit.training.card import model_card
+from llmkit.training.log import finite, log_of
+from llmkit.training.plot import draw_loss
+from llmkit.training.state import CONFIG, METRICS, Run
+
+LOSS_CURVE = "loss.png"
+CARD = "README.md"
+
+
+def write_output(run: Run) -> None:
+    """Write all of it.
+
+    Raises:
+        OutputError: the disk is full, or the folder cannot be written; the checkpoints are whole.
+    """
+    import yaml
+
+    with explained_write(run.output, hint="The checkpoints are whole: --resume ends the run."):
+        model = (
+            merged(run.model) if run.config.adapter is not None and run.config.adapter.merge else run.model
+        )
+        model.save_pretrained(run.output)
+        run.objective.tokenizer.save_pretrained(run.output)
+    text = yaml.safe_dump(run.config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    write_whole(run.output / CONFIG, text.encode())
+    figures = {**run.figures, "steps": run.progress.step, "tokens": run.progress.tokens}
+    write_whole(run.output / METRICS, f"{json.dumps(finite(figures), indent=1)}\n".encode())
+    evaluations = [line for line in log_of(run.output) if line.get("eval_loss") is not None]
+    try:
+        draw_loss(run.losses, evaluations, run.output / LOSS_CURVE)
+    except MissingExtraError as error:
+        run.listener.note(f"no {LOSS_CURVE}: {error.hint}")
+    write_whole(run.output / CARD, model_card(run).encode())

@@ -1,0 +1,79 @@
+"""A run that is under way: its parts, and what hears of its progress."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmkit.training.examples import Examples
+from llmkit.training.loop import Loop, Progress, StepResult
+from llmkit.training.objectives.base import Objective
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from llmkit.training.config import FinetuneConfig
+
+CHECKPOINTS = "checkpoints"
+CONFIG = "config.yaml"
+LOG = "log.jsonl"
+METRICS = "metrics.json"
+
+
+class Listener:
+    """What hears of a run's progress; this one hears nothing."""
+
+    def note(self, text: str) -> None:
+        """Take a remark for the person."""
+
+    def begin(self, run: Run) -> None:
+        """Hear that the first step is about to be taken."""
+
+    def step(self, result: StepResult, run: Run) -> None:
+        """Hear of a step."""
+
+    def logged(self, line: dict[str, Any], run: Run) -> None:
+        """Hear of a line of the log."""
+
+    def evaluated(self, figures: dict[str, float], run: Run) -> None:
+        """Hear of an evaluation."""
+
+    def end(self, run: Run) -> None:
+        """Hear that the last step was taken."""
+
+
+@dataclass
+class Data:
+    """The sets of a run; None for one there is not."""
+
+    train: Examples
+    validation: Examples | None = None
+    test: Examples | None = None
+
+
+@dataclass
+class Run:
+    """A run that is ready to go.
+
+    Attributes:
+        figures: of the last evaluation.
+        stopped: the name of the signal that ended it early.
+    """
+
+    config: FinetuneConfig
+    output: Path
+    accelerator: Accelerator
+    objective: Objective
+    data: Data
+    model: Any
+    loop: Loop
+    listener: Listener
+    figures: dict[str, float] = field(default_factory=dict)
+    losses: list[tuple[int, float]] = field(default_factory=list)
+    stopped: str | None = None
+
+    @property
+    def progress(self) -> Progress:
+        """How far it has come."""
+        return self.loop.progress

@@ -1,0 +1,116 @@
+"""Which examples each optimizer step takes, and how they are cut into micro-batches.
+
+Everything follows from the seed and the number of the step, so a resumed run is where it was at once. A step's
+examples are drawn at random from the epoch's; only then are they sorted by length and cut, so that little is
+computed on padding and the order of the data is as random as without.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from llmkit.batching import plan_least_work
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One optimizer step of one device.
+
+    Attributes:
+        number: from 0.
+        epoch: from 0.
+        micro_batches: numbers of examples that go through the device together.
+        is_epochs_last: the epoch ends with this step.
+    """
+
+    number: int
+    epoch: int
+    micro_batches: list[list[int]]
+    is_epochs_last: bool
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The steps of a run.
+
+    Attributes:
+        lengths: tokens of each training example.
+        batch_size: examples a step, over all devices.
+        epochs: how often each example is seen; a fraction ends within an epoch.
+        max_steps: wins over `epochs`.
+        max_rows: most examples of a micro-batch.
+        max_tokens: most tokens of a micro-batch, padding included.
+        overhead_tokens: what a micro-batch costs beside its tokens, in tokens.
+        sort: cut a step's examples up by length; otherwise in the order they were drawn.
+        rank: number of this device among `devices`.
+    """
+
+    lengths: Sequence[int]
+    batch_size: int
+    epochs: float
+    seed: int
+    max_rows: int
+    max_tokens: int
+    overhead_tokens: int = 32
+    max_steps: int | None = None
+    sort: bool = True
+    rank: int = 0
+    devices: int = 1
+
+    @property
+    def an_epoch(self) -> int:
+        """Steps an epoch; the last one takes what is left."""
+        return math.ceil(len(self.lengths) / self.batch_size)
+
+    @property
+    def total(self) -> int:
+        """Steps of the whole run."""
+        return (
+            self.max_steps if self.max_steps is not None else max(1, math.ceil(self.epochs * self.an_epoch))
+        )
+
+    def at(self, number: int) -> Step:
+        """Return a step by its number, from 0."""
+        epoch, within = divmod(number, self.an_epoch)
+        drawn = _order(len(self.lengths), self.seed, epoch)[
+            within * self.batch_size : (within + 1) * self.batch_size
+        ]
+        mine = self._share(drawn)
+        return Step(number, epoch, self._cut(mine), within == self.an_epoch - 1)
+
+    def _share(self, drawn: list[int]) -> list[int]:
+        """Deal the examples out, so that each device has about the same number of tokens."""
+        if self.devices == 1:
+            return drawn
+        by_length = sorted(drawn, key=lambda number: (-self.lengths[number], number))
+        return by_length[self.rank :: self.devices]
+
+    def _cut(self, numbers: list[int]) -> list[list[int]]:
+        lengths = [self.lengths[number] for number in numbers]
+        if self.sort:
+            plan = plan_least_work(
+                lengths,
+                max_tokens=self.max_tokens,
+                max_rows=self.max_rows,
+                overhead_tokens=self.overhead_tokens,
+            )
+        else:
+            plan = [
+                list(range(start, min(start + self.max_rows, len(numbers))))
+                for start in range(0, len(numbers), self.max_rows)
+            ]
+        return [[numbers[index] for index in each] for each in plan]
+
+
+@lru_cache(maxsize=2)
+def _order(size: int, seed: int, epoch: int) -> list[int]:
+    """Return the numbers below `size` in the random order of an epoch."""
+    import torch
+
+    from llmkit.training.objectives.base import Draw
+
+    order: list[int] = torch.randperm(size, generator=Draw(seed, epoch, -1).generator()).tolist()
+    return order

@@ -1,0 +1,57 @@
+"""Adapters: what is trained, the plain model that they end in, and targets that are not there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification
+
+from llmkit.errors import UsageError
+from llmkit.training.adapters import add_adapter, merged
+from llmkit.training.config import AdapterSection
+
+
+@pytest.fixture
+def model(tiny: Callable[[str], Path]) -> Any:
+    return AutoModelForSequenceClassification.from_pretrained(tiny("text-classification"))
+
+
+@pytest.mark.parametrize("kind", ["lora", "dora"])
+def test_the_adapter_and_a_new_head_are_trained_and_nothing_else(
+    model: Any, kind: Literal["lora", "dora"]
+) -> None:
+    adapted = add_adapter(model, AdapterSection(type=kind, r=2), new_head=True)
+
+    trained = [name for name, each in adapted.named_parameters() if each.requires_grad]
+
+    assert trained
+    assert all("lora" in name or "classifier" in name for name in trained)
+    assert any("classifier" in name for name in trained)
+    assert any("lora" in name for name in trained)
+
+
+def test_merged_it_is_a_plain_model_with_the_same_answers(model: Any) -> None:
+    names = set(model.state_dict())
+    adapted = add_adapter(model, AdapterSection(r=2), new_head=True)
+    with torch.no_grad():
+        for name, each in adapted.named_parameters():
+            if "lora_B" in name:
+                each.normal_(generator=torch.Generator().manual_seed(0))
+    ids = torch.tensor([[2, 5, 6, 3]])
+    before = adapted.eval()(ids).logits
+
+    plain = merged(adapted)
+
+    assert set(plain.state_dict()) == names
+    torch.testing.assert_close(plain(ids).logits, before, rtol=1e-4, atol=1e-5)
+
+
+def test_a_target_that_is_not_there_is_named_with_the_nearest(model: Any) -> None:
+    with pytest.raises(UsageError, match=r"adapter\.targets: the model has no module 'quary'") as caught:
+        add_adapter(model, AdapterSection(targets=["quary"]), new_head=True)
+
+    assert caught.value.hint == "did you mean query?"
