@@ -7,7 +7,7 @@ EXTRAS := test,lint
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: quickstart test torture lint format bench golden clean
+.PHONY: quickstart test torture parity lint format bench golden clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -19,10 +19,13 @@ quickstart: $(VENV)/installed  ## install, then compare and embed sentences with
 	$(BIN)/llmkit pipeline feature-extraction --model minilm --format table "The bank raised rates"
 
 test: $(VENV)/installed  ## every test that takes seconds
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not nightly"
 
 torture: $(VENV)/installed  ## the longer proofs: kills, full disks, big files
 	$(BIN)/python -m pytest -m slow
+
+parity: $(VENV)/installed  ## every architecture of the installed transformers, minutes
+	$(BIN)/python -m pytest -m nightly
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
@@ -36,6 +39,7 @@ format: $(VENV)/installed
 bench: $(VENV)/installed  ## speed, as ratios against named peers in the same run
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/pipeline.py
+	$(BIN)/python benchmarks/params.py
 
 golden:  ## make the golden results of transformers 4.57.6 anew, in an environment of its own
 	test -x .venv-v4/bin/python || $(PYTHON) -m venv .venv-v4

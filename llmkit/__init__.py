@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from llmkit._version import __version__
 
 if TYPE_CHECKING:
+    from llmkit.architectures.count import count_parameters as count_parameters
     from llmkit.tasks.build import pipeline as pipeline
 
-_API = {"pipeline": "llmkit.tasks.build"}
+_API = {"count_parameters": "llmkit.architectures.count", "pipeline": "llmkit.tasks.build"}
 
-__all__ = ["__version__", "pipeline"]
+__all__ = ["__version__", "count_parameters", "pipeline"]
 
 
 def __getattr__(name: str) -> Any:

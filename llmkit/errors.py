@@ -1,12 +1,13 @@
 """Every error a user can cause, and the exit code it ends in.
 
-LlmkitError            1  it failed while running
-├── UsageError         2  the call is wrong: an option, a name, a value
-│   └── DataError      2  the input cannot be read at all: a missing file, a missing column
-├── ModelError         1  a model cannot be had or cannot do the task
-│   └── HubError       1  ... because the hub did not give it
-├── MissingExtraError  1  an optional dependency is not installed
-└── OutputError        1  the result cannot be written: a full disk, a read-only folder
+LlmkitError                1  it failed while running
+├── UsageError             2  the call is wrong: an option, a name, a value
+│   ├── DataError          2  the input cannot be read at all: a missing file, a missing column
+│   └── OutputExistsError  2  the call would replace what an earlier one made
+├── ModelError             1  a model cannot be had or cannot do the task
+│   └── HubError           1  ... because the hub did not give it
+├── MissingExtraError      1  an optional dependency is not installed
+└── OutputError            1  the result cannot be written: a full disk, a read-only folder, another run
 """
 
 from __future__ import annotations
@@ -46,6 +47,10 @@ class DataError(UsageError):
     """The input cannot be read at all: a missing file, an unknown format, a missing column."""
 
 
+class OutputExistsError(UsageError):
+    """The call would replace what an earlier one made, and nobody said that it may."""
+
+
 class ModelError(LlmkitError):
     """A model cannot be had, or it cannot do the task."""
 
@@ -64,7 +69,7 @@ class MissingExtraError(LlmkitError):
 
 
 class OutputError(LlmkitError):
-    """The result cannot be written: a full disk, a read-only folder, a file that is already there."""
+    """The result cannot be written: a full disk, a read-only folder, another run that is writing it."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:

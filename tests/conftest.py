@@ -7,11 +7,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.fixtures.command import Command
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Time is never asserted in a test.
+settings.register_profile("llmkit", deadline=None)
+settings.load_profile("llmkit")
 
 
 @pytest.fixture(scope="session")

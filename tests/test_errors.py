@@ -13,11 +13,20 @@ from llmkit.errors import (
     MissingExtraError,
     ModelError,
     OutputError,
+    OutputExistsError,
     UsageError,
     did_you_mean,
 )
 
-CODES = {LlmkitError: 1, UsageError: 2, DataError: 2, ModelError: 1, HubError: 1, OutputError: 1}
+CODES = {
+    LlmkitError: 1,
+    UsageError: 2,
+    DataError: 2,
+    OutputExistsError: 2,
+    ModelError: 1,
+    HubError: 1,
+    OutputError: 1,
+}
 
 
 @pytest.mark.parametrize(("kind", "code"), CODES.items())

@@ -31,6 +31,8 @@ def chat(
 ) -> None:
     """Talk with a model until Ctrl-D or /exit; the history goes with every turn and into `save`.
 
+    Ctrl-C stops an answer, which is kept as far as it came.
+
     Raises:
         DataError: `save` is there and holds no conversation.
     """
@@ -68,16 +70,32 @@ def _ask() -> str | None:
 def _answer(
     pipe: Any, messages: list[dict[str, Any]], results: ResultStream, parameters: dict[str, Any]
 ) -> list[dict[str, Any]]:
+    said: list[str] = []
+
     def write(text: str) -> None:
+        said.append(text)
         results.file.write(text.encode())
         results.file.flush()
 
     streams = can_stream(parameters, pipe)
     streamer = {"streamer": text_streamer(pipe.tokenizer, write, skip_prompt=True)} if streams else {}
-    conversation = pipe(messages, **parameters, **streamer)
+    try:
+        conversation = pipe(messages, **parameters, **streamer)
+    except KeyboardInterrupt:  # the answer is stopped, not the chat
+        write("\n")
+        return _cut_short(messages, "".join(said).strip())
     answered: list[dict[str, Any]] = conversation.messages
     write("\n" if streams else f"{answered[-1]['content']}\n")
     return answered
+
+
+def _cut_short(messages: list[dict[str, Any]], answer: str) -> list[dict[str, Any]]:
+    """Keep an answer as far as it came; a message without one goes, as templates want the two in turn."""
+    if not answer:
+        note("Interrupted before a word was said: your message is left out. Ctrl-D ends the chat.")
+        return messages[:-1]
+    note("Interrupted: the answer is kept as far as it came. Ctrl-D ends the chat.")
+    return [*messages, {"role": "assistant", "content": answer}]
 
 
 def _read_history(save: str | None) -> list[dict[str, Any]]:

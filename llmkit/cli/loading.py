@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from llmkit.cli.collection import collection_paused
 from llmkit.models.loading import LoadOptions
 from llmkit.models.resolving import ResolvedModel
 from llmkit.tasks.catalogue import TaskCall
@@ -16,9 +16,18 @@ from llmkit.tasks.catalogue import TaskCall
 
 def load_quietly(call: TaskCall, resolved: ResolvedModel, load: LoadOptions) -> Any:
     """Load a task's pipeline; progress of downloads stays on, on a terminal."""
+    with quiet_libraries():
+        from llmkit.tasks.build import build_pipeline
+
+        return build_pipeline(call, resolved, load)
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Import torch and transformers, chatter off, in a block that goes on importing and loading."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    with _collection_paused():
+    with collection_paused():
         from huggingface_hub.utils import logging as hub_logging
         from transformers.utils import logging
 
@@ -26,18 +35,4 @@ def load_quietly(call: TaskCall, resolved: ResolvedModel, load: LoadOptions) -> 
         logging.set_verbosity_error()
         logging.disable_progress_bar()
         warnings.filterwarnings("ignore", module=r"(torch|transformers|huggingface_hub)\b")
-        from llmkit.tasks.build import build_pipeline
-
-        return build_pipeline(call, resolved, load)
-
-
-@contextmanager
-def _collection_paused() -> Iterator[None]:
-    """Let the garbage collector wait: importing torch and transformers makes a million objects and no garbage,
-    and looking through them again and again takes a fifth of the time from the prompt to the answer."""
-    gc.disable()
-    try:
         yield
-    finally:
-        gc.freeze()
-        gc.enable()

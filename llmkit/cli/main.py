@@ -32,6 +32,9 @@ from llmkit.errors import (
 COMMANDS = {
     "pipeline": ("llmkit.cli.pipeline", "Run any task on any input: text, images, audio, tables."),
     "tasks": ("llmkit.cli.tasks", "List the tasks, or explain one."),
+    "params": ("llmkit.cli.params", "Count a model's parameters, and what it costs to run and to train."),
+    "finetune": ("llmkit.cli.finetune", "Train a model as a YAML file says."),
+    "config": ("llmkit.cli.config", "Write, check or explain a file for finetune."),
 }
 
 
@@ -56,6 +59,14 @@ class LazyGroup(TyperGroup):
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, help_text) for name, (_, help_text) in COMMANDS.items()])
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Read the command line; --help and --version show themselves here, and a closed pipe is no error."""
+        try:
+            return super().make_context(*args, **kwargs)
+        except BrokenPipeError:  # typer would end with 1
+            _let_go_of_stdout()
+            sys.exit(EXIT_DONE)
 
     def invoke(self, ctx: Any) -> Any:
         with _Boundary():

@@ -80,7 +80,7 @@ OutputFormat = Annotated[
 OutputDir = Annotated[
     str | None,
     typer.Option(
-        help="Folder for images, audio and arrays that results hold.  [default: OUTPUT.files or llmkit-files]",
+        help="Folder for images, audio and arrays that results hold.  [default: OUTPUT.files, else a new llmkit-files]",
         show_default=False,
     ),
 ]

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import functools
-import re
 from collections.abc import Iterable
 from typing import Any
 
+from llmkit.data.yaml_text import parse_value
 from llmkit.errors import UsageError
-
-_FLOAT = (
-    r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+"
-    r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
-)
 
 
 def parse_pairs(pairs: Iterable[str], option: str) -> dict[str, Any]:
@@ -28,48 +22,6 @@ def parse_pairs(pairs: Iterable[str], option: str) -> dict[str, Any]:
             raise UsageError(f"{option} {pair}: write it as key=value.")
         parsed[key.strip()] = parse_value(text, f"{option} {pair}")
     return parsed
-
-
-def parse_value(text: str, where: str) -> Any:
-    """Return a value as YAML reads it; 1e-4 is a number too, which YAML 1.1 takes for text.
-
-    Raises:
-        UsageError: the value is not YAML.
-    """
-    import yaml
-
-    try:
-        value = yaml.load(text, _loader())
-    except yaml.YAMLError as error:
-        reason = str(error).partition("\n")[0]
-        raise UsageError(
-            f"{where}: not a YAML value: {reason}.", hint="Put quotes around a text with special characters."
-        ) from None
-    # What is neither number nor list is the text it was written as.
-    return value if value is None or isinstance(value, str | int | float | list | dict) else text
-
-
-@functools.cache
-def _loader() -> Any:
-    """Return YAML's safe loader with the plain values of YAML 1.2, which JSON and most people know.
-
-    YAML 1.1 takes 1e-4 for a text, `no` (Norwegian) for false, 1:30 for 90 and 010 for 8.
-    """
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        pass
-
-    Loader.yaml_implicit_resolvers = {}
-    plain = (
-        ("null", r"~|null|Null|NULL|None|", ["~", "n", "N", ""]),
-        ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
-        ("int", r"[-+]?(0|[1-9][0-9]*)", "-+0123456789"),
-        ("float", _FLOAT, "-+.0123456789"),
-    )
-    for kind, pattern, first in plain:
-        Loader.add_implicit_resolver(f"tag:yaml.org,2002:{kind}", re.compile(f"(?:{pattern})$"), [*first])
-    return Loader
 
 
 def parse_mapping(text: str | None) -> dict[str, str]:

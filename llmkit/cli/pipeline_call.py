@@ -22,7 +22,7 @@ def check_output(output: str | None, format: str | None, *, resume: bool) -> Non
         raise UsageError("--resume needs --output: only a file can be gone on with.")
     if output and format == TABLE:
         raise UsageError("--format table is for a terminal; a file takes jsonl, json, csv, tsv or parquet.")
-    if not output and format in FORMATS and FORMATS[format].convert is not None:
+    if not output and format in FORMATS and not FORMATS[format].in_stream:
         raise UsageError(f"--format {format} needs a file.", hint=f"Name one: --output results.{format}")
 
 

@@ -17,12 +17,14 @@ from llmkit.errors import EXIT_SOME_REJECTED, UsageError
 from llmkit.tasks.catalogue import TaskCall
 
 if TYPE_CHECKING:
+    from llmkit.data.encoding import ResultEncoder
     from llmkit.data.sinks import Sink
     from llmkit.inference.apply import InputChoice
     from llmkit.inference.runner import RunSettings
     from llmkit.models.loading import LoadOptions
 
 _MAX_REJECTS_SHOWN = 20
+_FOLDER = "llmkit-files"
 
 
 class Destination:
@@ -42,7 +44,7 @@ class Destination:
         self.results = results
         self.format = format or format_for(results, None)
         self.output = output
-        self.folder = Path(output_dir or (f"{output}.files" if output else "llmkit-files"))
+        self.output_dir = output_dir
         self.rejects = rejects
         self.keep_input = keep_input
         self.overwrite = overwrite
@@ -66,7 +68,22 @@ class Destination:
         rejects = Path(self.rejects) if self.rejects else None
         if rejects:
             refuse_existing(rejects, overwrite=self.overwrite)
-        return StreamSink(self.results.file, FORMATS[self.format].make(bare), rejects)
+        return StreamSink(self.results.file, FORMATS[self.format].make(bare), rejects, warn=warn)
+
+    def encoder(self) -> ResultEncoder:
+        """Return what makes results JSON, with a folder of its own for images, audio and arrays.
+
+        Raises:
+            OutputExistsError: the folder holds what an earlier run made.
+        """
+        from llmkit.data.encoding import ResultEncoder, refuse_files_of_another_run
+
+        if not self.output and not self.output_dir:
+            return ResultEncoder(Path(_FOLDER), numbered=not self.overwrite)
+        folder = Path(self.output_dir or f"{self.output}.files")
+        if not self.overwrite and not self.resume:
+            refuse_files_of_another_run(folder)
+        return ResultEncoder(folder)
 
 
 def run_call(
@@ -86,7 +103,6 @@ def run_call(
         LlmkitError: it cannot be done; see `llmkit.inference.apply.PipelineRun.run`.
     """
     from llmkit.cli.loading import load_quietly
-    from llmkit.data.encoding import ResultEncoder
     from llmkit.data.sinks import FileSink, is_finished
     from llmkit.data.sources import expand_paths
     from llmkit.inference.apply import PipelineRun, fingerprint, read_rows
@@ -111,6 +127,7 @@ def run_call(
     # Where there is one input, the error at the end says all there is to say.
     names_rows = not is_single(call, choice)
     try:
+        encoder = out.encoder()
         pipe = load_quietly(call, resolved, load)
     except BaseException:
         sink.close(finished=False)
@@ -123,7 +140,7 @@ def run_call(
                 call,
                 settings,
                 sink,
-                ResultEncoder(out.folder),
+                encoder,
                 keep_input=out.keep_input,
                 rows_done=done,
                 notes=note,
@@ -134,8 +151,8 @@ def run_call(
     except BaseException as error:
         _say_how_to_resume(error, sink, out)
         raise
-    if run.encoder.files_written:
-        note(f"{run.encoder.files_written:,} files are in {out.folder}")
+    if encoder.files_written:
+        note(f"{encoder.files_written:,} files are in {encoder.folder}")
     earlier = sink.progress.rejected - summary.rejected if isinstance(sink, FileSink) else 0
     if summary.rejected or earlier:
         where = f"; they are in {sink.rejects_path}" if isinstance(sink, FileSink) else ""

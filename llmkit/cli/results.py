@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmkit.cli.channels import ResultStream
+from llmkit.cli.drawing import rendered
 from llmkit.data.formats import FORMATS, TABLE, check_format
 from llmkit.data.sinks import StreamSink
 from llmkit.errors import UsageError
@@ -44,10 +44,10 @@ def write_rows(
     chosen = format_for(results, name)
     if chosen == TABLE:
         table = _fields_table(rows[0], title) if single else _rows_table(table_rows or rows, whole_first=True)
-        results.file.write(_rendered(table, results))
+        results.file.write(rendered(table, results))
         results.file.flush()
         return
-    if FORMATS[chosen].convert is not None:
+    if not FORMATS[chosen].in_stream:
         raise UsageError(f"--format {chosen} needs a file.", hint="Use json, jsonl, csv or tsv.")
     sink = StreamSink(results.file, FORMATS[chosen].make(single))
     for index, row in enumerate(rows):
@@ -138,26 +138,6 @@ def _first_numbers(value: Any) -> str:
     return f"[{shown}{', …' if len(value) > 4 else ''}]"
 
 
-def _rendered(drawing: Any, results: ResultStream) -> bytes:
-    """Return a drawing as bytes, in color where the terminal and NO_COLOR allow it."""
-    import os
-    import shutil
-
-    from rich.console import Console
-
-    out = io.StringIO()
-    plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
-    width = shutil.get_terminal_size((100, 24)).columns if results.is_terminal else 100
-    console = Console(
-        file=out,
-        width=width,
-        force_terminal=results.is_terminal and not plain,
-        highlight=False,
-    )
-    console.print(drawing, markup=False)
-    return out.getvalue().encode()
-
-
 class TableSink:
     """Draws each window of results on the terminal: objects as rows of one table, anything else one by one."""
 
@@ -173,7 +153,7 @@ class TableSink:
 
     def commit(self, rows_done: int) -> None:
         for drawing in self._drawings():
-            self._results.file.write(_rendered(drawing, self._results))
+            self._results.file.write(rendered(drawing, self._results))
         self._results.file.flush()
         self._waiting = []
 

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.data.atomic import explained_write
-from llmkit.errors import MissingExtraError
+from llmkit.errors import MissingExtraError, OutputExistsError
 
 # Longer arrays go to a file; a box, a point or a class vector stays in the line.
 _MAX_INLINE_ELEMENTS = 256
 _NOT_IN_NAMES = re.compile(r"[^\w.-]+")
+_OF_A_RESULT = re.compile(r"\d{6,}(-.*)?\.(npy|png|wav)")
 _MAX_STEM = 60  # characters, of up to four bytes; a name ends at 255 bytes
 _PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"}
 _ARRAY_MODES = {"F", "LAB"}  # a picture would lose their values
@@ -24,14 +25,18 @@ _ARRAY_MODES = {"F", "LAB"}  # a picture would lose their values
 class ResultEncoder:
     """Makes results JSON: arrays, images and audio go to files under a folder, and the JSON names them.
 
+    Args:
+        numbered: where the folder is there already, make another: ``NAME-2``, ``NAME-3`` …
+
     Attributes:
         folder: where the files go; made when the first one is written.
         files_written: how many there are so far.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, numbered: bool = False) -> None:
         self.folder = folder
         self.files_written = 0
+        self._numbered = numbered
 
     def plain(self, value: Any, stem: str) -> Any:
         """Return `value` made of dicts, lists, strings, numbers, booleans and None only.
@@ -106,11 +111,35 @@ class ResultEncoder:
 
     def _path(self, name: str) -> Path:
         with explained_write(self.folder):
+            if self._numbered and not self.files_written:
+                self.folder = _new_folder(self.folder)
             self.folder.mkdir(parents=True, exist_ok=True)
         self.files_written += 1
         # Keys of the result are part of the name, and could be anything.
         stem, _, ending = name.rpartition(".")
         return self.folder / f"{_NOT_IN_NAMES.sub('_', stem)[:_MAX_STEM]}.{ending}"
+
+
+def _new_folder(wanted: Path) -> Path:
+    """Make a folder that was not there; of two runs that want one at the same time, each gets its own."""
+    folder, number = wanted, 1
+    while True:
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            number += 1
+            folder = wanted.with_name(f"{wanted.name}-{number}")
+        else:
+            return folder
+
+
+def refuse_files_of_another_run(folder: Path) -> None:
+    """Raise OutputExistsError where a folder holds files that an earlier run's results name."""
+    if folder.is_dir() and any(_OF_A_RESULT.fullmatch(path.name) for path in folder.iterdir()):
+        raise OutputExistsError(
+            f"{folder} holds the files of an earlier run.",
+            hint="Add --overwrite to replace them, or name another folder with --output-dir.",
+        )
 
 
 def _is_nested_floats(value: Any) -> bool:

@@ -5,13 +5,13 @@ Formatters only encode. Where the bytes go, and that they get there whole, is `l
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from llmkit.data.delimited_writing import DelimitedFormatter, FlatLinesFormatter, lines_to_delimited
 from llmkit.data.encoding import dump_json
 from llmkit.data.parquet_writing import lines_to_parquet
 from llmkit.errors import UsageError, did_you_mean
@@ -22,9 +22,11 @@ class Formatter(Protocol):
 
     Attributes:
         state: what `encode` must remember from row to row; a resumed run restores it.
+        lost: keys of results that came too late to have a column.
     """
 
     state: dict[str, Any]
+    lost: list[str]
 
     def begin(self) -> bytes: ...
 
@@ -40,6 +42,7 @@ class JsonLinesFormatter:
 
     def __init__(self) -> None:
         self.state: dict[str, Any] = {}
+        self.lost: list[str] = []
 
     def begin(self) -> bytes:
         return b""
@@ -60,6 +63,7 @@ class JsonFormatter:
     def __init__(self, *, bare: bool = False) -> None:
         self.bare = bare
         self.state: dict[str, Any] = {"rows": 0}
+        self.lost: list[str] = []
 
     def begin(self) -> bytes:
         return b"" if self.bare else b"["
@@ -75,69 +79,37 @@ class JsonFormatter:
         return b"\n" if self.bare else b"\n]\n"
 
 
-class DelimitedFormatter:
-    """CSV or TSV: a line a result, or a line an element where a result is a list of objects.
-
-    Lists come with a first column `row`, the number of the input from 0. A value that is not a number or
-    a text is written as JSON. The columns are those of the first result.
-    """
-
-    def __init__(self, delimiter: str) -> None:
-        self.delimiter = delimiter
-        self.state: dict[str, Any] = {"columns": None}
-
-    def begin(self) -> bytes:
-        return b""
-
-    def encode(self, value: Any, index: int) -> bytes:
-        lines = list(_flat_rows(value, index))
-        if not lines:
-            return b""
-        columns, rows = self.state["columns"], []
-        if columns is None:
-            columns = self.state["columns"] = list(lines[0])
-            rows.append(columns)
-        rows += [[_cell(line.get(column)) for column in columns] for line in lines]
-        return "".join(map(self._line, rows)).encode(errors="replace")
-
-    def _line(self, cells: Sequence[Any]) -> str:
-        # Only what is in the line end is put in quotes, in some releases of Python: a lone \r must be too.
-        out = io.StringIO()
-        csv.writer(out, delimiter=self.delimiter, lineterminator="\r\n").writerow(cells)
-        return out.getvalue().removesuffix("\r\n") + "\n"
-
-    def end(self) -> bytes:
-        return b""
-
-
-def _flat_rows(value: Any, index: int) -> list[dict[str, Any]]:
-    if isinstance(value, Mapping):
-        return [dict(value)]
-    if isinstance(value, list) and value and all(isinstance(each, Mapping) for each in value):
-        return [{"row": index, **each} for each in value]
-    if isinstance(value, list) and not value:
-        return []
-    return [{"row": index, "result": value}]
-
-
-def _cell(value: Any) -> Any:
-    is_plain = value is None or (isinstance(value, str | int | float) and not isinstance(value, bool))
-    return value if is_plain else dump_json(value)
-
-
 @dataclass(frozen=True, slots=True)
 class Format:
     """A row of the table of formats.
 
     Attributes:
         make: makes the formatter; `bare` as in JsonFormatter.
-        convert: turns the finished file of JSON Lines into this format, where it cannot be written row by row.
+        convert: turns the finished file of JSON Lines into this format, where a file of it is not written row by row.
+        make_lines: makes the formatter of those lines.
+        in_stream: a stream of it can be written, row by row.
     """
 
     name: str
     endings: tuple[str, ...]
     make: Callable[[bool], Formatter]
     convert: Callable[[Path, Path], None] | None = None
+    make_lines: Callable[[], Formatter] = JsonLinesFormatter
+    in_stream: bool = True
+
+    def make_for_file(self) -> Formatter:
+        """Make the formatter of a file: of its own format, or of the lines it is made from at the end."""
+        return self.make(False) if self.convert is None else self.make_lines()
+
+
+def _delimited(name: str, endings: tuple[str, ...], delimiter: str) -> Format:
+    return Format(
+        name,
+        endings,
+        lambda bare: DelimitedFormatter(delimiter),
+        functools.partial(lines_to_delimited, delimiter=delimiter),
+        FlatLinesFormatter,
+    )
 
 
 FORMATS = {
@@ -145,9 +117,11 @@ FORMATS = {
     for row in (
         Format("jsonl", (".jsonl", ".ndjson"), lambda bare: JsonLinesFormatter()),
         Format("json", (".json",), lambda bare: JsonFormatter(bare=bare)),
-        Format("csv", (".csv",), lambda bare: DelimitedFormatter(",")),
-        Format("tsv", (".tsv", ".tab"), lambda bare: DelimitedFormatter("\t")),
-        Format("parquet", (".parquet",), lambda bare: JsonLinesFormatter(), lines_to_parquet),
+        _delimited("csv", (".csv",), ","),
+        _delimited("tsv", (".tsv", ".tab"), "\t"),
+        Format(
+            "parquet", (".parquet",), lambda bare: JsonLinesFormatter(), lines_to_parquet, in_stream=False
+        ),
     )
 }
 TABLE = "table"

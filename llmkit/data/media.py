@@ -74,15 +74,26 @@ def check_video(source: Any) -> Any:
     """Return the path of a video that is there.
 
     Raises:
-        DataError: it is not there.
+        DataError: it is not there, or it is not a video.
         MissingExtraError: PyAV is not installed.
     """
     try:
-        import av  # noqa: F401
+        import av
     except ImportError:
         raise MissingExtraError("Reading video", "video") from None
-    if isinstance(source, str) and not source.startswith(("http://", "https://")):
-        _check_file(source, "video")
+    if not isinstance(source, str) or source.startswith(("http://", "https://")):
+        return source
+    _check_file(source, "video")
+    try:
+        with av.open(source) as container:
+            is_image = container.format.name == "image2" or container.format.name.endswith("_pipe")
+            has_pictures = bool(container.streams.video)
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise DataError(f"{source} cannot be read as a video: its content is none.") from error
+    if is_image:
+        raise DataError(f"{source} is an image, not a video.")
+    if not has_pictures:
+        raise DataError(f"{source} has sound and no pictures: it is not a video.")
     return source
 
 

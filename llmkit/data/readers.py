@@ -6,6 +6,8 @@ is given as a `BadRecord` and the next one follows; what makes the whole input u
 - txt: a line each (`lines`).
 - csv, tsv: a header row, then cells (`delimited`).
 - jsonl, json: objects or strings, a line each or in an array (`json_rows`).
+- squad: the questions of nested SQuAD json, which json knows by its content too (`squad`).
+- conll: a sentence of words and tags each (`conll`).
 - parquet: by batches (`parquet`).
 """
 
@@ -15,12 +17,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from llmkit.data.conll import read_conll
 from llmkit.data.delimited import read_csv, read_tsv
-from llmkit.data.json_rows import read_json, read_jsonl
+from llmkit.data.json_rows import read_jsonl
 from llmkit.data.lines import put_back as put_back
 from llmkit.data.lines import read_txt, text_stream
 from llmkit.data.parquet import read_parquet
 from llmkit.data.records import Row
+from llmkit.data.squad import read_json_or_squad, read_squad
 from llmkit.errors import DataError, did_you_mean
 
 
@@ -55,8 +59,10 @@ READ_FORMATS = {
         ReadFormat("txt", (".txt", ".text"), read_txt),
         ReadFormat("csv", (".csv",), read_csv),
         ReadFormat("tsv", (".tsv",), read_tsv),
-        ReadFormat("json", (".json",), read_json),
+        ReadFormat("json", (".json",), read_json_or_squad),
         ReadFormat("jsonl", (".jsonl", ".ndjson"), read_jsonl),
+        ReadFormat("squad", (), read_squad),
+        ReadFormat("conll", (".conll", ".bio", ".iob", ".iob2"), read_conll),
         ReadFormat("parquet", (".parquet",), read_parquet, is_text=False),
     )
 }

@@ -1,9 +1,10 @@
 """Where results go: a stream, or a file that is whole or not there and can be gone on with.
 
-A file run writes three files beside the final name: `NAME.partial` with the results so far,
-`NAME.rejects.jsonl` with the rows that failed, and `NAME.progress` that says how far both are whole. After
-each window of rows the first two are synced, then the third is replaced. A run that was killed leaves a
-`NAME.progress` that is true; resuming cuts the others back to it and goes on from its row.
+A file run writes three files beside the final name: `NAME.partial` with the results so far (as JSON
+Lines where the format must see them all first), `NAME.rejects.jsonl` with the rows that failed, and
+`NAME.progress` that says how far both are whole. After each window of rows the first two are synced, then the
+third is replaced. A run that was killed leaves a `NAME.progress` that is true; resuming cuts the others back to
+it and goes on from its row.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,7 +21,7 @@ from typing import Any, BinaryIO, Protocol
 from llmkit.data.atomic import explained_write, write_whole
 from llmkit.data.encoding import dump_json
 from llmkit.data.formats import FORMATS, Format, Formatter
-from llmkit.errors import DataError, OutputError
+from llmkit.errors import DataError, OutputError, OutputExistsError
 
 
 class Sink(Protocol):
@@ -39,8 +41,17 @@ class Sink(Protocol):
 class StreamSink:
     """Writes results to a stream as they come; rejected rows go to a file if there is one."""
 
-    def __init__(self, stream: BinaryIO, formatter: Formatter, rejects: Path | None = None) -> None:
+    def __init__(
+        self,
+        stream: BinaryIO,
+        formatter: Formatter,
+        rejects: Path | None = None,
+        *,
+        warn: Callable[[str], None] = lambda text: None,
+    ) -> None:
         self._stream = stream
+        self._warn = warn
+        self._has_warned = False
         self._formatter = formatter
         self._rejects = rejects
         self._rejects_file: BinaryIO | None = None
@@ -49,6 +60,12 @@ class StreamSink:
     def write(self, value: Any, index: int, label: str = "") -> None:
         self._begin()
         self._put(self._formatter.encode(value, index))
+        if self._formatter.lost and not self._has_warned:
+            self._has_warned = True
+            self._warn(
+                f"no column for {', '.join(self._formatter.lost)}: the header has the columns of the first result. "
+                "--output FILE has them all, and so has --format jsonl."
+            )
 
     def reject(self, row: dict[str, Any]) -> None:
         if self._rejects is None:
@@ -105,7 +122,8 @@ class FileSink:
     """Writes results to a file, atomically, resumably.
 
     Raises:
-        OutputError: the file, or an unfinished run of it, is there already; or it cannot be written.
+        OutputExistsError: the file, or an unfinished run of it, is there already.
+        OutputError: it cannot be written, or another run is writing it.
         DataError: it was asked to resume another call than the one that began.
     """
 
@@ -124,7 +142,7 @@ class FileSink:
         self.rejects_path = rejects or path.with_name(f"{path.name}.rejects.jsonl")
         self._partial = path.with_name(f"{path.name}.partial")
         self._progress_path = path.with_name(f"{path.name}.progress")
-        self._formatter = format_.make(False)
+        self._formatter = format_.make_for_file()
         # As it comes back from the file: no tuples, no numbers as keys.
         call = json.loads(json.dumps(call, default=str))
         self.progress = self._begin(call, overwrite=overwrite, resume=resume)
@@ -154,7 +172,7 @@ class FileSink:
         if self._progress_path.exists() and not overwrite:
             with self._open(self._partial):  # which says so if that run is still at work
                 pass
-            raise OutputError(
+            raise OutputExistsError(
                 f"an unfinished run of {self.path} is there.",
                 hint="Add --resume to go on with it, or --overwrite to begin anew.",
             )
@@ -262,9 +280,9 @@ def _cut(file: BinaryIO, size: int) -> None:
 
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
-    """Raise OutputError where writing would replace a file that nobody said may go."""
+    """Raise OutputExistsError where writing would replace a file that nobody said may go."""
     if path.exists() and not overwrite:
-        raise OutputError(
+        raise OutputExistsError(
             f"{path} is there already.", hint="Add --overwrite to replace it, or choose another name."
         )
 

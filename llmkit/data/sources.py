@@ -1,4 +1,4 @@
-"""Where rows come from: files, standard input, arguments, and datasets of the hub."""
+"""Where rows come from: files, standard input, and datasets of the hub."""
 
 from __future__ import annotations
 
@@ -19,12 +19,18 @@ from llmkit.data.readers import (
     put_back,
     text_stream,
 )
-from llmkit.data.records import BadRecord, Record, Row, text_record
+from llmkit.data.records import Record, Row
 from llmkit.errors import DataError, HubError, LlmkitError, did_you_mean
+from llmkit.models.hub_lookup import ask_hub, check_endpoint
+from llmkit.models.loading_errors import why_unreachable
+from llmkit.models.resolved import ResolvedModel
 
 STDIN = "stdin"
-ARGUMENT = "argument"
 
+_CARD = (
+    "README.md"  # the file to ask the hub for: most datasets have it, and none says that the hub is there too
+)
+_WAYS_ON = "Offline, give a local folder; a private one needs HF_TOKEN or `hf auth login`."
 _JSON_BEGINNINGS = (b"{", b"[", b'"')
 _LONGEST_FIRST_LINE = 1 << 20
 
@@ -106,17 +112,6 @@ def _is_json_line(line: bytes) -> bool:
     except (ValueError, RecursionError):
         return False
     return True
-
-
-def read_arguments(texts: Iterable[str]) -> Iterator[Row]:
-    """A text for each argument of the command line."""
-    for number, text in enumerate(texts, start=1):
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            yield BadRecord(ARGUMENT, number, "not UTF-8")
-        else:
-            yield text_record(text, ARGUMENT, number)
 
 
 # ---- names of files
@@ -216,8 +211,38 @@ def _load_splits(name: str, revision: str | None) -> Mapping[str, Iterable[dict[
     if (folder / "state.json").is_file():
         return {"train": datasets.load_from_disk(name)}
     path, _, config = (name, "", "") if folder.exists() else name.partition(":")
+    if not folder.exists():
+        _check_hub(path, revision)
+    _silence_libraries()
     loaded = datasets.load_dataset(path, config or None, revision=revision, streaming=True)
     return cast(Mapping[str, Any], loaded)
+
+
+def _check_hub(name: str, revision: str | None) -> None:
+    """Ask the hub once, with a short patience, as for models: `datasets` would ask for most of a minute.
+
+    Raises:
+        HubError: it does not answer.
+    """
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return
+    check_endpoint(constants.ENDPOINT)
+    dataset = ResolvedModel(name, name, revision)
+    failure = why_unreachable(ask_hub(dataset, _CARD, "dataset"), dataset, _CARD)
+    if failure is not None:
+        raise HubError(f"cannot read the dataset {name}: {failure.cause}", hint=_WAYS_ON)
+
+
+def _silence_libraries() -> None:
+    """Leave standard error to us: each retry is a warning of the hub's client, each resolved file a bar."""
+    import datasets
+    from huggingface_hub.utils import logging
+
+    datasets.logging.set_verbosity_error()
+    datasets.disable_progress_bars()
+    logging.set_verbosity_error()
 
 
 def _check_split(name: str, split: str | None, splits: list[str]) -> str:
@@ -253,6 +278,4 @@ def _dataset_error(name: str, error: Exception) -> LlmkitError:
         return DataError(message, hint=f"Name it after a colon: {name}:CONFIG")
     if isinstance(error, ValueError | RuntimeError) or Path(name.partition(",")[0]).exists():
         return DataError(message)
-    return HubError(
-        message, hint="Offline, give a local folder; a private one needs HF_TOKEN or `hf auth login`."
-    )
+    return HubError(message, hint=_WAYS_ON)

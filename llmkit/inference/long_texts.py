@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from llmkit.tasks.catalogue import Long, Task
+from llmkit.errors import UsageError
+from llmkit.tasks.catalogue import Kind, Long, Task
 
 _OVERLAP = 4  # a quarter of a chunk stands in the next one too
 # The first group ends where the sentence does; a full-width mark needs no space after it.
@@ -51,6 +52,34 @@ def model_limit(pipe: Any) -> int | None:
         limit for limit in (positions, pipe.tokenizer.model_max_length) if limit and 0 < limit < _NO_LIMIT
     ]
     return min(limits) if limits else None
+
+
+def limit_of(pipe: Any, task: Task, chosen: int | None) -> int | None:
+    """Return how many tokens an input may have: what the model takes, or less where the user chose so.
+
+    Raises:
+        UsageError: with what was chosen not even one token of each text fits.
+    """
+    tokenizer = getattr(pipe, "tokenizer", None)
+    if tokenizer is not None and chosen is not None:
+        _check_room(tokenizer, task, chosen)
+    if task.long is Long.EACH:
+        own = pipe.max_tokens
+    else:
+        own = model_limit(pipe) if tokenizer is not None and tokenizer.is_fast else None
+    limits = [limit for limit in (own, chosen) if limit]
+    return min(limits) if limits else None
+
+
+def _check_room(tokenizer: Any, task: Task, chosen: int) -> None:
+    fields = [field for field in task.required_fields if field.kind is Kind.TEXT and not field.parameter]
+    texts = 1 if task.long is Long.EACH else max(1, len(fields))
+    special = tokenizer.num_special_tokens_to_add(pair=texts > 1)
+    if chosen < special + texts:
+        raise UsageError(
+            f"--max-length {chosen}: nothing fits, the model adds {special} tokens of its own.",
+            hint=f"Use a number from {special + texts}.",
+        )
 
 
 def truncate(text: str, tokenizer: Any, limit: int) -> str:

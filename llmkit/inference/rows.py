@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.data.records import TEXT_COLUMN, BadRecord, Record, Row, columns_of, missing_column
-from llmkit.data.sources import ARGUMENT
 from llmkit.errors import DataError, UsageError, did_you_mean
 from llmkit.tasks.catalogue import Field, Kind, Task
 from llmkit.tasks.inputs import RowError
 
+ARGUMENT = "argument"
 _MEDIA = (Kind.IMAGE, Kind.AUDIO, Kind.VIDEO)
 
 _OPTION_OF_FIELD = {

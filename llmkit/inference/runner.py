@@ -9,7 +9,6 @@ so that a resumed run gives the same bytes.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,15 +19,17 @@ from llmkit.data.records import Row
 from llmkit.errors import DataError, MissingExtraError, ModelError
 from llmkit.inference.long_texts import (
     Piece,
+    limit_of,
     merger_of,
-    model_limit,
     replace_text,
     share_room,
     split,
     truncate,
 )
 from llmkit.inference.rows import MappedRow, reject_reason
+from llmkit.models.loading_errors import is_package_missing
 from llmkit.models.resolving import ResolvedModel, explain_loading_error
+from llmkit.tasks.blanks import check_mask, with_mask
 from llmkit.tasks.catalogue import Batching, Kind, Long, Shape, Task, TaskCall
 from llmkit.tasks.inputs import RowError, compose
 
@@ -38,7 +39,6 @@ _CPU_TOKENS = 2048  # larger batches fall out of the cache and are slower there
 _ACCELERATOR_TOKENS = 65536
 _CPU_ROWS = 64
 _ACCELERATOR_ROWS = 1024
-_BLANK = re.compile(r"\[MASK\]|<mask>|_{3,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,8 @@ class Runner:
         self._tell = notes
         self._advance = advance
         self._told: set[str] = set()
-        self._limit = self._find_limit()
+        self._limit = limit_of(pipe, call.task, settings.max_length)
+        self._mask: str | None = pipe.tokenizer.mask_token if self.task.has_blank else None
         on_cpu = pipe.device.type == "cpu"
         self._max_tokens = _CPU_TOKENS if on_cpu else _ACCELERATOR_TOKENS
         self._max_rows = _CPU_ROWS if on_cpu else _ACCELERATOR_ROWS
@@ -154,8 +155,8 @@ class Runner:
 
     def _items_of(self, number: int, values: dict[str, Any]) -> list[_Item]:
         loaded = {name: self._load(name, value) for name, value in values.items()}
-        if self.task.name == "fill-mask":
-            loaded["text"] = self._with_mask(loaded.get("text"))
+        if self._mask is not None and isinstance(loaded.get("text"), str):
+            loaded["text"] = with_mask(loaded["text"], self._mask)
         task_input = compose(self.task, loaded)
         parameters = {**self.settings.parameters, **task_input.parameters}
         return self._fitted(_Item(number, task_input.value, parameters, task_input.texts))
@@ -173,25 +174,6 @@ class Runner:
         if kind is Kind.VIDEO:
             return check_video(value)
         return load_table(value) if kind is Kind.TABLE else value
-
-    def _with_mask(self, text: Any) -> Any:
-        """Write the tokenizer's own mask where the text has any of the usual blanks."""
-        mask = self.pipe.tokenizer.mask_token
-        if not isinstance(text, str) or mask is None:
-            return text
-        text = _BLANK.sub(lambda blank: mask, text)
-        if text.strip() and mask not in text:
-            raise RowError("there is no blank to fill: write ___ where the word is missing")
-        return text
-
-    def _find_limit(self) -> int | None:
-        if self.task.long is Long.EACH:
-            limit: int = self.pipe.max_tokens
-            return limit
-        if getattr(self.pipe, "tokenizer", None) is None or not self.pipe.tokenizer.is_fast:
-            return self.settings.max_length
-        limits = [limit for limit in (model_limit(self.pipe), self.settings.max_length) if limit]
-        return min(limits) if limits else None
 
     def _fitted(self, item: _Item) -> list[_Item]:
         """Return the item, or the items it is cut into because its text is longer than the model takes."""
@@ -225,6 +207,10 @@ class Runner:
                 f"texts of more than {limit:,} tokens are worked through in parts (--long truncate cuts them)"
             )
             return self._pieces(item, item.texts[0], limit)
+        if limit - special < len(item.texts):
+            raise RowError(
+                f"{len(item.texts)} texts and {special} tokens of the model's own are more than {limit}"
+            )
         self._note(f"texts of more than {limit:,} tokens are cut to what {self._what()} takes")
         alone = tokenizer.num_special_tokens_to_add(pair=False)
         shorter = tuple(
@@ -234,17 +220,21 @@ class Runner:
         for text, short in zip(item.texts, shorter, strict=True):
             item.value = replace_text(item.value, text, short)
         item.texts = shorter
-        if self.task.name == "fill-mask" and self.pipe.tokenizer.mask_token not in item.value:
-            raise RowError("the blank lies beyond what the model takes")
+        if self._mask is not None:
+            check_mask(item.value, self._mask)
         return [item]
 
     def _each_fitted(self, item: _Item, longest: int) -> list[_Item]:
-        """Say that sentences are cut, or refuse them; the pipeline itself cuts each of them."""
-        limit = self.pipe.max_tokens
-        if longest > limit and self.settings.long == "error":
-            raise RowError(f"a sentence has {longest:,} tokens, the model takes {limit:,}")
-        if longest > limit:
-            self._note(f"texts of more than {limit:,} tokens are cut to what the model takes")
+        """Say that sentences are cut, or refuse them; the pipeline itself cuts each to what the model takes."""
+        limit = self._limit or longest
+        if longest <= limit:
+            return [item]
+        if self.settings.long == "error":
+            raise RowError(f"a sentence has {longest:,} tokens, {self._what()} takes {limit:,}")
+        self._note(f"texts of more than {limit:,} tokens are cut to what {self._what()} takes")
+        if limit < self.pipe.max_tokens:
+            for text in item.texts:
+                item.value = replace_text(item.value, text, truncate(text, self.pipe.tokenizer, limit))
         return [item]
 
     def _pieces(self, item: _Item, text: str, limit: int) -> list[_Item]:
@@ -322,7 +312,7 @@ class Runner:
         except MissingExtraError:
             raise
         except Exception as error:
-            if isinstance(error, ImportError):  # a package the pipeline wants: every row would say so
+            if is_package_missing(error):  # every row would say so
                 raise explain_loading_error(error, _as_resolved(self.pipe), self.task.name) from error
             if _is_out_of_memory(error):
                 self._max_tokens = max(64, self._max_tokens // 2)

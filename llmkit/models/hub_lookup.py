@@ -106,8 +106,8 @@ def cached_file(model: ResolvedModel, file: str) -> object:
     return try_to_load_from_cache(model.location, file, revision=model.revision)
 
 
-def ask_hub(model: ResolvedModel, file: str) -> Exception | None:
-    """Return None when the hub has the file, else what went wrong."""
+def ask_hub(model: ResolvedModel, file: str, repo_type: str = "model") -> Exception | None:
+    """Return None when the hub has the file, else what went wrong; `repo_type` is ``dataset`` for a dataset's."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
     seconds = patience()
@@ -115,7 +115,7 @@ def ask_hub(model: ResolvedModel, file: str) -> Exception | None:
 
     def ask() -> None:
         try:
-            url = hf_hub_url(model.location, file, revision=model.revision)
+            url = hf_hub_url(model.location, file, repo_type=repo_type, revision=model.revision)
             answer = get_hf_file_metadata(url, timeout=seconds)
             outcome.append(None if answer.commit_hash else NotAHubError())
         except UnicodeEncodeError:

@@ -151,12 +151,14 @@ def load_model(
     *,
     task: str,
     needs_pooler: bool = False,
+    to_train: bool = False,
 ) -> PreTrainedModel:
-    """Load a model with the head that a task needs, in evaluation mode, on its device.
+    """Load a model with the head that a task needs, on its device, in evaluation mode unless it is `to_train`.
 
     Args:
         heads: auto classes that fit the task, tried in turn.
         needs_pooler: the task reads the pooler's output; otherwise a checkpoint without one will do.
+        to_train: a head without weights is made new, and so is one of another size.
 
     Raises:
         ModelError: no weights, damaged weights, or no weights for the head that the task needs.
@@ -168,6 +170,8 @@ def load_model(
     head = choose_head(heads, config, model, task)
     given = _with_config_overridden(config, options.arguments)
     arguments: dict[str, Any] = {"dtype": choose_dtype(options.dtype, device), **given}
+    if to_train:
+        arguments["ignore_mismatched_sizes"] = True
     try:
         loaded, report = head.from_pretrained(  # type: ignore[attr-defined]
             model.location,
@@ -184,9 +188,12 @@ def load_model(
         if refused and refused[1] in options.arguments:
             raise UsageError(f"--model-arg {refused[1]}: {head.__name__} takes no such argument.") from error
         raise explain_loading_error(error, model, task) from error
-    _check_head(loaded, report, model, task, needs_pooler=needs_pooler)
     if "device_map" not in arguments:
         loaded = loaded.to(device)
+    if to_train:
+        training: PreTrainedModel = loaded.train()
+        return training
+    _check_head(loaded, report, model, task, needs_pooler=needs_pooler)
     speed_up_linear_layers(loaded)
     speed_up_attention(loaded)
     evaluating: PreTrainedModel = loaded.eval()

@@ -9,16 +9,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from llmkit.errors import HubError, LlmkitError, MissingExtraError, ModelError
-from llmkit.models.hub_lookup import WAYS_ON, HubUnreachableError, cached_file, hub_address, patience
+from llmkit.models.hub_lookup import WAYS_ON, HubUnreachableError, ask_hub, cached_file, hub_address, patience
 from llmkit.models.local_folder import (
     CONFIG_FILE,
-    NO_PICKLES,
+    PICKLED_WEIGHTS,
     WEIGHTS_FILE,
     WEIGHTS_INDEX,
     check_safetensors,
+    no_weights,
+    only_pickles,
 )
 from llmkit.models.resolved import ResolvedModel
 
+_NO_OCR = r"without word_boxes, .* but pytesseract is not available"
 LOG_IN = "set HF_TOKEN or run: hf auth login"
 
 
@@ -48,6 +51,15 @@ def explain_hub_failure(error: Exception, model: ResolvedModel, file: str) -> Ll
     return explain(error, model, file)
 
 
+def why_unreachable(error: Exception | None, model: ResolvedModel, file: str) -> HubUnreachableError | None:
+    """Return why the hub said nothing of the file; None where it did, or where loading will tell what it is."""
+    try:
+        failure = explain_hub_failure(error, model, file) if error is not None else None
+    except Exception:  # what it cannot explain
+        return None
+    return failure if isinstance(failure, HubUnreachableError) else None
+
+
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
@@ -59,6 +71,11 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 def is_a(error: BaseException | None, class_name: str) -> bool:
     """Say whether the error's class, or one that it derives from, has this name."""
     return any(base.__name__ == class_name for base in type(error).__mro__)
+
+
+def is_package_missing(error: BaseException) -> bool:
+    """Say whether the error is that a package is not installed, so that another input would end in it too."""
+    return isinstance(error, ImportError) or re.search(_NO_OCR, str(error)) is not None
 
 
 def _row(table: dict[str, Explanation], error: BaseException) -> Explanation | None:
@@ -136,20 +153,16 @@ def _not_cached(error: BaseException, model: ResolvedModel, file: str) -> Llmkit
     cause = error.__cause__
     if isinstance(cause, Exception) and _row(FAILURES, cause) is not None:
         return explain_hub_failure(cause, model, file)
-    return _offline_or_silent(model, file)
+    return _offline_or_silent(error, model, file)
 
 
-def _offline_or_silent(model: ResolvedModel, file: str) -> LlmkitError:
+def _offline_or_silent(error: BaseException | None, model: ResolvedModel, file: str) -> LlmkitError:
     from huggingface_hub import constants
 
     reason = (
         "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else f"the hub {hub_address()} did not give it"
     )
     return HubUnreachableError(model, file, reason)
-
-
-def _offline(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
-    return HubUnreachableError(model, file, "HF_HUB_OFFLINE is set")
 
 
 def _not_a_hub(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
@@ -226,7 +239,7 @@ FAILURES: dict[str, Explanation] = {
     "RemoteEntryNotFoundError": _unknown_file,
     "DisabledRepoError": _disabled,
     "HfHubHTTPError": _refused,
-    "OfflineModeIsEnabled": _offline,
+    "OfflineModeIsEnabled": _offline_or_silent,
     "FileMetadataError": _not_a_hub,
     "NotAHubError": _not_a_hub,
     "LocalProtocolError": _odd_token,
@@ -253,18 +266,26 @@ PACKAGES_OF_EXTRAS = {
 }
 
 
+Description = Callable[[re.Match[str], ResolvedModel, str], LlmkitError]
+
+
+def _saying(message: str, hint: str | None = None) -> Description:
+    """Describe a failure by words alone, with the model's name, the task and what the pattern caught in them."""
+
+    def describe(match: re.Match[str], model: ResolvedModel, task: str) -> LlmkitError:
+        told = {"model": model, "for_task": _for(task)}
+        return ModelError(
+            message.format(*match.groups(), **told), hint=hint and hint.format(*match.groups(), **told)
+        )
+
+    return describe
+
+
 def _unknown_type(match: re.Match[str], model: ResolvedModel, task: str) -> LlmkitError:
     version = importlib.metadata.version("transformers")
     return ModelError(
         f"The model {model} is of the type '{match[1]}', which transformers {version} does not know.",
         hint="It needs newer transformers (pip install -U transformers) or its own code: --trust-remote-code",
-    )
-
-
-def _remote_code(match: re.Match[str], model: ResolvedModel, task: str) -> LlmkitError:
-    return ModelError(
-        f"The model {model} needs code from the model.",
-        hint="If you trust its owner, run it: --trust-remote-code",
     )
 
 
@@ -274,23 +295,18 @@ def _unread_weights(match: re.Match[str], model: ResolvedModel, task: str) -> Ll
         cached_file(model, file) is None for file in (WEIGHTS_FILE, WEIGHTS_INDEX)
     )
     if unasked:
-        return _offline_or_silent(model, WEIGHTS_FILE)
-    return ModelError(
-        f"The model {model} has no safetensors weights. {NO_PICKLES}",
-        hint="Pass --allow-pickle if you trust where it comes from, or name a revision that has safetensors.",
-    )
+        return _offline_or_silent(None, model, WEIGHTS_FILE)
+    answers = {file: ask_hub(model, file) for file in PICKLED_WEIGHTS} if not model.is_local else {}
+    if answers and all(is_a(answer, "EntryNotFoundError") for answer in answers.values()):
+        return no_weights(f"The model {model}", (WEIGHTS_FILE, WEIGHTS_INDEX, *PICKLED_WEIGHTS))
+    there = [file for file, answer in answers.items() if answer is None]
+    return only_pickles(f"The model {model}", there or PICKLED_WEIGHTS[:1])
 
 
 def _wrong_task(match: re.Match[str], model: ResolvedModel, task: str) -> LlmkitError:
     return ModelError(
         f"The model {model} cannot do {task or match[2]}: it has a {match[1]}.",
         hint="Name a model made for the task.",
-    )
-
-
-def _no_type(match: re.Match[str], model: ResolvedModel, task: str) -> LlmkitError:
-    return ModelError(
-        f"{CONFIG_FILE} of {model} is missing or names no model_type: it is not a transformers model."
     )
 
 
@@ -312,13 +328,6 @@ def _no_tokenizer(match: re.Match[str], model: ResolvedModel, task: str) -> Llmk
     )
 
 
-def _no_processor(match: re.Match[str], model: ResolvedModel, task: str) -> LlmkitError:
-    return ModelError(
-        f"The model {model} has no {match[1]}{_for(task)}.",
-        hint=f"Missing: {match[2]}. Name a model made for the task.",
-    )
-
-
 def _short_download(match: re.Match[str], model: ResolvedModel, task: str) -> LlmkitError:
     file = match[3].rpartition("/")[2]
     return HubError(
@@ -332,11 +341,7 @@ def _broken_connection(match: re.Match[str], model: ResolvedModel, task: str) ->
 
 
 def _silent_hub(match: re.Match[str], model: ResolvedModel, task: str) -> LlmkitError:
-    return _offline_or_silent(model, "a file of it")
-
-
-def _wrong_shapes(match: re.Match[str], model: ResolvedModel, task: str) -> LlmkitError:
-    return ModelError(f"The weights of {model} do not fit its {CONFIG_FILE}: tensors have other shapes.")
+    return _offline_or_silent(None, model, "a file of it")
 
 
 def _needed_package(match: re.Match[str], model: ResolvedModel, task: str) -> LlmkitError:
@@ -344,14 +349,20 @@ def _needed_package(match: re.Match[str], model: ResolvedModel, task: str) -> Ll
 
 
 # Transformers says these only in words.
-MESSAGES: tuple[tuple[str, Callable[[re.Match[str], ResolvedModel, str], LlmkitError]], ...] = (
+MESSAGES: tuple[tuple[str, Description], ...] = (
     (
         r"Consistency check failed: file should be of size (\d+) but has size (\d+) \(([^)]*\)?[^)\s]*)\)",
         _short_download,
     ),
     (r"peer closed connection without sending complete message body \([^)]*\)", _broken_connection),
     (r"model type `([^`]+)` but Transformers does not recognize", _unknown_type),
-    (r"contains custom code|trust_remote_code=True", _remote_code),
+    (
+        r"contains custom code|trust_remote_code=True",
+        _saying(
+            "The model {model} needs code from the model.",
+            "If you trust its owner, run it: --trust-remote-code",
+        ),
+    ),
     (r"does not appear to have a file named \S*(?:model\.safetensors|pytorch_model\.bin)", _unread_weights),
     (r"[Nn]o file named \S*(?:model\.safetensors|pytorch_model\.bin)", _unread_weights),
     (r"We couldn't connect to '", _silent_hub),
@@ -360,9 +371,29 @@ MESSAGES: tuple[tuple[str, Callable[[re.Match[str], ResolvedModel, str], LlmkitE
         r"Unrecognized configuration class <class '[\w.]*?(\w+)'> for this kind of (?:AutoModel: )?(\w+)",
         _wrong_task,
     ),
-    (r"Should have a `model_type` key|Unrecognized model in", _no_type),
+    (
+        r"Should have a `model_type` key|Unrecognized model in",
+        _saying(
+            f"{CONFIG_FILE} of {{model}} is missing or names no model_type: it is not a transformers model."
+        ),
+    ),
     (r"requires the (?:\W*)([\w-]+) library|`pip install (?:-\S+ )*([\w.-]+)", _needed_package),
     (r"Couldn't instantiate the backend tokenizer|Can't load tokenizer for", _no_tokenizer),
-    (r"Can't load ([\w ]*processor|feature extractor) for .* containing an? (\S+)", _no_processor),
-    (r"ignore_mismatched_sizes|size mismatch for", _wrong_shapes),
+    (
+        r"Can't load ([\w ]*processor|feature extractor) for .* containing an? (\S+)",
+        _saying("The model {model} has no {0}{for_task}.", "Missing: {1}. Name a model made for the task."),
+    ),
+    (
+        _NO_OCR,
+        _saying(
+            "The model {model} needs the words of the image: "
+            "reading them takes Tesseract and the package 'pytesseract'.",
+            "Install both (pip install pytesseract), or give a column word_boxes: "
+            "[[word, [x0, y0, x1, y1]], …], each number from 0 to 1000.",
+        ),
+    ),
+    (
+        r"ignore_mismatched_sizes|size mismatch for",
+        _saying(f"The weights of {{model}} do not fit its {CONFIG_FILE}: tensors have other shapes."),
+    ),
 )

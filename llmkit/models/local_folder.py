@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,7 @@ def _check_weights(folder: Path, name: str, config: dict[str, Any], allow_pickle
                 check_safetensors(file, name)
             return
     if not (allow_pickle and any((folder / file).is_file() for file in PICKLED_WEIGHTS)):
-        raise _no_weights(folder, name, allow_pickle)
+        raise _unusable_weights(folder, name, allow_pickle)
 
 
 def _weight_files(weights: Path, name: str) -> list[Path]:
@@ -124,18 +125,29 @@ def _weight_files(weights: Path, name: str) -> list[Path]:
     return [weights.parent / shard for shard in shards]
 
 
-def _no_weights(folder: Path, name: str, allow_pickle: bool) -> ModelError:
+def _unusable_weights(folder: Path, name: str, allow_pickle: bool) -> ModelError:
     looked_for = (WEIGHTS_FILE, WEIGHTS_INDEX, *(PICKLED_WEIGHTS if allow_pickle else ()))
     names = sorted(path.name for path in folder.iterdir() if path.name not in TRAINER_FILES)
     pickled = [file for file in names if file.endswith(PICKLE_SUFFIXES) and not file.startswith("rng_state")]
     if pickled and not allow_pickle:
-        return ModelError(
-            f"'{name}' has only pickled weights ({', '.join(pickled)}). {NO_PICKLES}",
-            hint="Pass --allow-pickle if you trust where they come from, or have them saved as safetensors.",
-        )
-    others = [file for file in names if file.endswith(OTHER_WEIGHT_SUFFIXES)]
-    found = f" Found: {', '.join(others)}." if others else ""
-    return ModelError(f"'{name}' has no weights.", hint=f"Looked for {', '.join(looked_for)}.{found}")
+        return only_pickles(f"'{name}'", pickled)
+    return no_weights(
+        f"'{name}'", looked_for, [file for file in names if file.endswith(OTHER_WEIGHT_SUFFIXES)]
+    )
+
+
+def only_pickles(model: str, files: Sequence[str]) -> ModelError:
+    """Return the error for a model whose weights would have to be unpickled."""
+    return ModelError(
+        f"{model} has only pickled weights ({', '.join(files)}). {NO_PICKLES}",
+        hint="Pass --allow-pickle if you trust where they come from, or have them saved as safetensors.",
+    )
+
+
+def no_weights(model: str, looked_for: Sequence[str], found: Sequence[str] = ()) -> ModelError:
+    """Return the error for a model without weights that can be loaded."""
+    there = f" Found: {', '.join(found)}." if found else ""
+    return ModelError(f"{model} has no weights.", hint=f"Looked for {', '.join(looked_for)}.{there}")
 
 
 def check_safetensors(file: Path, name: str) -> None:

@@ -24,7 +24,7 @@ from llmkit.models.hub_lookup import (
     check_repository_name,
     missing_from_cache,
 )
-from llmkit.models.loading_errors import explain_hub_failure, is_a
+from llmkit.models.loading_errors import explain_hub_failure, is_a, why_unreachable
 from llmkit.models.loading_errors import explain_loading_error as explain_loading_error
 from llmkit.models.local_folder import ADAPTER_FILE, CONFIG_FILE, check_folder, is_path, local_model
 from llmkit.models.resolved import ResolvedModel
@@ -118,11 +118,7 @@ def _find_on_hub(model: ResolvedModel, cached_weights: bool = False) -> Resolved
 
 def _cached_while_hub_is_silent(model: ResolvedModel) -> ResolvedModel:
     """Mark a cached model whose hub is down: the client would ask for each file, again and again, for a minute."""
-    error = ask_hub(model, CONFIG_FILE)
-    try:
-        failure = explain_hub_failure(error, model, CONFIG_FILE) if error is not None else None
-    except Exception:  # whatever else it is, loading will tell
-        return model
-    if not isinstance(failure, HubUnreachableError):
+    failure = why_unreachable(ask_hub(model, CONFIG_FILE), model, CONFIG_FILE)
+    if failure is None:
         return model
     return replace(model, cached_only=True, note=f"Using the cached {model}: {failure.cause}")

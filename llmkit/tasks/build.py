@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import ModelError, UsageError
 from llmkit.models.loading import LoadOptions, load_model
+from llmkit.models.local_folder import is_path
 from llmkit.models.resolving import ResolvedModel, explain_loading_error
 from llmkit.tasks.catalogue import Task, TaskCall, find_task, tasks
 from llmkit.tasks.resolve import resolve_for
@@ -64,7 +65,7 @@ def pipeline(
         A ``transformers.Pipeline``, ready to be called.
 
     Raises:
-        UsageError: no such task.
+        UsageError: no such task, or none for a model that does not say; a loaded model without its tokenizer.
         ModelError: the model cannot be had or does not fit the task.
     """
     given = {
@@ -73,9 +74,12 @@ def pipeline(
         "image_processor": image_processor,
     }
     parameters |= {name: component for name, component in given.items() if component is not None}
-    dtype, arguments = _as_version_4_said(parameters, dtype)
+    arguments = dict(model_kwargs or {})
+    token = _one_token(token, parameters, arguments)
+    dtype, placement = _as_version_4_said(parameters, dtype)
     register_tasks()
-    call = find_task(task or _task_of(model, revision))
+    with _token(token):
+        call = find_task(task or _task_of(model, revision))
     if model is not None and not isinstance(model, str) and not hasattr(model, "__fspath__"):
         return _assemble(call, model, None, LoadOptions(), parameters, pipeline_class, device=device)
     options = LoadOptions(
@@ -84,7 +88,7 @@ def pipeline(
         trust_remote_code=bool(trust_remote_code),
         allow_pickle=allow_pickle,
         config=config,
-        arguments={**arguments, **(model_kwargs or {})},
+        arguments={**placement, **arguments},
     )
     with _token(token):
         name = str(model) if model is not None else None
@@ -107,6 +111,22 @@ def _token(token: str | bool | None) -> Iterator[None]:
             del os.environ["HF_TOKEN"]
         else:
             os.environ["HF_TOKEN"] = before
+
+
+def _one_token(token: str | bool | None, *given: dict[str, Any]) -> str | bool | None:
+    """Return the token, by its name of today or by that of version 4, which is taken out of what was given.
+
+    Raises:
+        UsageError: it is given by both, and they differ.
+    """
+    for arguments in given:
+        old = arguments.pop("use_auth_token", None)
+        if old is not None and token not in (None, old):
+            raise UsageError(
+                "the token is given twice: by token and by use_auth_token.", hint="Leave out the latter."
+            )
+        token = token if old is None else old
+    return token
 
 
 def _as_version_4_said(parameters: dict[str, Any], dtype: Any) -> tuple[Any, dict[str, Any]]:
@@ -200,7 +220,8 @@ def _assemble(
         if resolved is None and getattr(cls, f"_load_{component}", False) and component not in parameters:
             raise UsageError(
                 f"{call.name} with a loaded model needs its {component.replace('_', ' ')} too.",
-                hint=f"Add {component}=…, loaded or by name.",
+                hint=f"Add {component}=…, loaded or by name"
+                + (f': {component}="{model.name_or_path}".' if model.name_or_path else "."),
             )
     placed = {"device": model.device if device is None else device}
     if getattr(model, "hf_device_map", None) is not None:
@@ -271,8 +292,18 @@ def _task_of(model: Any, revision: str | None) -> str:
     Raises:
         UsageError: neither task nor model, or a model that says nothing of its task.
     """
-    if not isinstance(model, str):
+    if model is None:
         raise UsageError('say a task: pipeline("summarization"), or a model of the hub.')
+    if not isinstance(model, str) or is_path(model):
+        what = (
+            f"the folder {model}"
+            if isinstance(model, str | os.PathLike)
+            else f"a loaded {type(model).__name__}"
+        )
+        raise UsageError(
+            f"{what} does not say what it is for.",
+            hint='Name the task: pipeline("text-classification", model=…).',
+        )
     from huggingface_hub import model_info
 
     try:

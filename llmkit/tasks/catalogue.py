@@ -88,6 +88,7 @@ class Task:
         embedded: the embedded encoder can serve it when no other model can be had.
         unwraps_single: for a list of one input the pipeline gives that input's result, not a list of it.
         streams: its text can be shown as it is generated.
+        has_blank: its text has a blank to fill (`llmkit.tasks.blanks`).
         window_rows: most rows worked on at a time; fewer where inputs or results are large.
     """
 
@@ -108,6 +109,7 @@ class Task:
     embedded: bool = False
     unwraps_single: bool = False
     streams: bool = False
+    has_blank: bool = False
     window_rows: int = 2048
 
     @property
@@ -202,6 +204,7 @@ _ROWS = (
         "llmkit pipeline fill-mask 'Paris is the ___ of France.'",
         batching=Batching.PADDED,
         unwraps_single=True,
+        has_blank=True,
     ),
     Task(
         "image-classification",

@@ -24,11 +24,24 @@ _GENERATION = "transformers.generation.configuration_utils"
 
 
 def check_types(task: Task, parameters: Mapping[str, Any]) -> None:
-    """Raise UsageError for a text where the parameter is documented as a number or a truth value."""
+    """Raise UsageError for a text where the parameter is documented as a number or a truth value, and for no heat."""
     wanted = _documented_types(task.impl.rpartition(".")[0]) if parameters else {}
+    _check_temperature(parameters)
     for name, value in parameters.items():
         if isinstance(value, str) and name in wanted:
             raise UsageError(f"-p {name}={value}: {name} is {_WANTED[wanted[name]]}.")
+
+
+def _check_temperature(parameters: Mapping[str, Any]) -> None:
+    """Elsewhere 0 stands for the likeliest token each time; ``generate`` divides by it."""
+    value = parameters.get("temperature")
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return
+    if value <= 0 and parameters.get("do_sample") is not False:
+        raise UsageError(
+            f"-p temperature={value}: the temperature is above 0.",
+            hint="For the likeliest token each time: -p do_sample=false",
+        )
 
 
 @functools.cache

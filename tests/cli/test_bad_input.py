@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import importlib.util
 import os
 import resource
 import subprocess
@@ -35,6 +37,11 @@ class Case:
 
 
 CLASSIFY = "text-classification -m {text-classification}"
+
+# One grey pixel.
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
+)
 
 CALLS = (
     Case("no-input", CLASSIFY, ("stdin is empty",)),
@@ -119,6 +126,43 @@ CALLS = (
         "empty-labels",
         ["zero-shot-classification", "x", "--labels", " , ", "-m", "{zero-shot-classification}"],
         ("'candidate_labels' is empty",),
+    ),
+    Case(
+        "no-heat",
+        "text-generation x -p temperature=0 -m {text-generation}",
+        ("-p temperature=0", "-p do_sample=false"),
+    ),
+    Case(
+        "document-without-words",
+        [
+            "document-question-answering",
+            "{/}/a.png",
+            "--question",
+            "q",
+            "-m",
+            "{document-question-answering}",
+        ],
+        ("Tesseract", "pip install pytesseract", "word_boxes"),
+        1,
+        files={"a.png": PNG},
+    ),
+    Case(
+        "image-for-a-video",
+        "video-classification {/}/a.png -m {video-classification}",
+        ("a.png is an image, not a video",),
+        files={"a.png": PNG},
+    ),
+    Case("max-length-0", f"{CLASSIFY} x --max-length 0", ("--max-length 0", "from 1")),
+    Case("max-length-1", f"{CLASSIFY} x --max-length 1", ("--max-length 1", "nothing fits", "from 3")),
+    Case(
+        "max-length-of-two-texts",
+        "question-answering q c --max-length 4 -m {question-answering}",
+        ("--max-length 4", "adds 3 tokens", "from 5"),
+    ),
+    Case(
+        "max-length-of-sentences",
+        "sentence-similarity a b --max-length 2 -m {sentence-similarity}",
+        ("--max-length 2", "from 3"),
     ),
     Case("one-sentence", "sentence-similarity a -m {sentence-similarity}", ("source_sentence", "sentences")),
     Case(
@@ -281,6 +325,8 @@ def check_message(done, code, *says):
 
 @pytest.mark.parametrize("case", CALLS, ids=named)
 def test_a_wrong_call(call, case):
+    if case.name == "document-without-words" and importlib.util.find_spec("pytesseract") is not None:
+        pytest.skip("pytesseract is installed, and finds the words")
     check_message(call(case), case.code, *case.says)
 
 
@@ -346,7 +392,7 @@ def test_rejected_rows_are_kept_with_their_line_and_reason(llmkit, tiny, tmp_pat
     rows = [line.split('"line": ')[1][0] for line in rejects.read_text().splitlines()]
     assert rows == ["3", "4"]
     again = llmkit(*call, "--rejects", rejects)
-    check_message(again, 1, "rejects.jsonl is there already", "--overwrite")
+    check_message(again, 2, "rejects.jsonl is there already", "--overwrite")
     assert llmkit(*call, "--rejects", rejects, "--overwrite").code == 3
 
 
@@ -557,7 +603,7 @@ def test_an_output_that_is_there_is_kept(llmkit, tiny, tmp_path):
     out = tmp_path / "out.jsonl"
     out.write_text("mine\n")
     call = ("pipeline", "text-classification", "x", "-m", tiny("text-classification"), "-o", out)
-    check_message(llmkit(*call), 1, "out.jsonl is there already", "--overwrite")
+    check_message(llmkit(*call), 2, "out.jsonl is there already", "--overwrite")
     assert out.read_text() == "mine\n"
     assert llmkit(*call, "--overwrite").code == 0
     assert "label" in out.read_text()

@@ -251,7 +251,8 @@ def test_alias_is_its_task(
     alias: str, llmkit: Command, tiny: Callable[[str], Path], media: dict[str, Path], tmp_path: Path
 ) -> None:
     task = ALIASES[alias]
-    arguments = ("-m", tiny(task), "--seed", "1", "--output-dir", tmp_path, *fill(CALLS[task][0], media))
+    again = ("--output-dir", tmp_path, "--overwrite")
+    arguments = ("-m", tiny(task), "--seed", "1", *again, *fill(CALLS[task][0], media))
     by_alias, by_name = (llmkit("pipeline", name, *arguments) for name in (alias, task))
     assert by_alias.code == 0, by_alias.stderr
     assert by_alias.stdout == by_name.stdout != b""

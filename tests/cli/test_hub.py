@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import time
 
 import pytest
 
@@ -151,9 +152,11 @@ def test_the_token_is_never_shown(run, hub, default, tiny):
 
 def test_a_model_without_the_files_it_takes(run, hub, tiny):
     hub.add("acme/no-weights", tiny("without_weights"))
-    check_error(run(*CALL, "-m", "acme/no-weights"), "'acme/no-weights' has no safetensors weights")
+    bare = run(*CALL, "-m", "acme/no-weights")
+    check_error(bare, "'acme/no-weights' has no weights", "Looked for model.safetensors")
+    assert "--allow-pickle" not in bare.stderr
     hub.add("acme/pickle", tiny("pickle_only"))
-    check_error(run(*CALL, "-m", "acme/pickle"), "'acme/pickle'", "--allow-pickle")
+    check_error(run(*CALL, "-m", "acme/pickle"), "'acme/pickle'", "pytorch_model.bin)", "--allow-pickle")
     assert hub.count("*.bin", "GET") == 0
     assert run(*CALL, "-m", "acme/pickle", "--allow-pickle").code == 0
 
@@ -175,6 +178,27 @@ def test_a_download_that_is_cut_off(run, hub, default, home):
 def test_a_proxy_that_shortens_files(run, hub, default):
     hub.faults.append(Shortened("*/model.safetensors", size=1000))
     check_error(run(*CALL), "model.safetensors", "is not whole: 1000 of", "Run it again")
+
+
+# ---- a dataset
+
+
+@pytest.mark.parametrize("name", ["nobody/nothing", "imdb", "nobody/nothing:config"])
+def test_a_dataset_of_a_dead_hub(llmkit, home, tiny, name):
+    url = dead_url()
+    call = ("pipeline", "text-classification", "-m", tiny("text-classification"), "--dataset", name)
+    start = time.monotonic()
+    done = llmkit(*call, "--split", "train", env=client_environment(url, home), fresh=True)
+    assert time.monotonic() - start < 15  # the hub's client would ask for 24 seconds
+    before = check_error(done, f"cannot read the dataset {name.partition(':')[0]}", url, "cannot be reached")
+    assert before == []
+
+
+def test_a_dataset_of_a_hub_in_trouble(run, hub, tiny):
+    hub.faults.append(ServerError(status=503))
+    call = ("pipeline", "text-classification", "-m", tiny("text-classification"), "--dataset", "o/n")
+    assert check_error(run(*call), "cannot read the dataset o/n", "failed (503)") == []
+    assert len(hub.requests) == 1
 
 
 # ---- the embedded encoder

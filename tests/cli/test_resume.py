@@ -179,7 +179,7 @@ def test_a_changed_file_or_model_is_not_resumed(llmkit, tiny, tmp_path):
 
 def test_an_unfinished_run_is_not_begun_anew_by_itself(llmkit, unfinished, tmp_path):
     done = llmkit(*unfinished)
-    assert done.code == 1
+    assert done.code == 2
     assert done.stderr.splitlines() == [
         f"error: an unfinished run of {tmp_path / 'out.jsonl'} is there.",
         "Add --resume to go on with it, or --overwrite to begin anew.",

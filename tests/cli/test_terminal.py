@@ -222,6 +222,22 @@ def test_what_was_said_is_kept_when_a_chat_is_interrupted(chat, tmp_path):
     assert len(json.loads(save.read_text())["messages"]) == 2
 
 
+def test_ctrl_c_stops_an_answer_and_not_the_chat(chat, tmp_path):
+    save = tmp_path / "chat.json"
+    child = chat("--save", save, "-p", "max_new_tokens=400", "-p", "min_new_tokens=400")
+    child.sendline("hello")
+    child.expect(r"hello\r\n(.{5})")
+    begins = child.match[1]
+    child.sendintr()
+    child.expect("the answer is kept as far as it came.*\n> ")
+    kept = json.loads(save.read_text())["messages"]
+    assert [message["role"] for message in kept] == ["user", "assistant"]
+    assert begins.lstrip() in kept[1]["content"]
+    child.sendeof()
+    rest(child)
+    assert child.exitstatus == 0
+
+
 def test_a_file_that_is_no_conversation_is_not_overwritten(terminal, tiny, tmp_path):
     save = tmp_path / "thesis.txt"
     save.write_text("my thesis")
@@ -345,7 +361,9 @@ def test_a_closed_pipe_ends_the_run_quietly(tiny, many_texts, source, form):
     assert len(done.stdout.splitlines()) == 1
 
 
-@pytest.mark.parametrize("arguments", [["tasks"], ["tasks", "--format", "json"]])
+@pytest.mark.parametrize(
+    "arguments", [["tasks"], ["tasks", "--format", "json"], [], ["--help"], ["--version"], ["pipeline", "-h"]]
+)
 def test_a_closed_pipe_ends_a_list_quietly(arguments):
     read, write = os.pipe()
     os.close(read)

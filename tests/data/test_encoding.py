@@ -14,8 +14,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmkit.data.encoding import ResultEncoder, dump_json
-from llmkit.errors import MissingExtraError, OutputError
+from llmkit.data.encoding import ResultEncoder, dump_json, refuse_files_of_another_run
+from llmkit.errors import MissingExtraError, OutputError, OutputExistsError
 
 FLOATS = st.floats()
 SCALARS = st.one_of(
@@ -220,3 +220,21 @@ class TestFiles:
         (tmp_path / "taken").write_text("")
         with pytest.raises(OutputError, match="cannot write"):
             ResultEncoder(tmp_path / "taken").plain(PIL.Image.new("L", (2, 2)), "0")
+
+    def test_a_folder_of_its_own_for_each_run(self, tmp_path):
+        for name in ("files", "files-2", "files-3"):
+            encoder = ResultEncoder(tmp_path / "files", numbered=True)
+            result = [encoder.plain(PIL.Image.new("L", (2, 2)), each) for each in ("000000", "000001")]
+            assert result == [str(tmp_path / name / each) for each in ("000000.png", "000001.png")]
+
+    def test_without_a_file_there_is_no_folder(self, tmp_path):
+        ResultEncoder(tmp_path / "files", numbered=True).plain([1, "text"], "000000")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_files_of_another_run_are_told_from_others(self, encoder, tmp_path):
+        (tmp_path / "notes.png").touch()
+        for folder in (tmp_path, encoder.folder):
+            refuse_files_of_another_run(folder)
+        encoder.plain({"mask": PIL.Image.new("L", (2, 2))}, "000000")
+        with pytest.raises(OutputExistsError, match=r"(?s)files holds the files.*--overwrite.*--output-dir"):
+            refuse_files_of_another_run(encoder.folder)

@@ -179,6 +179,19 @@ class TestVideo:
         with pytest.raises(DataError, match="no such video"):
             check_video("nowhere.mp4")
 
+    @pytest.mark.parametrize(
+        ("name", "said"),
+        [
+            ("cat", r"cat\.png is an image, not a video"),
+            ("photo", r"photo\.jpg is an image"),
+            ("tone", r"tone\.wav has sound and no pictures"),
+            ("table", r"table\.csv cannot be read as a video"),
+        ],
+    )
+    def test_what_is_none(self, files, name, said):
+        with pytest.raises(DataError, match=said):
+            check_video(str(files[name]))
+
     def test_without_its_package(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "av", None)
         with pytest.raises(MissingExtraError, match=r"hf-llmkit\[video\]"):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from llmkit.data.formats import FORMATS
 from llmkit.data.sinks import FileSink, StreamSink, is_finished, open_file_sink, refuse_existing
-from llmkit.errors import DataError, OutputError
+from llmkit.errors import DataError, OutputError, OutputExistsError
 
 CALL = {"task": "text-classification", "model": "m", "parameters": {"top_k": (1, 2)}}
 
@@ -189,7 +189,7 @@ class TestUnfinished:
         sink.close(finished=False)
         before = files(tmp_path)
         with pytest.raises(
-            OutputError, match=r"(?s)an unfinished run of .*a\.jsonl is there.*--resume.*--overwrite"
+            OutputExistsError, match=r"(?s)an unfinished run of .*a\.jsonl is there.*--resume.*--overwrite"
         ):
             open_sink(tmp_path / "a.jsonl")
         assert files(tmp_path) == before
@@ -247,13 +247,13 @@ class TestUnfinished:
 class TestExisting:
     def test_nothing_that_is_there_goes(self, tmp_path):
         (tmp_path / "a.jsonl").write_text("mine")
-        with pytest.raises(OutputError, match=r"(?s)a\.jsonl is there already.*--overwrite"):
+        with pytest.raises(OutputExistsError, match=r"(?s)a\.jsonl is there already.*--overwrite"):
             open_sink(tmp_path / "a.jsonl")
         assert files(tmp_path) == {"a.jsonl": b"mine"}
 
     def test_nor_rejects_of_another_run(self, tmp_path):
         (tmp_path / "a.jsonl.rejects.jsonl").write_text("mine")
-        with pytest.raises(OutputError, match="rejects"):
+        with pytest.raises(OutputExistsError, match="rejects"):
             open_sink(tmp_path / "a.jsonl")
         assert files(tmp_path) == {"a.jsonl.rejects.jsonl": b"mine"}
 
@@ -269,7 +269,7 @@ class TestExisting:
     def test_refuse_existing(self, tmp_path):
         refuse_existing(tmp_path / "new", overwrite=False)
         refuse_existing(tmp_path, overwrite=True)
-        with pytest.raises(OutputError):
+        with pytest.raises(OutputExistsError):
             refuse_existing(tmp_path, overwrite=False)
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from llmkit.data import sources
-from llmkit.data.records import BadRecord, Record
-from llmkit.data.sources import expand_paths, read_arguments, read_dataset, read_file, read_stdin
+from llmkit.data.records import Record
+from llmkit.data.sources import expand_paths, read_dataset, read_file, read_stdin
 from llmkit.errors import DataError, HubError
 
 
@@ -188,14 +188,6 @@ class TestStdin:
                 assert watch.is_alive(), "the row came only after more was written"
                 assert row.line == (number + 1 if head != b"a\n" else number + 2)
             watch.cancel()
-
-
-def test_arguments():
-    assert list(read_arguments(["a", "b\nc", "\udce9"])) == [
-        Record({"text": "a"}, "argument", 1),
-        Record({"text": "b\nc"}, "argument", 2),
-        BadRecord("argument", 3, "not UTF-8"),
-    ]
 
 
 class TestPaths:

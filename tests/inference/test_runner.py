@@ -2,6 +2,7 @@
 
 import functools
 import random
+import re
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ import transformers
 
 import llmkit
 from llmkit.data.records import Record
-from llmkit.errors import LlmkitError, MissingExtraError
+from llmkit.errors import LlmkitError, MissingExtraError, UsageError
 from llmkit.inference.runner import Runner, RunSettings, window_rows
 from llmkit.tasks.catalogue import find_task
 from llmkit.tasks.inputs import RowError
@@ -473,6 +474,28 @@ class TestLongTexts:
         assert list(outcome.value) == ["summary_text"]
         (cut,) = run(pipe, [{"text": text}], parameters=GREEDY, long="truncate")
         assert len(outcome.value["summary_text"]) > len(cut.value["summary_text"])
+
+    def test_each_of_several_sentences_is_cut_to_a_limit_of_ones_own(self, load):
+        pipe = load("sentence-similarity")
+        row = {"source_sentence": "a funny film", "sentences": ["a funny film that went on", "a cold meal"]}
+        (cut,) = run(pipe, [row], max_length=5)
+        (short,) = run(pipe, [{**row, "sentences": ["a funny film", "a cold meal"]}])
+        assert_close([cut.value], [short.value])
+        (refused,) = run(pipe, [row], max_length=5, long="error")
+        assert re.fullmatch(r"a sentence has \d+ tokens, --max-length takes 5", refused.reason)
+
+    def test_a_limit_in_which_a_pair_does_not_fit(self, load):
+        (outcome,) = run(load("text-classification"), [{"text": "a", "text_pair": "b"}], max_length=4)
+        assert outcome.reason == "2 texts and 3 tokens of the model's own are more than 4"
+
+    @pytest.mark.parametrize(
+        ("task", "least"), [("text-classification", 3), ("question-answering", 5), ("text-generation", 1)]
+    )
+    def test_a_limit_in_which_nothing_fits(self, load, task, least):
+        if least > 1:
+            with pytest.raises(UsageError, match=f"(?s)--max-length {least - 1}: nothing fits.*from {least}"):
+                run(load(task), [], max_length=least - 1)
+        run(load(task), [], max_length=least)
 
     def test_a_blank_that_is_cut_off(self, load):
         (outcome,) = run(load("fill-mask"), [{"text": "film " * 40 + "[MASK]"}], max_length=20)

@@ -61,7 +61,11 @@ LOADINGS = {
         "HubUnreachableError",
         "model.safetensors is missing",
     ),
-    "pickle": (None, "ModelError", "has no safetensors weights. Nothing is unpickled unless --allow-pickle"),
+    "pickle": (
+        None,
+        "ModelError",
+        "has only pickled weights (pytorch_model.bin). Nothing is unpickled unless",
+    ),
     "damaged": (None, "ModelError", "model.safetensors of 'acme/damaged' is cut off: 7 of"),
     "future": (None, "ModelError", "is of the type 'future_bert', which transformers"),
     "code": (None, "ModelError", "needs code from the model"),
@@ -156,7 +160,7 @@ def test_loading_errors_of_folders(tmp_path):
     }
     told = load(client_environment(dead_url(), tmp_path / "home"), cases)
     expected = {
-        "pickle": "has no safetensors weights",
+        "pickle": "has only pickled weights (pytorch_model.bin)",
         "damaged": "is cut off: 7 of",
         "head": "cannot do feature-extraction: it has a BertConfig",
         "processor": "has no image processor for feature-extraction",

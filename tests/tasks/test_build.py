@@ -1,6 +1,7 @@
 """`llmkit.pipeline`: a drop-in for `transformers.pipeline`, with the tasks of versions 4 and 5."""
 
 import os
+import pathlib
 import subprocess
 import sys
 import types
@@ -11,7 +12,7 @@ import transformers
 from transformers.pipelines import PIPELINE_REGISTRY
 
 import llmkit
-from llmkit.errors import LlmkitError, UsageError
+from llmkit.errors import UsageError
 from llmkit.tasks.build import load_class, register_tasks
 from llmkit.tasks.catalogue import find_task, tasks
 from tests.fixtures.hub import SmallHub
@@ -45,8 +46,20 @@ class TestModels:
 
     def test_a_loaded_one_without_a_tokenizer_is_told_so(self, tiny):
         model = transformers.AutoModelForSequenceClassification.from_pretrained(tiny("text-classification"))
-        with pytest.raises(LlmkitError, match="tokenizer"):
+        with pytest.raises(UsageError, match=f'(?s)its tokenizer too.*tokenizer="{model.name_or_path}"'):
             llmkit.pipeline("text-classification", model=model)
+
+    def test_a_loaded_one_without_a_task_is_told_so(self, tiny):
+        model = transformers.AutoModelForSequenceClassification.from_pretrained(tiny("text-classification"))
+        with pytest.raises(
+            UsageError, match=r"(?s)a loaded BertForSequenceClassification does not say.*Name the"
+        ):
+            llmkit.pipeline(model=model)
+
+    @pytest.mark.parametrize("kind", [str, pathlib.Path])
+    def test_a_folder_without_a_task_is_told_so(self, tiny, kind):
+        with pytest.raises(UsageError, match=r"the folder .* does not say what it is for"):
+            llmkit.pipeline(model=kind(tiny("text-classification")))
 
     def test_a_folder_with_another_tokenizer(self, tiny):
         other = transformers.AutoTokenizer.from_pretrained(tiny("fill-mask"))
@@ -197,13 +210,27 @@ def test_a_config_beside_the_model_s_own(tiny):
     assert result[0]["label"] in names
 
 
-def test_a_token_is_sent_with_every_request_and_not_kept(tiny, tmp_path):
+def test_two_tokens():
+    with pytest.raises(UsageError, match="the token is given twice"):
+        llmkit.pipeline("text-classification", token="hf_one", use_auth_token="hf_two")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "'text-classification', token={token!r}",
+        "token={token!r}",
+        "'text-classification', use_auth_token={token!r}",
+        "'text-classification', model_kwargs=dict(use_auth_token={token!r})",
+    ],
+)
+def test_a_token_is_sent_with_every_request_and_not_kept(tiny, tmp_path, given):
     with SmallHub() as hub:
-        hub.add("me/private", tiny("text-classification"), private=True)
+        hub.add("me/private", tiny("text-classification"), private=True, pipeline_tag="text-classification")
         script = f"""
 import os
 from llmkit import pipeline
-pipe = pipeline("text-classification", model="me/private", token={hub.token!r})
+pipe = pipeline({given.format(token=hub.token)}, model="me/private")
 assert not os.environ["HF_TOKEN"]
 print(pipe("Paris")[0]["label"])
 """

@@ -15,6 +15,8 @@ from llmkit.tasks.parameter_values import check_accepted, check_types
         ("text-generation", {"temperature": "hot"}, "temperature is a number"),
         ("text-generation", {"do_sample": "maybe"}, "do_sample is true or false"),
         ("question-answering", {"doc_stride": "long"}, "doc_stride is a whole number"),
+        ("text-generation", {"temperature": 0}, "(?s)-p temperature=0: .*-p do_sample=false"),
+        ("summarization", {"temperature": -0.5, "do_sample": True}, "the temperature is above 0"),
     ],
 )
 def test_a_word_where_a_number_goes(task, given, said):
@@ -30,6 +32,7 @@ def test_a_word_where_a_number_goes(task, given, said):
         ("translation", {"src_lang": "en", "tgt_lang": "no"}),
         ("token-classification", {"aggregation_strategy": "simple"}),
         ("feature-extraction", {}),
+        ("text-generation", {"temperature": 0, "do_sample": False}),
     ],
 )
 def test_words_where_words_go(task, given):
