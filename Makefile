@@ -14,9 +14,10 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[$(EXTRAS)]'
 	touch $@
 
-quickstart: $(VENV)/installed  ## install, then compare and embed sentences with the embedded model, no hub
+quickstart: $(VENV)/installed  ## install, fine-tune the embedded model on the reviews, evaluate, classify, no hub
 	$(BIN)/llmkit pipeline sentence-similarity --model minilm --format table --input configs/examples/similarity.jsonl
-	$(BIN)/llmkit pipeline feature-extraction --model minilm --format table "The bank raised rates"
+	$(BIN)/llmkit finetune configs/text-classification.yaml --overwrite
+	$(BIN)/llmkit pipeline sentiment-analysis --model runs/reviews "I expected the worst, and it was a wonderful evening."
 
 test: $(VENV)/installed  ## every test that takes seconds
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not nightly"

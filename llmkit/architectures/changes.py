@@ -22,6 +22,8 @@ _LAYERS = re.compile(r"(^|_)(layers?|depths?|blocks|num_stages)(\[\d+\])?$")
 _SOME_LAYERS = re.compile(r"dense|first|last|skip|sparse|shared|every|n_layers_per|mtp|nextn")
 # What a width is divided by, whatever its size.
 _DIVIDES = re.compile(r"(^|_)(heads?|kv|groups?|patch_size|strides?|merge_size)$")
+# What models lay out point by point as they are built: pairs of the points of an image, in Python, take their time.
+_EXTENT = re.compile(r"image_size|resolution|height|width$")
 # What is many modules, or a part of the layers: a little more is enough.
 _PARTS = re.compile(
     r"^num_(?!labels|channels|mel)|^window_size$|first|last|dense|replace|layer|period|step|interval|freq"
@@ -74,9 +76,13 @@ class Changes:
         changed: dict[str, int | float] = {}
         for place, name in enumerate(names):
             before = int(self.numbers[name])
-            step = WIDTH * lcm(*(divisor for divisor in self._divisors() if before % divisor == 0))
+            divisors = [divisor for divisor in self._divisors() if before % divisor == 0]
+            if _EXTENT.search(_own(name)):
+                changed[name] = before + lcm(WIDTH, *divisors) * (1 + (place + turn) % FEWEST_ROUNDS)
+                continue
             # A multiple of its own in each round: no two numbers keep a ratio or a difference.
-            changed[name] = before + step * (1 + (place * (2 * turn + 1) + turn) % (len(names) + turn))
+            multiple = 1 + (place * (2 * turn + 1) + turn) % (len(names) + turn)
+            changed[name] = before + WIDTH * lcm(*divisors) * multiple
         return changed
 
     def _divisors(self) -> Sequence[int]:

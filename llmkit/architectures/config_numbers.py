@@ -15,7 +15,7 @@ LABELS = "num_labels"
 
 # Numbers that no shape comes from: identities of tokens and layers, ways to train and to generate.
 _NOT_A_SIZE = re.compile(
-    r"(_id|_ids|_idx|_index|_indices|_token|_dropout|_prob|_eps|_epsilon|_std|_range|_theta|_loss_weight|_cost"
+    r"(_id|_ids|_idx|_index|_indices|_indexes|_token|_dropout|_prob|_eps|_epsilon|_std|_range|_theta|_loss_weight|_cost"
     r"|_penalty|_temperature|_weight|_coefficient|_coef|_threshold|_init_value|_distance)$"
     r"|^(chunk_size_feed_forward|pretraining_tp|transformers_version|seed|num_beams|out_indices|id2label|label2id"
     r"|rope_parameters|rope_scaling|task_specific_params|quantization_config|generation_config|stage_names"

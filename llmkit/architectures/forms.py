@@ -13,6 +13,7 @@ from itertools import combinations
 from math import isqrt, prod
 
 from llmkit.architectures.algebra import number
+from llmkit.architectures.config_numbers import prefix_of
 
 Values = tuple[int | float, ...]
 
@@ -87,22 +88,26 @@ def _products(pool: Pool, wanted: Callable[[Fraction], bool]) -> Iterator[Candid
 
 
 def _quotient(pool: Pool) -> Iterator[Candidate]:
-    for one, over in pool.values.items():
-        for other, under in pool.values.items():
-            if one != other and all(
-                a // b == size for a, b, size in zip(over, under, pool.size, strict=True)
-            ):
-                yield Candidate(f"{one} / {other}", (one, other))
+    for one, other, values in _quotients(pool, exact=False):
+        if values == pool.size:
+            yield Candidate(f"{one} / {other}", (one, other))
 
 
 def _multiple_of_quotient(pool: Pool) -> Iterator[Candidate]:
+    for one, other, values in _quotients(pool, exact=True):
+        ratio = _ratio(pool.size, values)
+        if ratio is not None and ratio in PLAIN_FACTORS:
+            yield Candidate(f"{number(ratio)} × {one} / {other}", (one, other))
+
+
+def _quotients(pool: Pool, *, exact: bool) -> Iterator[tuple[str, str, Values]]:
+    """Go through the quotients of two numbers of one config that are 1 or more, rounded down unless `exact`."""
     for one, over in pool.values.items():
         for other, under in pool.values.items():
-            if one == other or any(a % b for a, b in zip(over, under, strict=True)):
+            if one == other or prefix_of(one) != prefix_of(other):
                 continue
-            ratio = _ratio(pool.size, tuple(a // b for a, b in zip(over, under, strict=True)))
-            if ratio is not None and ratio in PLAIN_FACTORS:
-                yield Candidate(f"{number(ratio)} × {one} / {other}", (one, other))
+            if all(a >= b and not (exact and a % b) for a, b in zip(over, under, strict=True)):
+                yield one, other, tuple(a // b for a, b in zip(over, under, strict=True))
 
 
 def _triple(pool: Pool) -> Iterator[Candidate]:
@@ -115,17 +120,11 @@ def _triple(pool: Pool) -> Iterator[Candidate]:
 
 def _share(pool: Pool) -> Iterator[Candidate]:
     """A width shared out among one count and taken another number of times: key and value heads."""
-    moving = pool.moving.items()
-    for one, over in moving:
-        for other, under in moving:
-            if one == other or any(not b or a % b for a, b in zip(over, under, strict=True)):
-                continue
-            quotient = tuple(a // b for a, b in zip(over, under, strict=True))
-            for times, values in moving:
-                if times not in (one, other) and values == tuple(
-                    size / each for size, each in zip(pool.size, quotient, strict=True)
-                ):
-                    yield Candidate(f"{one} / {other} × {times}", (one, other, times))
+    for one, other, quotient in _quotients(Pool(pool.moving, pool.size), exact=True):
+        wanted = tuple(size / each for size, each in zip(pool.size, quotient, strict=True))
+        for times, values in pool.moving.items():
+            if times not in (one, other) and values == wanted:
+                yield Candidate(f"{one} / {other} × {times}", (one, other, times))
 
 
 def _times_other(pool: Pool) -> Iterator[Candidate]:
@@ -156,6 +155,8 @@ def _square(pool: Pool) -> Iterator[Candidate]:
         roots = tuple(isqrt(max(int(size) - offset, 0)) for size in pool.size)
         if any(root * root + offset != size for root, size in zip(roots, pool.size, strict=True)):
             continue
+        if len(set(roots)) == 1:
+            continue
         inner = Pool(pool.values, roots)
         for form in (_name, _plain_multiple, _quotient, _offset):
             for candidate in form(inner):
@@ -177,7 +178,8 @@ def _sum_of_two(pool: Pool) -> Iterator[Candidate]:
 def _difference(pool: Pool) -> Iterator[Candidate]:
     for one, more in pool.moving.items():
         for other, less in pool.moving.items():
-            if tuple(a - b for a, b in zip(more, less, strict=True)) == pool.size:
+            is_same_config = prefix_of(one) == prefix_of(other)
+            if is_same_config and tuple(a - b for a, b in zip(more, less, strict=True)) == pool.size:
                 yield Candidate(f"{one} − {other}", (one, other))
 
 

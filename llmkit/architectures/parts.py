@@ -10,18 +10,15 @@ from llmkit.architectures.counted import Tensor
 
 # What a step of a path says of the part it is in; the first step and the first pattern that say anything count.
 _MODELS = (
-    ("vision", re.compile(r"^(?:vision|visual|image)(?!.*proj)")),
-    ("text", re.compile(r"^text_(?:model|encoder)|^text$")),
-    ("language", re.compile(r"^language_model|^lm$|^llm$|^text_decoder")),
-    ("audio", re.compile(r"^(?:audio|speech)(?!.*proj)")),
+    ("vision", re.compile(r"^(?:vision|visual|image)(?!.*(?:proj|coder))")),
+    ("text", re.compile(r"^text_model|^text$")),
+    ("language", re.compile(r"^language_model|^lm$|^llm$")),
+    ("audio", re.compile(r"^(?:audio|speech)(?!.*(?:proj|coder))")),
     ("Q-Former", re.compile(r"^qformer")),
-    ("question encoder", re.compile(r"^(?:question_encoder|ctx_encoder)")),
     ("codec", re.compile(r"^(?:codec|vq)\w*_?(?:model)?$")),
 )
-_SIDES = (
-    ("encoder", re.compile(r"^encoder$|^\w+_encoder$")),
-    ("decoder", re.compile(r"^decoder$|^\w+_decoder$")),
-)
+# ``encoder``, ``mask_decoder``: told by its own words.
+_SIDE = re.compile(r"^(?:[a-z]+_)*(?:en|de)coder$")
 _STEPS = 3  # the part is said by one of the first steps
 _STAGE = re.compile(r"^(?P<list>[^*{}\d]*?)\.(?P<number>\d+)\.[^.]+\..*[.]")
 MOST_STAGES = 8
@@ -67,16 +64,10 @@ def stage_of(tensors: Sequence[Tensor]) -> Callable[[Tensor], str]:
 
 
 def _model(name: str) -> str:
-    return _said(name, _MODELS)
+    steps = name.split(".")[:_STEPS]
+    return next((said for step in steps for said, pattern in _MODELS if pattern.search(step)), "")
 
 
 def _side(name: str) -> str:
-    return _said(name, _SIDES)
-
-
-def _said(name: str, patterns: Sequence[tuple[str, re.Pattern[str]]]) -> str:
-    for step in name.split(".")[:_STEPS]:
-        for said, pattern in patterns:
-            if pattern.search(step):
-                return said
-    return ""
+    steps = name.split(".")[:_STEPS]
+    return next((step.replace("_", " ") for step in steps if _SIDE.search(step)), "")

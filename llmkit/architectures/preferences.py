@@ -8,17 +8,25 @@ from dataclasses import dataclass, field
 from llmkit.architectures.config_numbers import prefix_of
 
 FAR = 20  # the preference of names of another nested config, and above
+UNUSUAL = 9  # the preference of names that such sizes rarely go by
 
-# In the order they are preferred in; a name that is in none comes last.
+# In the order they are preferred in.
 _OF_TABLES = ("vocab", "position", "type_vocab", "buckets", "labels", "experts")
 _OF_WIDTHS = (
-    r"^(hidden_size|d_model|n_embd|dim|embed_dim|embedding_size|hidden_dim|n_embed)$",
+    r"^(hidden_sizes?|d_model|n_embd|dim|embed_dim|embedding_size|hidden_dim|n_embed)$",
     r"^(intermediate_size|d_ff|n_inner|ffn_dim|encoder_ffn_dim|decoder_ffn_dim|mlp_dim|hidden_dim)$",
     r"heads?$|head",
     r"experts",
-    r"hidden|embed|dim|width|channels|size",
+    r"hidden|embed|dim|width|channels",
 )
 _OF_REPEATS = (r"^(num_hidden_layers|n_layers?|num_layers)$", r"layers|depths|blocks", r"experts", r"stages")
+
+# What the modules of a nested config are called in a model, for configs that are not called the same.
+_CALLED = {
+    "text": ("text", "language"),
+    "vision": ("vision", "visual", "image"),
+    "audio": ("audio", "speech"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +52,19 @@ class Context:
 
 def preference(name: str, context: Context) -> int:
     """Return the place of a name in the order of preference, 0 for the first."""
-    own = name.rpartition(".")[2]
+    place = _place(name, context)
+    return (UNUSUAL if place is None else place) + FAR // 2 * _distance(prefix_of(name), context.path)
+
+
+def is_usual(name: str, context: Context) -> bool:
+    """Whether a size there usually goes by this name, so that it may be taken for its value alone."""
+    return _place(name, context) is not None
+
+
+def _place(name: str, context: Context) -> int | None:
+    own = name.rpartition(".")[2].partition("[")[0]
     wanted = _OF_TABLES if context.is_table else _OF_REPEATS if context.is_repeat else _OF_WIDTHS
-    place = next((at for at, pattern in enumerate(wanted) if re.search(pattern, own)), len(wanted))
-    return place + FAR // 2 * _distance(prefix_of(name), context.path)
-
-
-# What the modules of a nested config are called in a model, for configs that are not called the same.
-_CALLED = {
-    "text": ("text", "language"),
-    "vision": ("vision", "visual", "image"),
-    "audio": ("audio", "speech"),
-}
+    return next((at for at, pattern in enumerate(wanted) if re.search(pattern, own)), None)
 
 
 def _distance(prefix: str, path: str) -> int:

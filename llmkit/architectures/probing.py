@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import re
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ Rebuild = Callable[["PreTrainedConfig"], Sequence[Tensor]]
 # tensor is some 0.1 to 0.3 ms, so that this is about a second.
 MOST_BUILDS = 24
 MOST_TENSORS = 6_000
+LONGEST_BUILD = 5.0  # seconds; where changed numbers make a build this slow, the others are not tried
 MOST_LAYERS = 8  # a model that has a layer of its own kind further back is not cut
 
 _LAYER_NUMBER = re.compile(r"\.(\d+)(?=\.|$)")
@@ -110,11 +112,14 @@ class Prober:
         if self._builds_left <= 0 or self._tensors_left <= 0:
             return None
         self._builds_left -= 1
+        started = time.monotonic()
         try:
             config = self._changed(changes)
             tensors = self.rebuild(config)
         except Exception:  # a refused number may end in any error of the model's own code
             return None
+        if time.monotonic() - started > LONGEST_BUILD:
+            self._builds_left = 0
         self._tensors_left -= sum(tensor.copies for tensor in tensors)
         return Round(numbers_of(config), tensors)
 

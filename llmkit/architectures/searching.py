@@ -15,7 +15,7 @@ from llmkit.architectures.forms import (
     Form,
     Pool,
 )
-from llmkit.architectures.preferences import FAR, Context, preference
+from llmkit.architectures.preferences import FAR, Context, is_usual, preference
 from llmkit.architectures.sums import sums_of
 
 Sizes = tuple[int | None, ...]  # of one dimension, a model each; None where that model lacks the tensor
@@ -66,8 +66,10 @@ class Search:
         size = int(pool.size[0])
         if size == 1 or (size <= FEW and not context.is_table):
             return number(size)
-        forms = FORMS_BY_VALUE if len(self.numbers) == 1 else FORMS_BY_VALUE[:1]
-        return _best(forms, pool, context) or number(size)
+        if len(self.numbers) == 1:
+            return _best(FORMS_BY_VALUE, pool, context) or number(size)
+        usual = {name: values for name, values in pool.values.items() if is_usual(name, context)}
+        return _best(FORMS_BY_VALUE[:1], Pool(usual, pool.size), context) or number(size)
 
     def _pool(self, known: Sequence[int], sizes: Sizes, names: frozenset[str] | None = None) -> Pool:
         values = {

@@ -10,18 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-TASKS = (
-    "text-classification",
-    "token-classification",
-    "question-answering",
-    "multiple-choice",
-    "masked-lm",
-    "next-sentence",
-    "causal-lm",
-    "seq2seq",
-    "sentence-embedding",
-    "preference",
-)
+from llmkit.training.objectives import OBJECTIVES
+
+TASKS = tuple(OBJECTIVES)
 
 
 def _listed(value: Any) -> Any:

@@ -26,6 +26,7 @@ def tensors(model_type):
         ("clip", {"", "text", "vision"}),
         ("llava", {"", "vision", "language"}),
         ("blip-2", {"", "vision", "Q-Former", "language"}),
+        ("sam", {"", "vision encoder", "prompt encoder", "mask decoder"}),
         ("swin", {""}),
     ],
 )

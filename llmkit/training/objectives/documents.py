@@ -57,8 +57,7 @@ def passages(found: Iterable[Document], room: int, seed: int) -> Iterator[Exampl
     Raises:
         DataError: there is a single document, or no document has two sentences.
     """
-    stream, number, window = iter(found), 0, [Document("")]
-    first = True
+    stream, number, first = iter(found), 0, True
     while window := list(islice(stream, _WINDOW)):
         if len(window) == 1 and first:
             raise DataError(
