@@ -133,8 +133,11 @@ def load_text(path: str) -> str:
 
 
 def _shown(source: Any) -> str:
+    """Return a source short enough for a line; of a long path the end, where the file's name is."""
     text = str(source)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    if len(text) <= 80:
+        return text
+    return f"…{text[-79:]}" if "/" in text and "\n" not in text else f"{text[:79]}…"
 
 
 def _check_file(source: str, what: str) -> None:

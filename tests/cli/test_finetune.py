@@ -28,7 +28,8 @@ def folder(tmp_path: Path, tiny: Callable[[str], Path]) -> Path:
         for number in range(96):
             label = ("good", "bad")[number % 2]
             rest = " ".join(
-                rng.choice(["this", "film", "was", "the", "a", "of", "and"]) for _ in range(rng.randint(2, 12))
+                rng.choice(["this", "film", "was", "the", "a", "of", "and"])
+                for _ in range(rng.randint(2, 12))
             )
             file.write(json.dumps({"review": f"{rest} {rng.choice(WORDS[label])}", "stars": label}) + "\n")
     write_config(tmp_path, {"model": str(tiny("text-classification"))})

@@ -34,7 +34,9 @@ FLAT = [
 
 
 def document(*paragraphs):
-    return json.dumps({"version": "1.1", "data": [{"title": "France", "paragraphs": list(paragraphs)}]}).encode()
+    return json.dumps(
+        {"version": "1.1", "data": [{"title": "France", "paragraphs": list(paragraphs)}]}
+    ).encode()
 
 
 @pytest.mark.parametrize("kind", ["squad", "json"])
