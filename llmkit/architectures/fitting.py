@@ -76,8 +76,11 @@ def parse_size(text: str) -> int:
 
 
 def available_bytes(size: int) -> int:
-    """Return what is left of a memory of `size` bytes beside the headroom; see `HEADROOM`."""
-    return max(0, round(size * (1 - FRAGMENTATION)) - CONTEXT_BYTES)
+    """Return what is left of a memory of `size` bytes beside the headroom, negative where that is more than it.
+
+    See `HEADROOM`.
+    """
+    return round(size * (1 - FRAGMENTATION)) - CONTEXT_BYTES
 
 
 def fits(

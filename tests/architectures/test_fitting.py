@@ -92,7 +92,15 @@ def test_the_largest_batch_fits_and_one_more_does_not():
 
 def test_headroom_is_left():
     assert available_bytes(24 * 10**9) == round(0.95 * 24 * 10**9) - CONTEXT_BYTES
-    assert available_bytes(10) == 0
+
+
+def test_a_memory_smaller_than_the_headroom_lacks_the_rest_of_the_headroom_too():
+    small = 2**29
+    for each in at("512MiB").values():
+        assert each.available == round(0.95 * small) - CONTEXT_BYTES < 0
+        assert each.left == each.available - each.needed
+        assert not each.fits
+        assert each.largest_batch == 0
 
 
 def test_the_adapters_asked_for_are_counted():
