@@ -16,6 +16,7 @@ from llmkit.errors import UsageError, did_you_mean
 SOURCE = "Hu et al. 2021, arXiv 2106.09685, section 4.1"
 ALL_LINEAR = "all-linear"
 _MATRICES = {"Linear", "Conv1D"}
+_HINT = "Write it as r=8,targets=query,value,alpha=16."
 _CONVOLUTIONS = {"Conv1d", "Conv2d", "Conv3d"}
 
 # What peft adapts when no targets are named: the query and value projections, or the one they are fused into.
@@ -100,8 +101,10 @@ def parse(text: str) -> LoraSpec:
     """Read ``r=8,targets=query,value,alpha=16``; a word without ``=`` belongs to the targets before it.
 
     Raises:
-        UsageError: an unknown key, a key twice, r not a whole number from 1, or alpha not a number.
+        UsageError: nothing at all, an unknown key, a key twice, r not a whole number from 1, or alpha not a number.
     """
+    if not text.strip(" ,"):
+        raise UsageError("--lora is empty: it must say r at least.", hint=_HINT)
     values: dict[str, list[str]] = {}
     key = ""
     for word in filter(None, (each.strip() for each in text.split(","))):
@@ -151,7 +154,7 @@ def _alpha(values: Sequence[str] | None, text: str) -> float | None:
 
 
 def _misread(text: str, reason: str) -> UsageError:
-    return UsageError(f"--lora {text}: {reason}.", hint="Write it as r=8,targets=query,value,alpha=16.")
+    return UsageError(f"--lora {text}: {reason}.", hint=_HINT)
 
 
 def apply(counted: Counted, spec: LoraSpec) -> LoraCount:
@@ -290,6 +293,8 @@ def _row(module: _Module, r: int, share: float) -> LoraRow:
             hint="It adapts linear, embedding and convolution modules.",
         )
     outputs, inputs = tensor.sizes[0], prod(tensor.sizes[1:])
+    if tensor.module_class == "Conv1D":  # GPT-2's linear layer keeps its weight the other way round
+        outputs, inputs = inputs, outputs
     copies = round(tensor.copies * share)
     each = r * (inputs + outputs)
     return LoraRow(

@@ -77,6 +77,18 @@ def test_rows_say_how_they_are_made():
     assert query.trainable == value.trainable == 8 * 128 * 4
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_gpt2s_layers_have_their_own_ins_and_outs():
+    """Its weights are (in, out): the other way round than those of every other linear layer."""
+    (fused, up) = apply(counted("gpt2"), LoraSpec(8, ("c_attn", "c_fc"))).rows
+    adapted = peft.get_peft_model(real("gpt2"), peft.LoraConfig(r=8, target_modules=["c_attn", "c_fc"]))
+    for row, name in ((fused, "attn.c_attn"), (up, "mlp.c_fc")):
+        layer = adapted.get_submodule(f"base_model.model.transformer.h.0.{name}")
+        assert (row.inputs, row.outputs) == (layer.in_features, layer.out_features)
+        assert row.inputs < row.outputs
+        assert row.numbers.startswith(f"8 × ({row.inputs:,} + {row.outputs:,})")
+
+
 def test_experts_in_one_tensor_are_not_adapted_and_it_is_said():
     with pytest.raises(UsageError, match="3 dimensions"):
         apply(counted("mixtral"), LoraSpec(8, ("gate_up_proj",)))
@@ -119,6 +131,8 @@ def test_parse(text, spec):
 @pytest.mark.parametrize(
     ("text", "named"),
     [
+        ("", "--lora is empty"),
+        (" , ", "--lora is empty"),
         ("r=0", "whole number"),
         ("r=-8", "whole number"),
         ("r=1.5", "whole number"),
