@@ -1,4 +1,4 @@
-"""The language of formulas: names of the config, numbers, ``+ − × /``, brackets and ``²``, read and worked out.
+"""The language of formulas: names of a config, numbers, ``+ − × /``, brackets, ``⌊ ⌋`` and ``²``, read, worked out.
 
 A formula is text, such as ``(image_size / patch_size)² + 1`` or ``3 × text_config.hidden_size``. It is read into
 an expression, never run as Python.
@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from math import floor
 from typing import TypeAlias
 
 PLUS, MINUS, TIMES, OVER, SQUARED = "+", "−", "×", "/", "²"
@@ -49,11 +50,19 @@ class Square:
     of: Expression
 
 
-Expression: TypeAlias = Number | Name | Chain | Square
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """What is within, rounded down."""
+
+    of: Expression
+
+
+Expression: TypeAlias = Number | Name | Chain | Square | Floor
 
 _NAME = r"[A-Za-z_]\w*(?:\[\d+\])*(?:\.\w+(?:\[\d+\])*)*"
 # In ASCII: elsewhere a ² is a part of a word.
-_TOKEN = re.compile(rf"\s*(?:(?:\d[\d,]*(?:\.\d+)?)|{_NAME}|[-+−×*/²()])", re.ASCII)
+_TOKEN = re.compile(rf"\s*(?:(?:\d[\d,]*(?:\.\d+)?)|{_NAME}|[-+−×*/²()⌊⌋])", re.ASCII)
+_CLOSING = {"(": ")", "⌊": "⌋"}
 _ALSO = {"-": MINUS, "*": TIMES}
 
 
@@ -119,12 +128,12 @@ class _Reader:
         if token is None:
             raise ValueError(f"'{self.formula}' is not a formula: it ends too early.")
         self.advance()
-        if token == "(":
+        if token in _CLOSING:
             inner = self.sum()
-            if self.token != ")":
+            if self.token != _CLOSING[token]:
                 raise ValueError(f"'{self.formula}' is not a formula: a bracket is not closed.")
             self.advance()
-            return inner
+            return inner if token == "(" else Floor(inner)
         if token[0].isdecimal():
             return Number(Fraction(token.replace(",", "")))
         if token[0].isalpha() or token[0] == "_":
@@ -146,6 +155,8 @@ def work_out(expression: Expression, value_of: Callable[[str], int | float]) -> 
             return Fraction(value_of(text))
         case Square(inner):
             return work_out(inner, value_of) ** 2
+        case Floor(inner):
+            return Fraction(floor(work_out(inner, value_of)))
         case Chain(first, rest):
             value = work_out(first, value_of)
             for operator, operand in rest:
@@ -176,6 +187,8 @@ def show(expression: Expression, name: Callable[[str], str] = str) -> str:
             return name(text)
         case Square(inner):
             return f"{_operand(inner, isinstance(inner, Chain | Square), name)}{SQUARED}"
+        case Floor(inner):
+            return f"⌊{show(inner, name)}⌋"
         case Chain(first, rest):
             parts = [_operand(first, _needs_brackets(first, expression, ""), name)]
             for operator, operand in rest:

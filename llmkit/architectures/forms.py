@@ -90,7 +90,10 @@ def _products(pool: Pool, wanted: Callable[[Fraction], bool]) -> Iterator[Candid
 def _quotient(pool: Pool) -> Iterator[Candidate]:
     for one, other, values in _quotients(pool, exact=False):
         if values == pool.size:
-            yield Candidate(f"{one} / {other}", (one, other))
+            # Where the model at hand rounds down, that is shown: 384 / 14 is not 27.
+            is_exact = pool.values[one][0] % pool.values[other][0] == 0
+            text = f"{one} / {other}"
+            yield Candidate(text if is_exact else f"⌊{text}⌋", (one, other))
 
 
 def _multiple_of_quotient(pool: Pool) -> Iterator[Candidate]:
@@ -160,7 +163,8 @@ def _square(pool: Pool) -> Iterator[Candidate]:
         inner = Pool(pool.values, roots)
         for form in (_name, _plain_multiple, _quotient, _offset):
             for candidate in form(inner):
-                bare = candidate.formula if form is _name else f"({candidate.formula})"
+                is_whole = form is _name or candidate.formula.startswith("⌊")
+                bare = candidate.formula if is_whole else f"({candidate.formula})"
                 yield Candidate(f"{bare}²{_tail(offset)}", candidate.names)
 
 

@@ -15,6 +15,7 @@ from llmkit.architectures.algebra import (
     TIMES,
     Chain,
     Expression,
+    Floor,
     Name,
     Number,
     Square,
@@ -107,4 +108,4 @@ def _show(count: int, factors: Sequence[Expression], name: Callable[[str], str])
 
 def _show_factor(factor: Expression, name: Callable[[str], str]) -> str:
     text = show(factor, name)
-    return text if isinstance(factor, Name | Number | Square) else f"({text})"
+    return text if isinstance(factor, Name | Number | Square | Floor) else f"({text})"

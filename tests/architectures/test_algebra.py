@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmkit.architectures.algebra import Chain, Name, Number, Square, number, parse, show, work_out
+from llmkit.architectures.algebra import Chain, Floor, Name, Number, Square, number, parse, show, work_out
 
 NAMES = {"hidden_size": 768, "vision_config.depths[0]": 2, "head_dim": 64, "mlp_ratio": 2.5}
 
@@ -24,7 +24,7 @@ def chains(operators, operands):
 
 expressions = st.recursive(
     atoms,
-    lambda inner: st.one_of(chains("+−", inner), chains("×/", inner), inner.map(Square)),
+    lambda inner: st.one_of(chains("+−", inner), chains("×/", inner), inner.map(Square), inner.map(Floor)),
     max_leaves=8,
 )
 
