@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
-from llmkit.architectures.config_checks import check_config, check_values
+from llmkit.architectures.config_checks import activation_error, check_config, check_values
 from llmkit.architectures.heads import default_head, model_class
 from llmkit.architectures.model_types import check_model_type
 from llmkit.errors import LlmkitError, UsageError
@@ -91,6 +91,7 @@ def build_class(built: type[PreTrainedModel], config: PreTrainedConfig) -> PreTr
         config = config.get_text_config()
     with (
         _one_error(f"transformers cannot build {built.__name__} from this config"),
+        _known_activations(config),
         _quiet(),
         _few_modules(),
         torch.device("meta"),
@@ -104,6 +105,18 @@ def _architecture_of(values: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in values.items()
         if name not in _NOT_ARCHITECTURE
     }
+
+
+@contextmanager
+def _known_activations(config: PreTrainedConfig) -> Iterator[None]:
+    """Say which value of the config a build did not find among the activations: its error has no name for it."""
+    try:
+        yield
+    except KeyError as error:
+        said = activation_error(config, error)
+        if said is None:
+            raise
+        raise said from error
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from llmkit.architectures.config_values import value_of
-from llmkit.errors import UsageError
+from llmkit.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -19,11 +19,24 @@ if TYPE_CHECKING:
 MOST_LAYERS = 10_000
 MOST_EXPERTS = 100_000
 MOST_LABELS = 1_000_000
+MOST_ENTRIES = 10**9
+WIDEST = 10**7
 
 # Names of values that count or measure, in any family's words: n_layer, encoder_layers, d_model, vocab_size.
 _LAYERS = re.compile(r"(n|num)_?(\w+_)?layers?|(\w+_)?layers|depths?")
 _EXPERTS = re.compile(r"(\w+_)?experts")
 _LABELS = re.compile(r"num_labels")
+_ENTRIES = re.compile(r"(\w+_)?vocab_size")
+_WIDTH = re.compile(
+    r"(\w+_)?(hidden_size|intermediate_size|ffn_dim|hidden_dim|embed_dim|head_dim|mlp_dim|embedding_size)"
+    r"|n_(embd|inner)|d_(model|ff|kv|head|inner|state)"
+)
+# An input is cut into patches of something, and has at least a pixel.
+_FROM_ONE = re.compile(r"(image|patch)_size|num_channels")
+_ACTIVATION = re.compile(r"(\w+_)?(act|activation|activation_function)")
+_EXPERTS_TO_CHOOSE = ("num_local_experts", "n_routed_experts", "num_experts")
+# Its dense models are those without experts, whatever else their config says of them.
+_DENSE_WITHOUT_EXPERTS = ("granitemoehybrid",)
 _SIZE = re.compile(
     r"(n|num)_(layers?|heads?|head|embd|ctx|positions|inner)|d_(model|ff|kv|head|inner|state)"
     r"|(num_)?(\w+_)?(layers|heads|experts)|(\w+_)?(hidden_size|intermediate_size|vocab_size|ffn_dim|hidden_dim)"
@@ -33,6 +46,8 @@ _MOST: tuple[tuple[re.Pattern[str], int, str], ...] = (
     (_LAYERS, MOST_LAYERS, "layers"),
     (_EXPERTS, MOST_EXPERTS, "experts"),
     (_LABELS, MOST_LABELS, "labels"),
+    (_ENTRIES, MOST_ENTRIES, "entries in a vocabulary"),
+    (_WIDTH, WIDEST, "numbers in width"),
 )
 # What a model has at least one of, in the names that every config answers to.
 _AT_LEAST_ONE = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
@@ -60,7 +75,7 @@ def check_values(values: Mapping[str, Any], path: str = "") -> None:
     """Check the counts and sizes of a config.json, nested configs included, before it is made a config.
 
     Raises:
-        UsageError: one is negative, not a whole number, or absurdly large.
+        UsageError: one is negative or 0 where it cannot be, not a whole number, or absurdly large.
     """
     for name, value in values.items():
         if isinstance(value, Mapping):
@@ -73,6 +88,8 @@ def check_values(values: Mapping[str, Any], path: str = "") -> None:
 def _check_value(name: str, value: Any, path: str) -> None:
     if not isinstance(value, int | float) or isinstance(value, bool):
         return
+    if _FROM_ONE.fullmatch(name) and value < 1:
+        raise UsageError(f"{path}{name} is {value:,}: it must be at least 1.")
     if _SIZE.fullmatch(name):
         if value != value or value in (float("inf"), float("-inf")) or value != int(value):
             raise UsageError(f"{path}{name} is {value}: it must be a whole number.")
@@ -94,13 +111,52 @@ def check_config(config: PreTrainedConfig, values: Mapping[str, Any]) -> None:
 
     Raises:
         UsageError: no layers or no width, heads that do not divide the hidden size, or key and value heads
-            that do not divide the heads.
+            that do not divide the heads; or a token that meets more experts than there are.
     """
     for path, each, given in _with_nested(config, values, ""):
         for name in _AT_LEAST_ONE:
             if _number(each, name) == 0 and not _is_zero_by_default(each, name):
                 raise UsageError(f"{path}{_own_name(each, name)} is 0: a model has at least 1.")
         _check_heads(each, given, path)
+        _check_choice(each, path)
+
+
+def _check_choice(config: PreTrainedConfig, path: str) -> None:
+    """Check that a token meets at least one expert, and no more than there are."""
+    chosen = _number(config, "num_experts_per_tok")
+    counts = {name: _number(config, name) for name in _EXPERTS_TO_CHOOSE}
+    for name, experts in counts.items():
+        is_default = chosen == _default(config, "num_experts_per_tok") and experts == _default(config, name)
+        if chosen is None or experts is None or is_default:
+            continue
+        chosen_name, experts_name = _own_name(config, "num_experts_per_tok"), _own_name(config, name)
+        # Without any experts, most families' models are dense; Mixtral's have nothing else.
+        is_dense = not experts and (
+            name != "num_local_experts" or config.model_type in _DENSE_WITHOUT_EXPERTS or not chosen
+        )
+        if chosen < 0 or (not chosen and experts):
+            raise UsageError(f"{path}{chosen_name} is {chosen:,}: a token meets at least 1 expert.")
+        if chosen > experts and not is_dense:
+            raise UsageError(
+                f"{path}{chosen_name} is {chosen:,}: a token meets at most all experts, "
+                f"and {path}{experts_name} is {experts:,}."
+            )
+
+
+def activation_error(config: PreTrainedConfig, error: KeyError) -> UsageError | None:
+    """Return what to say where a model's code did not find an activation of the config, or None if it is not that."""
+    from transformers.activations import ACT2FN
+
+    for path, each, _ in _with_nested(config, {}, ""):
+        for name, value in vars(each).items():
+            if _ACTIVATION.fullmatch(name) and value not in ACT2FN and error.args == (value,):
+                guess = did_you_mean(value, ACT2FN)
+                return UsageError(
+                    f"{path}{name} is '{value}': there is no such activation"
+                    + (f"; {guess}" if guess else "."),
+                    hint=f"There are: {', '.join(sorted(ACT2FN))}.",
+                )
+    return None
 
 
 def _check_heads(config: PreTrainedConfig, given: Mapping[str, Any], path: str) -> None:

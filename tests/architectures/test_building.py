@@ -140,9 +140,26 @@ WRONG = {
     "10^12 experts": ({"model_type": "mixtral", "num_local_experts": 10**12}, "num_local_experts"),
     "more than a tensor can hold": (
         {"model_type": "bert", "hidden_size": 10**12, "vocab_size": 10**12, "num_attention_heads": 1},
-        "overflow",
+        "hidden_size is 1,000,000,000,000",
     ),
-    "unknown activation": ({"model_type": "bert", "hidden_act": "nonsense"}, "nonsense"),
+    "a width that overflows": ({"model_type": "bert", "hidden_size": 12 * 10**9}, "up to 10,000,000"),
+    "a vocabulary that overflows": ({"model_type": "bert", "vocab_size": 10**20 - 1}, "up to 1,000,000,000"),
+    "a negative picture": (
+        {"model_type": "vit", "image_size": -224},
+        "image_size is -224: it must be at least 1",
+    ),
+    "patches of nothing": ({"model_type": "vit", "patch_size": 0}, "patch_size is 0: it must be at least 1"),
+    "more experts than there are": (
+        {"model_type": "mixtral", "num_experts_per_tok": 9},
+        "num_experts_per_tok is 9: a token meets at most all experts, and num_local_experts is 8",
+    ),
+    "fewer experts than one": (
+        {"model_type": "mixtral", "num_experts_per_tok": -1},
+        "num_experts_per_tok is -1: a token meets at least 1",
+    ),
+    "no experts": ({"model_type": "mixtral", "num_local_experts": 0}, "num_local_experts is 0"),
+    "unknown activation": ({"model_type": "bert", "hidden_act": "nonsense"}, "hidden_act is 'nonsense'"),
+    "mistyped activation": ({"model_type": "bert", "hidden_act": "gleu"}, "did you mean gelu?"),
     "a nested config that is none": ({"model_type": "clip", "text_config": 5}, "text_config"),
     "missing library": ({"model_type": "layoutlmv2"}, "detectron2"),
     "missing value": ({"model_type": "time_series_transformer"}, "prediction_length"),
