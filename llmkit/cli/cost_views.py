@@ -36,8 +36,8 @@ def costs_sheet(count: ModelCount, costs: Costs) -> Sheet:
         (
             Column(""),
             Column("needs", is_number=True),
-            Column("checkpointed", is_number=True),
-            Column("formula"),
+            Column("checkpointed", is_number=True, gives_way=2),
+            Column("formula", gives_way=1),
             Column("numbers", in_files_only=True),
             Column("source", in_files_only=True),
         ),
@@ -95,6 +95,7 @@ def costs_comparison_sheet(found: Sequence[tuple[ModelCount, Costs]]) -> Sheet:
             (label, *(_amount(column[key][0]) if key in column else "" for column in columns))
             for key, label in labels.items()
         ),
+        is_comparison=True,
     )
 
 
@@ -107,8 +108,8 @@ def lora_sheet(count: ModelCount) -> Sheet:
         f"LoRA r={lora.spec.r} on {', '.join(lora.targets)}: {lora.trainable:,} trainable",
         (
             Column("module"),
-            Column("formula"),
-            Column("numbers", goes_below=True),
+            Column("formula", gives_way=1),
+            Column("numbers", goes_below=True, gives_way=1),
             Column("trainable", is_number=True),
         ),
         tuple((row.module, row.formula, row.numbers, f"{row.trainable:,}") for row in lora.rows),
@@ -130,8 +131,8 @@ def fits_sheet(count: ModelCount, costs: Costs) -> Sheet:
             Column("to"),
             Column("needs", is_number=True),
             Column("fits"),
-            Column("left", is_number=True),
-            Column("largest batch", is_number=True),
+            Column("left", is_number=True, gives_way=2),
+            Column("largest batch", is_number=True, gives_way=1),
         ),
         tuple(
             (
@@ -155,8 +156,8 @@ def checkpoint_sheet(report: Report) -> Sheet:
         (
             Column("in the checkpoint"),
             Column("tensor"),
-            Column("copies", is_number=True),
-            Column("shape", is_number=True),
+            Column("copies", is_number=True, gives_way=2),
+            Column("shape", is_number=True, gives_way=1),
             Column("numbers", is_number=True),
         ),
         tuple(_differences(report)),

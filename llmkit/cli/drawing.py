@@ -22,9 +22,15 @@ class Look:
 def look_of(results: ResultStream) -> Look:
     """Return how drawings look in a place: in color where the terminal and NO_COLOR allow it."""
     plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
-    width = shutil.get_terminal_size((100, 24)).columns if results.is_terminal else 100
+    width = shutil.get_terminal_size((100, 24)).columns if results.is_terminal else _width_of_pipe()
     terminal = " ".join(os.environ.get(name, "") for name in ("TERM", "COLORTERM"))
     return Look(width, "" if plain or not results.is_terminal else terminal)
+
+
+def _width_of_pipe() -> int:
+    """Return how wide a drawing is that no terminal shows: as COLUMNS says, else 100."""
+    setting = os.environ.get("COLUMNS", "")
+    return int(setting) if setting.isdecimal() and int(setting) else 100
 
 
 def rendered(drawing: Any, results: ResultStream) -> bytes:

@@ -24,14 +24,14 @@ def count_sheet(count: ModelCount) -> Sheet:
         f"{count.label}: {count.counted.kind}, {count.counted.total:,} parameters",
         (
             Column("component"),
-            Column("formula"),
-            Column("numbers", goes_below=True),
-            Column("note", goes_below=True),
-            Column("per layer", is_number=True),
-            Column("×", is_number=True),
+            Column("formula", gives_way=1),
+            Column("numbers", goes_below=True, gives_way=1),
+            Column("note", goes_below=True, gives_way=1),
+            Column("per layer", is_number=True, gives_way=3),
+            Column("×", is_number=True, gives_way=3),
             Column("layers", in_files_only=True),
             Column("total", is_number=True),
-            Column("share", is_number=True),
+            Column("share", is_number=True, gives_way=2),
         ),
         tuple(
             (
@@ -130,6 +130,7 @@ def comparison_sheet(counts: Sequence[ModelCount]) -> Sheet:
         tuple(rows),
         ("total", *(f"{count.counted.total:,}" for count in counts)),
         tuple(f"{count.label}: {note}" for count in counts for note in _what_differs(count)),
+        is_comparison=True,
     )
 
 
@@ -163,8 +164,8 @@ def tensors_sheet(count: ModelCount) -> Sheet:
         f"{count.label}: {len(count.counted.tensors):,} kinds of tensors",
         (
             Column("tensor"),
-            Column("formula"),
-            Column("numbers", goes_below=True),
+            Column("formula", gives_way=1),
+            Column("numbers", goes_below=True, gives_way=1),
             Column("total", is_number=True),
         ),
         tuple(
@@ -180,11 +181,11 @@ def tree_sheet(count: ModelCount, depth: int | None) -> Sheet:
         f"{count.label}: {count.counted.model_class}",
         (
             Column("module"),
-            Column("class"),
-            Column("formula"),
-            Column("×", is_number=True),
+            Column("class", gives_way=2),
+            Column("formula", gives_way=1),
+            Column("×", is_number=True, gives_way=4),
             Column("total", is_number=True),
-            Column("share", is_number=True),
+            Column("share", is_number=True, gives_way=3),
         ),
         tuple(
             (
@@ -207,10 +208,10 @@ def list_sheet(entries: Sequence[Entry], words: str) -> Sheet:
         f"{len(entries)} architectures{found}",
         (
             Column("name"),
-            Column("also"),
+            Column("also", gives_way=1),
             Column("parameters", is_number=True),
-            Column("published", is_number=True),
-            Column("paper"),
+            Column("published", is_number=True, gives_way=3),
+            Column("paper", gives_way=2),
         ),
         tuple(
             (

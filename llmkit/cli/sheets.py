@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from llmkit.cli.sheet_fit import fitted
+
 if TYPE_CHECKING:
-    from rich.console import Group
+    from rich.console import Console, ConsoleOptions, Group
     from rich.table import Table
     from rich.text import Text
 
@@ -24,12 +26,14 @@ class Column:
         is_number: to the right, and never broken or cut; other columns take several lines where they must.
         goes_below: on a terminal its cells stand below those of the column before it.
         in_files_only: a terminal has no room for it.
+        gives_way: on a terminal that is too narrow the columns of 1 are left out first, then those of 2, …; 0: never.
     """
 
     title: str
     is_number: bool = False
     goes_below: bool = False
     in_files_only: bool = False
+    gives_way: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,7 @@ class Sheet:
     Attributes:
         total: a last row, set off from the others.
         notes: sentences under it.
+        is_comparison: its first column labels the rows, and is repeated where a terminal breaks the others up.
     """
 
     title: str
@@ -46,6 +51,7 @@ class Sheet:
     rows: tuple[tuple[str, ...], ...] = ()
     total: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    is_comparison: bool = False
 
 
 def drawn(sheets: Sequence[Sheet]) -> Group:
@@ -57,9 +63,24 @@ def drawn(sheets: Sequence[Sheet]) -> Group:
     for number, sheet in enumerate(sheets):
         parts += [Text()] if number else []
         parts += [Text(sheet.title, style="bold"), Text()]
-        parts += [_rich_table(sheet)] if sheet.columns else []
+        parts += [_Tables(sheet)] if sheet.columns else []
         parts += [Text(), *map(Text, sheet.notes)] if sheet.notes else []
     return Group(*parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tables:
+    """The tables of a sheet, made when Rich knows how wide the terminal is."""
+
+    sheet: Sheet
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Table | Text]:
+        from rich.text import Text
+
+        for number, sheet in enumerate(fitted(self.sheet, options.max_width)):
+            if number:
+                yield Text()
+            yield _rich_table(sheet)
 
 
 def _rich_table(sheet: Sheet) -> Table:
@@ -73,11 +94,12 @@ def _rich_table(sheet: Sheet) -> Table:
     shown = [column for column in sheet.columns if not (column.goes_below or column.in_files_only)]
     for place, column in enumerate(shown):
         widest = max((len(cells[place]) for cells in [*rows, *([total] if total else [])]), default=0)
+        title = max(map(len, column.title.split("\n")))
         table.add_column(
             Text(column.title),
             justify="right" if column.is_number else "left",
             no_wrap=column.is_number,
-            min_width=max(widest, len(column.title)) if column.is_number else None,
+            min_width=max(widest, title) if column.is_number else None,
             overflow="fold",
         )
     for number, row in enumerate(rows):

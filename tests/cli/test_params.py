@@ -171,6 +171,27 @@ class TestTable:
         assert "12 times" in run("albert-base-v2", "--format", "table").text
         assert "12,879,925,248" in run("mixtral-8x7b", "--format", "table").text
 
+    @pytest.mark.parametrize("columns", [40, 80])
+    def test_models_that_have_no_room_beside_each_other_follow(self, columns, cache):
+        models = ("bert-base", "distilbert", "albert-base-v2", "gpt2", "t5-base", "llama-2-7b")
+        text = on_terminal(columns, *models, env=cache)
+        totals = [line.split()[1:] for line in text.splitlines() if line.startswith("total ")]
+        assert [cell for line in totals for cell in line] == [
+            "109,482,240", "66,362,880", "11,683,584", "124,439,808", "222,903,552", "6,738,415,616"
+        ]  # fmt: skip
+        assert len(totals) > 1
+        assert max(map(len, text.splitlines())) <= columns
+
+    def test_a_narrow_terminal_has_the_components_and_their_totals(self, cache):
+        lines = [line.split("  ") for line in on_terminal(40, "bert-base", env=cache).splitlines()]
+        rows = {line[0]: line[-1].strip() for line in lines}
+        assert rows["token embeddings"] == "23,440,896"
+        assert rows["total"] == "109,482,240"
+
+    def test_a_pipe_is_as_wide_as_columns_says(self, cache, llmkit):
+        done = llmkit(PARAMS, "bert-base", "gpt2", "--format", "table", env={**cache, "COLUMNS": "60"})
+        assert 50 < max(map(len, done.text.splitlines())) <= 60
+
     def test_side_by_side(self, run):
         text = run("bert-base", "distilbert", "albert-base-v2", "--format", "table").text
         (line,) = [line for line in text.splitlines() if line.startswith("total ")]

@@ -49,6 +49,30 @@ def test_a_narrow_terminal_folds_words_and_keeps_numbers():
     assert max(map(len, lines)) <= 18
 
 
+def test_a_comparison_goes_on_below_where_it_has_no_room():
+    sheet = Sheet(
+        "t",
+        (Column(""), *(Column(name, is_number=True) for name in ("first", "second-name-is-long", "third"))),
+        (("words", "123,456,789", "12", ""), ("others", "", "", "987,654,321")),
+        ("total", "1", "2", "3"),
+        is_comparison=True,
+    )
+    lines = [line.split() for line in lines_on(24, sheet)]
+    assert [line for line in lines if line[:1] in (["words"], ["others"], ["total"])] == [
+        ["words", "123,456,789"], ["total", "1"], ["words", "12"], ["total", "2"],
+        ["others", "987,654,321"], ["total", "3"],
+    ]  # fmt: skip
+    assert ["second-name-is-"] in lines and ["long"] in lines
+    assert as_markdown([sheet]).count("total") == 1
+
+
+@pytest.mark.parametrize(("width", "titles"), [(40, "name words n"), (24, "name n"), (14, "name n")])
+def test_columns_that_give_way(width, titles):
+    columns = (Column("name"), Column("words", gives_way=1), Column("n", is_number=True))
+    sheet = Sheet("t", columns, (("row", "words that are many", "123,456"),))
+    assert lines_on(width, sheet)[2].split() == titles.split()
+
+
 def test_markdown():
     assert as_markdown([SHEET]).splitlines() == [
         "**a\\_b**",
