@@ -94,6 +94,15 @@ def is_quantized(tensor: Tensor, counted: Counted) -> bool:
     return not is_output and not is_last
 
 
+def joined_experts(counted: Counted) -> int:
+    """Return the numbers in experts that are kept in one tensor of three dimensions: these are not quantized."""
+    return sum(
+        tensor.total
+        for tensor in counted.tensors
+        if len(tensor.sizes) == 3 and tensor.active < 1 and not is_quantized(tensor, counted)
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Regime:
     """A way to train: what is kept for each parameter, and in what the activations are.

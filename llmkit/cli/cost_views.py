@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from llmkit.cli.cost_notes import cost_notes
 from llmkit.cli.sheets import Column, Sheet
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def costs_sheet(count: ModelCount, costs: Costs) -> Sheet:
         notes=(
             "GB are 10^9 bytes. Training is with AdamW; checkpointed: with gradient checkpointing. "
             "--format json has the numbers and the sources.",
+            *cost_notes(count),
         ),
     )
 
@@ -95,6 +97,7 @@ def costs_comparison_sheet(found: Sequence[tuple[ModelCount, Costs]]) -> Sheet:
             (label, *(_amount(column[key][0]) if key in column else "" for column in columns))
             for key, label in labels.items()
         ),
+        notes=tuple(note for count, _ in found for note in cost_notes(count)),
         is_comparison=True,
     )
 
@@ -105,7 +108,7 @@ def lora_sheet(count: ModelCount) -> Sheet:
     assert lora is not None
     percent = f"{100 * lora.trainable / lora.total:.3g} %"
     return Sheet(
-        f"LoRA r={lora.spec.r} on {', '.join(lora.targets)}: {lora.trainable:,} trainable",
+        f"{count.label}: LoRA r={lora.spec.r} on {', '.join(lora.targets)}: {lora.trainable:,} trainable",
         (
             Column("module"),
             Column("formula", gives_way=1),
@@ -144,7 +147,10 @@ def fits_sheet(count: ModelCount, costs: Costs) -> Sheet:
             )
             for fit in costs.fits
         ),
-        notes=(f"At a batch of {costs.batch_size:,} × {costs.sequence_length:,} tokens, beside {HEADROOM}.",),
+        notes=(
+            f"At a batch of {costs.batch_size:,} × {costs.sequence_length:,} tokens, beside {HEADROOM}.",
+            *cost_notes(count),
+        ),
     )
 
 

@@ -1,0 +1,35 @@
+"""`llmkit params`: what its headings and notes say, and that no option is dropped without a word."""
+
+from __future__ import annotations
+
+import pytest
+
+PARAMS = "params"
+
+
+@pytest.fixture(scope="module")
+def table(llmkit, tmp_path_factory):
+    """Return the table of a call as lines that are not broken."""
+    cache = str(tmp_path_factory.mktemp("cache"))
+
+    def table(*arguments: object) -> str:
+        settings = {"LLMKIT_CACHE": cache, "COLUMNS": "400"}
+        done = llmkit(PARAMS, *arguments, "--format", "table", env=settings)
+        assert done.code == 0, done.stderr
+        return "\n".join(line.rstrip() for line in done.text.splitlines())
+
+    return table
+
+
+def test_adapters_of_several_models_say_whose_they_are(table):
+    text = table("bert-base", "gpt2", "--lora", "r=8")
+    assert "bert-base-uncased: LoRA r=8 on query, value" in text
+    assert "gpt2: LoRA r=8 on c_attn" in text
+
+
+@pytest.mark.parametrize(
+    ("models", "is_said"), [(("mixtral-8x7b",), True), (("gpt2", "mixtral-8x7b"), True), (("gpt2",), False)]
+)
+def test_experts_that_stay_as_they_are(models, is_said, table):
+    note = "mixtral-8x7b: 45,097,156,608 parameters of experts"
+    assert (note in table(*models)) == is_said
