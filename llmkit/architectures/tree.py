@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llmkit.architectures.counted import Counted, Tensor
+from llmkit.architectures.report import tensor_formula
 
 _NUMBERS = re.compile(r"\*|\d+|\{[\d,-]+\}")
 
@@ -21,7 +22,7 @@ class Node:
         total: parameters, in all copies.
         copies: how many modules of the kind this one stands for, beside each other; 1 for most.
         shape: of a tensor; None of a module.
-        formula: of a tensor's shape, in the config's names; "" of a module.
+        formula: of a tensor's `total`, its copies first, in the config's names; "" of a module.
         children: modules and tensors inside, none below the depth that was asked for.
     """
 
@@ -65,7 +66,7 @@ def _node(
 
 
 def _leaf(name: str, tensor: Tensor) -> Node:
-    formula = " × ".join(dimension.formula for dimension in tensor.shape)
+    formula, _ = tensor_formula(tensor)
     return Node(name, tensor.module_class, tensor.total, shape=tensor.sizes, formula=formula)
 
 

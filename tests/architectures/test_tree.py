@@ -50,7 +50,7 @@ def test_berts_modules():
     query = child(layer, "attention", "self", "query")
     assert query.module_class == "Linear"
     weight = child(query, "weight")
-    assert (weight.shape, weight.formula) == ((768, 768), "hidden_size × hidden_size")
+    assert (weight.shape, weight.formula) == ((768, 768), "num_hidden_layers × hidden_size × hidden_size")
     assert weight.children == ()
 
 

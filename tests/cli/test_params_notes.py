@@ -33,3 +33,9 @@ def test_adapters_of_several_models_say_whose_they_are(table):
 def test_experts_that_stay_as_they_are(models, is_said, table):
     note = "mixtral-8x7b: 45,097,156,608 parameters of experts"
     assert (note in table(*models)) == is_said
+
+
+def test_a_line_of_the_tree_is_right_by_itself(table):
+    lines = [line.split("  ") for line in table("bert-base", "--tree").splitlines()]
+    (query,) = [line for line in lines if "7,077,888" in "".join(line) and "weight" in line][:1]
+    assert "num_hidden_layers × hidden_size × hidden_size" in [cell.strip() for cell in query]
