@@ -71,6 +71,7 @@ def run_params(
         OutputError: the answer cannot be written.
     """
     choice = _checked(asked)
+    _check_shown(asked, format_name)
     call = _Call(asked, choice)
     for named in call.named:
         for text in named.notes:
@@ -163,6 +164,24 @@ def _checked(asked: Asked) -> CostChoice:
     choice = CostChoice(asked.batch_size, asked.sequence_length, asked.context, size)
     check_choice(choice)
     return choice
+
+
+def _check_shown(asked: Asked, format_name: str | None) -> None:
+    """Check that what was asked for is in the answer: a number alone and a row a component have no room for all."""
+    where = (
+        "--total" if asked.is_total else f"--format {format_name}" if format_name in ("csv", "tsv") else ""
+    )
+    given = {
+        "--fits": asked.fits is not None,
+        "--checkpoint": asked.checkpoint,
+        "--lora": asked.lora is not None and not asked.is_total,  # a total has the adapters in it
+    }
+    lost = [name for name, is_given in given.items() if is_given]
+    if where and lost:
+        raise UsageError(
+            f"{where} does not show what {' and '.join(lost)} {'asks' if len(lost) == 1 else 'ask'} for.",
+            hint="--format table, json, jsonl, markdown and latex do.",
+        )
 
 
 def _report(asked: Asked, count: ModelCount) -> Report | None:

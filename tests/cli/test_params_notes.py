@@ -39,3 +39,19 @@ def test_a_line_of_the_tree_is_right_by_itself(table):
     lines = [line.split("  ") for line in table("bert-base", "--tree").splitlines()]
     (query,) = [line for line in lines if "7,077,888" in "".join(line) and "weight" in line][:1]
     assert "num_hidden_layers × hidden_size × hidden_size" in [cell.strip() for cell in query]
+
+
+@pytest.mark.parametrize(
+    ("option", "form"),
+    [
+        (("--fits", "24GB"), ("--format", "csv")),
+        (("--lora", "r=8"), ("-o", "x.tsv")),
+        (("--checkpoint",), ("--format", "tsv")),
+        (("--checkpoint",), ("--total",)),
+        (("--fits", "24GB"), ("--total",)),
+    ],
+)
+def test_what_a_format_does_not_show_is_refused(option, form, llmkit):
+    done = llmkit(PARAMS, "bert-base", *option, *form)
+    assert (done.code, done.stdout) == (2, b"")
+    assert option[0] in done.stderr and "--format table, json" in done.stderr
