@@ -9,12 +9,16 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import ModelError
+from llmkit.errors import HubError, ModelError
 from llmkit.models.local_folder import WEIGHTS_FILE, WEIGHTS_INDEX, check_safetensors
 
 if TYPE_CHECKING:
     from llmkit.models.resolved import ResolvedModel
 
+WAYS_ON = (
+    "Name a checkpoint that is here (--checkpoint-file PATH), or point HF_ENDPOINT at another hub or HF_HOME "
+    "at a filled cache."
+)
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 # Bits a number, by the names of the format.
 DTYPE_BITS: Mapping[str, int] = {
@@ -74,7 +78,14 @@ def read_headers(location: str, revision: str | None = None) -> Headers:
 
     if is_path(location):
         raise ModelError(f"There is no checkpoint '{location}'.")
-    return _read_from_hub(location, revision)
+    try:
+        return _read_from_hub(location, revision)
+    except HubError as error:
+        from llmkit.models import hub_lookup
+
+        if error.hint:  # those who load a model are told of options that are not for headers
+            error.hint = error.hint.replace(hub_lookup.WAYS_ON, WAYS_ON)
+        raise
 
 
 def _files_in(folder: Path, name: str) -> list[Path]:

@@ -131,6 +131,7 @@ def _where_said(entry: Entry) -> str:
 
 
 def _on_hub(name: str, revision: str | None) -> Named:
+    from llmkit.models import hub_lookup
     from llmkit.models.hub_lookup import HubUnreachableError, check_repository_name
     from llmkit.models.loading_errors import is_a
 
@@ -151,6 +152,8 @@ def _on_hub(name: str, revision: str | None) -> Named:
     except HubError as error:
         if is_bare and is_a(error.__cause__, "RepositoryNotFoundError"):
             raise _unknown(name) from error
+        if error.hint:
+            error.hint = error.hint.replace(hub_lookup.WAYS_ON, WAYS_ON)
         raise
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from llmkit.cli.cost_notes import cost_notes
+from llmkit.cli.cost_notes import cost_notes, left_head_note
 from llmkit.cli.sheets import Column, Sheet
 
 if TYPE_CHECKING:
@@ -154,20 +154,23 @@ def fits_sheet(count: ModelCount, costs: Costs) -> Sheet:
     )
 
 
-def checkpoint_sheet(report: Report) -> Sheet:
+def checkpoint_sheet(count: ModelCount, report: Report) -> Sheet:
     """Return a checkpoint beside the architecture: its numbers, its dtypes, and every difference."""
+    rows = tuple(_differences(report))
     title = f"{report.place}: {report.total:,} numbers in the checkpoint, {report.expected:,} by the config"
     return Sheet(
         title,
-        (
+        ()
+        if not rows
+        else (
             Column("in the checkpoint"),
             Column("tensor"),
             Column("copies", is_number=True, gives_way=2),
             Column("shape", is_number=True, gives_way=1),
             Column("numbers", is_number=True),
         ),
-        tuple(_differences(report)),
-        notes=tuple(_checkpoint_notes(report)),
+        rows,
+        notes=(*_checkpoint_notes(report), *left_head_note(count, report)),
     )
 
 

@@ -220,7 +220,7 @@ def _sheets_of(asked: Asked, each: Found, *, is_single: bool) -> Iterator[Sheet]
     if each.count.lora is not None:
         yield cost_views.lora_sheet(each.count)
     if each.report is not None:
-        yield cost_views.checkpoint_sheet(each.report)
+        yield cost_views.checkpoint_sheet(each.count, each.report)
     if asked.fits is not None:
         yield cost_views.fits_sheet(each.count, each.costs)
     elif is_single and not (asked.is_tree or asked.is_formula or asked.checkpoint):

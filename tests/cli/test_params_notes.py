@@ -55,3 +55,25 @@ def test_what_a_format_does_not_show_is_refused(option, form, llmkit):
     done = llmkit(PARAMS, "bert-base", *option, *form)
     assert (done.code, done.stdout) == (2, b"")
     assert option[0] in done.stderr and "--format table, json" in done.stderr
+
+
+class TestCheckpoint:
+    def test_nothing_differs_and_there_is_no_table(self, table, tiny):
+        text = table(tiny("fill-mask"), "--head", "checkpoint", "--checkpoint")
+        (after,) = text.split("in the checkpoint, ")[1:]
+        assert "It has each parameter of the architecture once" in after
+        assert "in the checkpoint" not in after and "shape" not in after.splitlines()[1:3]
+        assert "--head checkpoint" not in after
+
+    def test_a_head_that_was_not_counted(self, table, tiny):
+        assert "--head checkpoint counts the one" in table(tiny("fill-mask"), "--checkpoint")
+        text = table("--type", "bert", "--checkpoint-file", tiny("fill-mask"))
+        assert "--head masked-lm counts the usual one" in text
+
+    @pytest.mark.parametrize("model", ["bert-base", "acme/nothing"])
+    def test_offline_names_no_option_of_other_commands(self, model, llmkit, tmp_path):
+        settings = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+        done = llmkit(PARAMS, model, "--checkpoint", env=settings, fresh=True)
+        assert done.code == 1
+        assert "--model" not in done.stderr and "HF_HOME" in done.stderr
+        assert ("--checkpoint-file" in done.stderr) == (model == "bert-base")
