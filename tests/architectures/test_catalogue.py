@@ -7,12 +7,15 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
+import torch
 
 from llmkit.architectures import catalogue
 from llmkit.architectures.catalogue import Entry
 from llmkit.architectures.catalogue.loader import figure
+from llmkit.architectures.count import count_parameters
 from llmkit.architectures.counting import count_architecture
 from llmkit.architectures.heads import HEADS
+from llmkit.architectures.settings import apply_settings
 
 ENTRIES = catalogue.entries()
 FILES = sorted(Path(catalogue.__file__).parent.glob("*.json"))
@@ -113,6 +116,49 @@ def test_an_entry_counts_what_it_says(entry):
 def test_published_counts(name, count):
     """Figures that were published, or counted from the checkpoints, by others than us."""
     assert ENTRIES[catalogue.find(name).name].count == count
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("llama-2-7b", {"hidden_size": 2048, "num_attention_heads": 16}),
+        ("llama-2-7b", {"hidden_size": 2048}),
+        ("llama-3-8b", {"hidden_size": 2048}),
+        ("mistral-7b", {"num_attention_heads": 16}),
+        ("qwen2-7b", {"hidden_size": 1792}),
+        ("gpt-neox-20b", {"num_attention_heads": 32, "hidden_size": 4096}),
+        ("falcon-7b", {"hidden_size": 2272}),
+        ("mamba-130m", {"hidden_size": 256}),
+        ("opt-1.3b", {"hidden_size": 1024}),
+        ("t5-base", {"num_layers": 3}),
+        ("llava-1.5-7b", {"text_config.hidden_size": 2048}),
+    ],
+)
+def test_what_follows_from_other_values_is_not_pinned(name, settings):
+    """A changed width, or number of heads or layers, counts as in a config that says no more than those."""
+    derived = {
+        *("head_dim", "num_decoder_layers", "ffn_hidden_size", "time_step_rank", "word_embed_proj_dim"),
+        *(("num_key_value_heads",) if name == "llama-2-7b" else ()),
+        *(("intermediate_size",) if name == "mamba-130m" else ()),
+    }
+    values = apply_settings(catalogue.find(name).config, settings)
+    for part in (values, values.get("text_config", {})):
+        for key in derived & set(part):
+            del part[key]
+    expected = count_architecture(values, catalogue.find(name).head, formulas=False).total
+    assert count_parameters(name, set=settings, use_cache=False).total == expected
+
+
+def test_a_narrower_llama_counts_as_its_config_class_does():
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        hidden_size=2048, num_hidden_layers=32, num_attention_heads=32, intermediate_size=11008
+    )
+    with torch.device("meta"):
+        expected = LlamaForCausalLM(config).num_parameters()
+    values = apply_settings(catalogue.find("llama-2-7b").config, {"hidden_size": 2048})
+    assert count_architecture(values, formulas=False).total == expected == 2_832_336_896
 
 
 def test_gpt_3_is_within_half_a_percent():
