@@ -22,6 +22,7 @@ WAYS_ON = (
     "Name a local folder or a config.json, a model of the catalogue (`llmkit params --list`), or point "
     "HF_ENDPOINT at another hub or HF_HOME at a filled cache."
 )
+TYPO = 0.8  # how near a name of the catalogue is, of 1, for the other to be a slip of the keys
 Origin = Literal["catalogue", "file", "type", "hub", "object"]
 
 
@@ -93,7 +94,7 @@ def _embedded(name: str, revision: str | None) -> Named | None:
 
 
 def _local(name: str, revision: str | None) -> Named | None:
-    if not is_path(name):
+    if not (is_path(name) or name.lower().endswith(".json")):
         return None
     entry = catalogue.find(name)
     if entry is not None and not Path(name, CONFIG_FILE).is_file():
@@ -145,8 +146,9 @@ def _on_hub(name: str, revision: str | None) -> Named:
     try:
         return _fetched(name, hub_id, revision)
     except HubUnreachableError as error:
-        if is_bare and _is_offline():
-            raise _unknown(name) from error  # nobody was asked: it is a name that nothing here knows
+        if is_bare and (_is_offline() or _mistyped(name)):
+            # Nobody was asked, or nobody answered: it is a name that nothing here knows.
+            raise _unknown(name) from error
         error.hint = " ".join(filter(None, (_nearest(name), WAYS_ON)))
         raise
     except HubError as error:
@@ -192,10 +194,18 @@ def _is_offline() -> bool:
 
 
 def _unknown(name: str) -> UsageError:
+    if meant := _mistyped(name):
+        return UsageError(f"The catalogue has no '{name}'; did you mean {meant}?", hint=_nearest(name))
     return UsageError(
         f"'{name}' is no model of the catalogue, no folder and no model of the hub.",
         hint=_nearest(name) or "`llmkit params --list` has the names of the catalogue.",
     )
+
+
+def _mistyped(name: str) -> str:
+    """Return the name of the catalogue that `name` is most likely meant to be; "" when it may as well be another."""
+    near = [] if "/" in name else catalogue.nearest(name, most=1, cutoff=TYPO)
+    return near[0] if near else ""
 
 
 def _nearest(name: str) -> str:

@@ -65,6 +65,8 @@ def test_a_folder_with_a_config_wins_over_the_catalogue_and_says_so(tmp_path, mo
         ({"name": "a b"}, UsageError, "no model of the catalogue"),
         ({"name": "x" * 5000}, UsageError, "no model of the catalogue"),
         ({"name": "./nothing/here"}, DataError, "no file or folder"),
+        ({"name": "bad/nosuch.json"}, DataError, "no file or folder 'bad/nosuch.json'"),
+        ({"name": "nosuch.json"}, DataError, "no file or folder"),
     ],
 )
 def test_what_cannot_be_one(call, error, said):
@@ -153,10 +155,18 @@ class TestHub:
         assert found["code"] == 2
         assert "llmkit params acme/base --lora r=4,targets=q" in found["said"]
 
+    def test_a_slip_of_the_keys_needs_no_hub_to_be_one(self, name_on):
+        found = name_on(dead_url(), "bert-larg")
+        assert found["code"] == 2
+        assert found["said"].startswith("The catalogue has no 'bert-larg'; did you mean bert-large?")
+        assert "HF_ENDPOINT" not in found["said"]
+
     def test_a_hub_that_is_down_still_gives_the_nearest(self, name_on):
-        found = name_on(dead_url(), "bert-bsae")
-        assert found["code"] == 1
-        assert "bert-base" in found["said"]
+        for name in ("my-own-bert-base", "acme/bert-bsae"):  # they may as well be other models
+            found = name_on(dead_url(), name)
+            assert found["code"] == 1
+            assert "bert-base" in found["said"]
+            assert "HF_ENDPOINT" in found["said"]
 
     def test_a_hub_in_trouble(self, hub, name_on, tmp_path):
         hub.add("acme/tiny", write_config(tmp_path / "model"))

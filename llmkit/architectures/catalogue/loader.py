@@ -72,10 +72,10 @@ def find(name: str) -> Entry | None:
     return None if known is None else _entry(known)
 
 
-def nearest(name: str, most: int = 3) -> list[str]:
+def nearest(name: str, most: int = 3, cutoff: float = 0.6) -> list[str]:
     """Return the names of the catalogue that `name` may be a mistyped one of, the nearest first."""
     index, wanted = _index(), _folded(name)
-    near = difflib.get_close_matches(wanted.rpartition("/")[2], index, n=4 * most, cutoff=0.6)
+    near = difflib.get_close_matches(wanted.rpartition("/")[2], index, n=4 * most, cutoff=cutoff)
     # What was typed, not the entry's own name: bert-bsae is near to bert-base, not to bert-base-uncased.
     by_entry: dict[str, str] = {}
     for each in near:
