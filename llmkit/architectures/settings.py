@@ -79,9 +79,11 @@ def _check_known(config: Any, key: str, name: str, path: str) -> None:
     known = _names_of(config)
     if key in known:
         return
+    where = f"the {path.rstrip('.')} of {config.model_type}" if path else str(config.model_type)
+    if deeper := _deeper(config, key, path):
+        raise UsageError(f"--set {name}: {where} has no {key!r} of its own; it is in {' and '.join(deeper)}.")
     guess = did_you_mean(key, known)
     guess = guess.replace("did you mean ", f"did you mean {path}") if guess else None
-    where = f"the {path.rstrip('.')} of {config.model_type}" if path else str(config.model_type)
     raise UsageError(
         f"--set {name}: {where} has no {key!r}" + (f"; {guess}" if guess else "."),
         hint=_sizes_hint(config),
@@ -99,11 +101,27 @@ def _sizes_hint(config: Any) -> str:
 
 
 def _nested_hint(config: Any) -> str | None:
-    nested = sorted(key for key, value in vars(config).items() if hasattr(value, "to_dict"))
+    nested = sorted(_nested(config))
     return f"Nested configs: {', '.join(nested)}." if nested else None
 
 
+def _nested(config: Any) -> dict[str, Any]:
+    return {key: value for key, value in vars(config).items() if hasattr(value, "to_dict")}
+
+
+def _deeper(config: Any, key: str, path: str) -> list[str]:
+    """Return where in the configs nested in this one a value is."""
+    return [
+        f"{path}{name}.{key}" for name, inner in sorted(_nested(config).items()) if key in _names_of(inner)
+    ]
+
+
 def _check_kind(present: Any, value: Any, name: str) -> None:
+    if hasattr(present, "to_dict") and not (value is None or isinstance(value, Mapping)):
+        raise UsageError(
+            f"--set {name}={value}: {name} is a nested config, not a single value.",
+            hint=f"Set a value in it: --set {name}.KEY=VALUE. {_sizes_hint(present)}",
+        )
     is_number = isinstance(present, int | float) and not isinstance(present, bool)
     if is_number and (isinstance(value, str | bool | list | dict)):
         raise UsageError(f"--set {name}={value}: {name} is a number, such as {present}.")

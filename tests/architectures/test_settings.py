@@ -37,6 +37,13 @@ def test_common_names_stand_for_the_configs_own():
     [
         ("bert", "hiden_size", 8, "did you mean hidden_size"),
         ("llava", "text_config.hiden_size", 8, "did you mean text_config.hidden_size"),
+        (
+            "llava",
+            "num_hidden_layers",
+            2,
+            r"in text_config\.num_hidden_layers and vision_config\.num_hidden_lay",
+        ),
+        ("llava", "text_config", 5, "text_config=5: text_config is a nested config, not a single value"),
         ("bert", "text_config.hidden_size", 8, "no 'text_config'"),
         ("bert", "hidden_size.x", 8, "not a nested config"),
         ("bert", "hidden_size", "many", "is a number"),
