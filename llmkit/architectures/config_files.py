@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from llmkit.models.local_folder import ADAPTER_FILE, CONFIG_FILE
 
 # A config is a few kilobytes; more than this is another kind of file.
 LARGEST_CONFIG = 32 * 1024 * 1024
+# Pipes that the shell has opened: `llmkit params <(command)`, `command | llmkit params /dev/stdin`.
+_OPEN_PIPES = ("/dev/fd/", "/proc/self/fd/", "/dev/stdin")
 WHAT_IS_ONE = f"A model is described by the {CONFIG_FILE} that save_pretrained writes."
 
 
@@ -41,14 +44,25 @@ def read_config(path: Path, name: str) -> dict[str, Any]:
 
 def _text_of(path: Path, name: str) -> str:
     try:
-        if path.stat().st_size > LARGEST_CONFIG:
+        _check_readable(path, name)
+        with path.open("rb") as file:
+            content = file.read(LARGEST_CONFIG + 1)  # a pipe does not say its size before
+        if len(content) > LARGEST_CONFIG:
             raise DataError(f"{name} is too large to be a config.", hint=WHAT_IS_ONE)
         # With utf-8-sig a byte order mark, which some editors put there, is no part of the text.
-        return path.read_bytes().decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except OSError as error:
         raise DataError(f"{name} cannot be read: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{name} is not text: byte {error.start} is not UTF-8.", hint=WHAT_IS_ONE) from error
+
+
+def _check_readable(path: Path, name: str) -> None:
+    """Check that to read a file ends: a device may go on for ever, and a named pipe waits for somebody to write."""
+    mode = path.stat().st_mode
+    is_open_pipe = stat.S_ISFIFO(mode) and str(path).startswith(_OPEN_PIPES)
+    if not (stat.S_ISREG(mode) or is_open_pipe):
+        raise DataError(f"{name} is not a regular file.", hint=WHAT_IS_ONE)
 
 
 def config_path(name: str) -> Path:

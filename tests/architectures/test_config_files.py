@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 
@@ -42,6 +44,23 @@ def test_a_file_as_large_as_weights_is_not_read(tmp_path):
         stream.truncate(200_000_000)
     with pytest.raises(DataError, match="too large"):
         read_config(file, "config.json")
+
+
+def test_what_would_wait_or_never_end_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(DataError, match="is not a regular file"):
+            read_config(path, str(path))
+
+
+def test_a_pipe_that_the_shell_opened_is_read():
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, b'{"model_type": "bert"}')
+        os.close(writing)
+        assert read_config(Path(f"/dev/fd/{reading}"), "config") == {"model_type": "bert"}
+    finally:
+        os.close(reading)
 
 
 def test_the_config_of_a_folder_and_of_a_file(tmp_path):
