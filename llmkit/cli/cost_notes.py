@@ -5,15 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from llmkit.architectures.cost_choice import CostChoice
+
 if TYPE_CHECKING:
     from llmkit.architectures.checkpoint import Report
     from llmkit.architectures.count import ModelCount
+    from llmkit.architectures.counted import Counted
+    from llmkit.architectures.report import Costs
 
 
-def cost_notes(count: ModelCount) -> Iterator[str]:
+def batch_words(counted: Counted, costs: Costs) -> str:
+    """Return for what the costs are: ``1 × 512 tokens``, or images where no text goes in."""
+    if is_of_images(counted):
+        return f"{costs.batch_size:,} image{'s' if costs.batch_size > 1 else ''}"
+    return f"{costs.batch_size:,} × {costs.sequence_length:,} tokens"
+
+
+def is_of_images(counted: Counted) -> bool:
+    """Whether an input is an image, so that its costs do not depend on a number of tokens."""
+    from llmkit.architectures.streams import streams
+
+    return counted.kind == "vision" or {each.name for each in streams(counted)} == {"image patch"}
+
+
+def cost_notes(count: ModelCount, costs: Costs) -> Iterator[str]:
     """Go through the notes on a model's costs."""
     from llmkit.architectures.memory import joined_experts
 
+    yield from _length_notes(count, costs)
     experts = joined_experts(count.counted)
     if experts:
         yield (
@@ -31,3 +50,19 @@ def left_head_note(count: ModelCount, report: Report) -> Iterator[str]:
         yield "The model was counted without a head; --head checkpoint counts the one that the config names."
     elif count.counted.usual_head:
         yield f"The model was counted without a head; --head {count.counted.usual_head} counts the usual one."
+
+
+def _length_notes(count: ModelCount, costs: Costs) -> Iterator[str]:
+    counted = count.counted
+    if is_of_images(counted):
+        if costs.sequence_length != CostChoice().tokens(counted):
+            yield f"{count.label}: its costs are of images, and do not depend on --sequence-length."
+        return
+    # What is not asked for never exceeds what the model takes.
+    asked = {"--sequence-length": costs.sequence_length, "--context": costs.context}
+    for name, tokens in asked.items():
+        if counted.context and tokens > counted.context:
+            yield (
+                f"{count.label}: {name} {tokens:,} is more than the {counted.context:,} tokens that its "
+                "config provides for."
+            )

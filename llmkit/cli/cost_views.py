@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from llmkit.cli.cost_notes import cost_notes, left_head_note
+from llmkit.cli.cost_notes import batch_words, cost_notes, left_head_note
 from llmkit.cli.sheets import Column, Sheet
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def amount(value: float, unit: str) -> str:
 def costs_sheet(count: ModelCount, costs: Costs) -> Sheet:
     """Return what a model costs, each figure with its formula; GB are of 10^9 bytes."""
     return Sheet(
-        f"{count.label}: what it costs, at a batch of {costs.batch_size:,} × {costs.sequence_length:,} tokens",
+        f"{count.label}: what it costs, at a batch of {batch_words(count.counted, costs)}",
         (
             Column(""),
             Column("needs", is_number=True),
@@ -56,7 +56,7 @@ def costs_sheet(count: ModelCount, costs: Costs) -> Sheet:
         notes=(
             "GB are 10^9 bytes. Training is with AdamW; checkpointed: with gradient checkpointing. "
             "--format json has the numbers and the sources.",
-            *cost_notes(count),
+            *cost_notes(count, costs),
         ),
     )
 
@@ -89,15 +89,15 @@ def costs_comparison_sheet(found: Sequence[tuple[ModelCount, Costs]]) -> Sheet:
     for key, (plain, _) in (item for column in columns for item in column.items()):
         # Which modules LoRA adapts, and how long the context is, differs with the model.
         labels.setdefault(key, plain.label.partition(" on ")[0])
-    tokens = " / ".join(dict.fromkeys(f"{costs.sequence_length:,}" for _, costs in found))
+    batches = " / ".join(dict.fromkeys(batch_words(count.counted, costs) for count, costs in found))
     return Sheet(
-        f"What they cost, at a batch of {found[0][1].batch_size:,} × {tokens} tokens",
+        f"What they cost, at a batch of {batches}",
         (Column(""), *(Column(count.label, is_number=True) for count, _ in found)),
         tuple(
             (label, *(_amount(column[key][0]) if key in column else "" for column in columns))
             for key, label in labels.items()
         ),
-        notes=tuple(note for count, _ in found for note in cost_notes(count)),
+        notes=tuple(note for count, costs in found for note in cost_notes(count, costs)),
         is_comparison=True,
     )
 
@@ -148,8 +148,8 @@ def fits_sheet(count: ModelCount, costs: Costs) -> Sheet:
             for fit in costs.fits
         ),
         notes=(
-            f"At a batch of {costs.batch_size:,} × {costs.sequence_length:,} tokens, beside {HEADROOM}.",
-            *cost_notes(count),
+            f"At a batch of {batch_words(count.counted, costs)}, beside {HEADROOM}.",
+            *cost_notes(count, costs),
         ),
     )
 

@@ -77,3 +77,24 @@ class TestCheckpoint:
         assert done.code == 1
         assert "--model" not in done.stderr and "HF_HOME" in done.stderr
         assert ("--checkpoint-file" in done.stderr) == (model == "bert-base")
+
+
+class TestLengths:
+    @pytest.mark.parametrize("model", ["vit-base", "resnet-50"])
+    def test_images_have_no_tokens(self, model, table):
+        text = table(model, "--batch-size", "2")
+        assert "at a batch of 2 images" in text
+        assert "512 tokens" not in text and "--sequence-length" not in text
+        text = table(model, "--sequence-length", "64", "--fits", "24GB")
+        assert "do not depend on --sequence-length" in text and "At a batch of 1 image," in text
+
+    def test_images_beside_tokens(self, table):
+        assert "at a batch of 1 × 512 tokens / 1 image" in table("bert-base", "vit-base")
+
+    def test_more_than_the_model_takes(self, table):
+        assert "--sequence-length 1,024 is more than the 512 tokens" in table(
+            "bert-base", "--sequence-length", "1024"
+        )
+        text = table("gpt2", "--context", "2048", "--sequence-length", "1024")
+        assert "--context 2,048 is more than the 1,024 tokens" in text
+        assert "--sequence-length" not in text
