@@ -11,6 +11,7 @@ from llmkit.errors import ModelError, UsageError
 from llmkit.models.loading import LoadOptions, load_model
 from llmkit.models.local_folder import is_path
 from llmkit.models.resolving import ResolvedModel, explain_loading_error
+from llmkit.models.tokenizing import check_vocabulary
 from llmkit.tasks.catalogue import Task, TaskCall, find_task, tasks
 from llmkit.tasks.resolve import resolve_for
 
@@ -259,23 +260,10 @@ def _load_component(
             raise explain_loading_error(error, source, call.task.name) from error
         return None
     if auto_class == "AutoTokenizer":
-        _check_vocabulary(component, source)
+        check_vocabulary(component, source)
     if auto_class == "AutoProcessor" and not isinstance(component, transformers.ProcessorMixin):
         return None
     return component
-
-
-def _check_vocabulary(tokenizer: Any, source: ResolvedModel) -> None:
-    """Refuse a tokenizer that was made of nothing: where its files are missing, transformers makes an empty one.
-
-    Raises:
-        ModelError: it knows no token but the special ones.
-    """
-    if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
-        raise ModelError(
-            f"{source.name} has no tokenizer: there is no vocabulary beside the model.",
-            hint="Save it there with tokenizer.save_pretrained, or name the model that it came from.",
-        )
 
 
 def _device_name(device: Any) -> str:
