@@ -1,8 +1,7 @@
 """Counts and answers that are kept, so that the second time needs neither torch nor transformers.
 
 They follow from the config, the head, and the versions of llmkit, transformers and torch: these are their key.
-The files lie under LLMKIT_CACHE, else $XDG_CACHE_HOME/llmkit, else ~/.cache/llmkit. A cache that cannot be
-read or written is no error: the count is made anew.
+A cache that cannot be read or written is no error: the count is made anew.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit._version import __version__
+from llmkit.data.cache_folder import cache_folder
 from llmkit.errors import OutputError
 
 if TYPE_CHECKING:
@@ -26,21 +26,11 @@ if TYPE_CHECKING:
 
 # What is kept is read by code of the same schema only; one more with every change of `counted`.
 SCHEMA = 1
-CACHE_SETTING = "LLMKIT_CACHE"
 # Counts take 5 to 50 KB each.
 MOST_BYTES = 50_000_000
 _VERSION_LINE = re.compile(r"^__version__ = ['\"]([^'\"]+)", re.MULTILINE)
 # Where each library says its version, without being imported.
 _VERSION_FILES = {"torch": "version.py", "transformers": "__init__.py"}
-
-
-def cache_folder() -> Path:
-    """Return the folder of llmkit's cache; it need not exist."""
-    setting = os.environ.get(CACHE_SETTING)
-    if setting:
-        return Path(setting)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return Path(base, "llmkit") if base else Path(os.path.expanduser("~/.cache/llmkit"))  # noqa: PTH111
 
 
 @functools.cache

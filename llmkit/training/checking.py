@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.data.records import Record
 from llmkit.models.loading import choose_device
 from llmkit.training.examples import Examples, read_rows
 from llmkit.training.objectives.base import Objective
@@ -82,13 +80,8 @@ def shown(objective: Objective, example: dict[str, Any]) -> dict[str, Any]:
 
 def _duplicates(config: FinetuneConfig, objective: Objective) -> int:
     """Count the training rows that are there before."""
-    return _repeated(
-        lambda: read_rows(config.data.train, config.data.format, config.data.max_rows), objective
-    )
-
-
-def _repeated(records: Callable[[], Iterable[Record]], objective: Objective) -> int:
-    counts = Counter(repr(sorted(objective.values_of(record).items())) for record in records())
+    records = read_rows(config.data.train, config.data.format, config.data.max_rows)
+    counts = Counter(repr(sorted(objective.values_of(record).items())) for record in records)
     return sum(count - 1 for count in counts.values())
 
 

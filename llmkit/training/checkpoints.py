@@ -90,12 +90,11 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def remove_old(folder: Path, keep: int, spare: Path | None = None) -> None:
+def remove_old(folder: Path, keep: int) -> None:
     """Remove all but the newest `keep` whole checkpoints, and what unfinished writes left."""
     names = sorted((path for path in folder.glob("step-*") if _NAME.fullmatch(path.name)), reverse=True)
     for path in names[max(1, keep) :]:
-        if path != spare:
-            shutil.rmtree(path, ignore_errors=True)
+        shutil.rmtree(path, ignore_errors=True)
     for path in folder.glob(".writing-*"):
         shutil.rmtree(path, ignore_errors=True)
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit._version import __version__
 from llmkit.data.atomic import explained_write
+from llmkit.data.cache_folder import cache_folder
 from llmkit.data.records import BadRecord, Record
 from llmkit.data.sources import expand_paths, read_dataset, read_file
 from llmkit.errors import DataError
@@ -151,17 +152,10 @@ def prepare_examples(
     Raises:
         DataError: a row cannot be learned from; the message names its file and line.
     """
-    path = cache_folder() / f"{identity}.arrow"
+    path = cache_folder() / "examples" / f"{identity}.arrow"
     if not path.exists():
         _encode(objective, records(), path)
     return _open(path, identity)
-
-
-def cache_folder() -> Path:
-    """Return the folder for tokenized data: LLMKIT_CACHE, or llmkit in XDG_CACHE_HOME."""
-    own = os.environ.get("LLMKIT_CACHE")
-    base = Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "llmkit"
-    return base / "examples"
 
 
 def _encode(objective: Objective, records: Iterable[Record], path: Path) -> None:

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit._version import __version__
 from llmkit.data.atomic import explained_write
+from llmkit.data.cache_folder import cache_folder
 from llmkit.errors import DataError
-from llmkit.training.examples import cache_folder, files_digest, read_rows
+from llmkit.training.examples import files_digest, read_rows
 from llmkit.training.objectives import objective_class
 from llmkit.training.objectives.cells import unpacked
 
@@ -112,7 +113,7 @@ def trained_tokenizer(config: FinetuneConfig, model_config: PreTrainedConfig) ->
 
     assert config.tokenizer is not None
     specials = specials_for(model_config)
-    folder = cache_folder().parent / "tokenizers" / _identity(config, specials)
+    folder = cache_folder() / "tokenizers" / _identity(config, specials)
     if not (folder / "tokenizer.json").exists():
         backend = train(_texts(config), config.tokenizer, specials)
         beside = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from llmkit.architectures import cache
-from llmkit.architectures.cache import cache_folder, keep, key_of, read_count, read_kept, versions
+from llmkit.architectures.cache import keep, key_of, read_count, read_kept, versions
 
 
 @pytest.fixture(autouse=True)
@@ -97,19 +97,3 @@ def test_the_oldest_go(folder, monkeypatch):
     assert read_kept(keys[0]) is not None  # in use: now the second is the oldest
     keep(keys[3], "x" * 850)
     assert [read_kept(key) is not None for key in keys] == [True, False, True, True]
-
-
-@pytest.mark.parametrize(
-    ("settings", "expected"),
-    [
-        ({"LLMKIT_CACHE": "/a"}, "/a"),
-        ({"XDG_CACHE_HOME": "/x"}, "/x/llmkit"),
-        ({"HOME": "/home/me"}, "/home/me/.cache/llmkit"),
-    ],
-)
-def test_where_it_lies(settings, expected, monkeypatch):
-    for name in ("LLMKIT_CACHE", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value)
-    assert str(cache_folder()) == expected

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import llmkit
-from llmkit.architectures import cache
+from llmkit.data.cache_folder import cache_folder
 from llmkit.errors import UsageError
 from tests.architectures.test_naming import write_config
 
@@ -113,7 +113,7 @@ def test_the_second_time_it_is_read(monkeypatch):
 
 def test_without_the_cache_nothing_is_kept():
     llmkit.count_parameters({"model_type": "bert", **TINY}, use_cache=False)
-    assert not cache.cache_folder().exists()
+    assert not cache_folder().exists()
 
 
 def test_all_of_it_is_json():
