@@ -293,7 +293,8 @@ def _row(module: _Module, r: int, share: float) -> LoraRow:
             hint="It adapts linear, embedding and convolution modules.",
         )
     outputs, inputs = tensor.sizes[0], prod(tensor.sizes[1:])
-    if tensor.module_class == "Conv1D":  # GPT-2's linear layer keeps its weight the other way round
+    # GPT-2's linear layer and embedding tables keep their weights the other way round.
+    if tensor.module_class == "Conv1D" or tensor.module_class.endswith("Embedding"):
         outputs, inputs = inputs, outputs
     copies = round(tensor.copies * share)
     each = r * (inputs + outputs)

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What a model costs: `fits` is empty where no memory was named."""
+    """What a model costs: `fits` is empty where no memory was named.
+
+    Attributes:
+        has_asked_length: the sequence length was named, not left to the model.
+    """
 
     batch_size: int
     sequence_length: int
@@ -31,6 +35,7 @@ class Costs:
     compute: tuple[Quantity, ...]
     memory_size: int | None = None
     fits: tuple[Fit, ...] = ()
+    has_asked_length: bool = False
 
 
 def costs_of(count: ModelCount, choice: CostChoice) -> Costs:
@@ -59,6 +64,7 @@ def costs_of(count: ModelCount, choice: CostChoice) -> Costs:
         tuple(compute.flops(counted, sequence_length=tokens)),
         choice.memory_size,
         tuple(fits),
+        choice.sequence_length is not None,
     )
 
 

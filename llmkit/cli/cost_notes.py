@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from llmkit.architectures.cost_choice import CostChoice
-
 if TYPE_CHECKING:
     from llmkit.architectures.checkpoint import Report
     from llmkit.architectures.count import ModelCount
@@ -55,7 +53,7 @@ def left_head_note(count: ModelCount, report: Report) -> Iterator[str]:
 def _length_notes(count: ModelCount, costs: Costs) -> Iterator[str]:
     counted = count.counted
     if is_of_images(counted):
-        if costs.sequence_length != CostChoice().tokens(counted):
+        if costs.has_asked_length:
             yield f"{count.label}: its costs are of images, and do not depend on --sequence-length."
         return
     # What is not asked for never exceeds what the model takes.

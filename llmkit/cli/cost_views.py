@@ -85,21 +85,28 @@ def _is_shown(quantity: Quantity) -> bool:
 def costs_comparison_sheet(found: Sequence[tuple[ModelCount, Costs]]) -> Sheet:
     """Return what models cost side by side, a column each."""
     columns = [_shown(costs) for _, costs in found]
-    labels: dict[str, str] = {}
+    labels: dict[str, list[str]] = {}
     for key, (plain, _) in (item for column in columns for item in column.items()):
-        # Which modules LoRA adapts, and how long the context is, differs with the model.
-        labels.setdefault(key, plain.label.partition(" on ")[0])
+        # Which modules LoRA adapts differs with the model.
+        labels.setdefault(key, []).append(plain.label.partition(" on ")[0])
     batches = " / ".join(dict.fromkeys(batch_words(count.counted, costs) for count, costs in found))
     return Sheet(
         f"What they cost, at a batch of {batches}",
         (Column(""), *(Column(count.label, is_number=True) for count, _ in found)),
         tuple(
-            (label, *(_amount(column[key][0]) if key in column else "" for column in columns))
-            for key, label in labels.items()
+            (_joined(of_each), *(_amount(column[key][0]) if key in column else "" for column in columns))
+            for key, of_each in labels.items()
         ),
         notes=tuple(note for count, costs in found for note in cost_notes(count, costs)),
         is_comparison=True,
     )
+
+
+def _joined(labels: Sequence[str]) -> str:
+    """Return one label for several models: ``KV cache, at 1,024 / 4,096 tokens`` where their contexts differ."""
+    beginnings, _, ends = zip(*(label.partition(", at ") for label in labels), strict=True)
+    contexts = " / ".join(end.removesuffix(" tokens") for end in dict.fromkeys(ends) if end)
+    return f"{beginnings[0]}, at {contexts} tokens" if contexts else labels[0]
 
 
 def lora_sheet(count: ModelCount) -> Sheet:

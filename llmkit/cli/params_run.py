@@ -175,6 +175,9 @@ def _check_shown(asked: Asked, format_name: str | None) -> None:
         "--fits": asked.fits is not None,
         "--checkpoint": asked.checkpoint,
         "--lora": asked.lora is not None and not asked.is_total,  # a total has the adapters in it
+        "--batch-size": asked.batch_size != 1,
+        "--sequence-length": asked.sequence_length is not None,
+        "--context": asked.context is not None,
     }
     lost = [name for name, is_given in given.items() if is_given]
     if where and lost:

@@ -89,6 +89,14 @@ def test_gpt2s_layers_have_their_own_ins_and_outs():
         assert row.numbers.startswith(f"8 × ({row.inputs:,} + {row.outputs:,})")
 
 
+def test_an_embedding_takes_in_as_many_as_it_has_rows():
+    (table,) = apply(counted("bert"), LoraSpec(8, ("word_embeddings",))).rows
+    adapted = peft.get_peft_model(real("bert"), peft.LoraConfig(r=8, target_modules=["word_embeddings"]))
+    layer = adapted.get_submodule("base_model.model.bert.embeddings.word_embeddings")
+    first, second = layer.lora_embedding_A["default"], layer.lora_embedding_B["default"]
+    assert (table.inputs, table.outputs) == (first.shape[1], second.shape[0])
+
+
 def test_experts_in_one_tensor_are_not_adapted_and_it_is_said():
     with pytest.raises(UsageError, match="3 dimensions"):
         apply(counted("mixtral"), LoraSpec(8, ("gate_up_proj",)))

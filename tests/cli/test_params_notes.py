@@ -27,6 +27,19 @@ def test_adapters_of_several_models_say_whose_they_are(table):
     assert "gpt2: LoRA r=8 on c_attn" in text
 
 
+def test_several_models_say_at_which_contexts_their_caches_are(table):
+    lines = table("gpt2", "llama-2-7b", "t5-small").splitlines()
+    assert any(line.startswith("KV cache, at 1,024 / 4,096 / 512 tokens") for line in lines)
+    lines = table("gpt2", "gpt2-medium").splitlines()
+    assert any(line.startswith("KV cache, at 1,024 tokens") for line in lines)
+
+
+def test_a_sequence_length_that_images_do_not_heed_is_spoken_of(table):
+    note = "do not depend on --sequence-length"
+    assert note in table("vit-base", "--sequence-length", "512")
+    assert note not in table("vit-base")
+
+
 @pytest.mark.parametrize(
     ("models", "is_said"), [(("mixtral-8x7b",), True), (("gpt2", "mixtral-8x7b"), True), (("gpt2",), False)]
 )
@@ -48,6 +61,9 @@ def test_a_line_of_the_tree_is_right_by_itself(table):
         (("--lora", "r=8"), ("-o", "x.tsv")),
         (("--checkpoint",), ("--format", "tsv")),
         (("--checkpoint",), ("--total",)),
+        (("--batch-size", "8"), ("--total",)),
+        (("--sequence-length", "512"), ("--format", "csv")),
+        (("--context", "100"), ("--format", "tsv")),
         (("--fits", "24GB"), ("--total",)),
     ],
 )
