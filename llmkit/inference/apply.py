@@ -15,18 +15,16 @@ from llmkit import __version__
 from llmkit.batching import live_windows, windows
 from llmkit.data.encoding import ResultEncoder
 from llmkit.data.records import Record, Row
+from llmkit.data.row_run import Outcome, RowRun, Summary, beside_input
 from llmkit.data.sinks import Sink
 from llmkit.data.sources import expand_paths, read_dataset, read_file, read_stdin
-from llmkit.errors import DataError, LlmkitError, ModelError, UsageError
-from llmkit.inference.rows import MappedRow, RowMapper, argument_rows, mapped, open_fields, reject_reason
-from llmkit.inference.runner import Outcome, Runner, RunSettings, window_rows
-from llmkit.models.loading import LoadOptions
+from llmkit.errors import UsageError
+from llmkit.inference.rows import MappedRow, RowMapper, argument_rows, mapped, open_fields
+from llmkit.inference.runner import Runner, RunSettings, window_rows
+from llmkit.models.loading import LoadOptions, model_identity
 from llmkit.models.resolving import ResolvedModel
 from llmkit.tasks.catalogue import Task, TaskCall
 from llmkit.tasks.parameter_values import check_accepted
-
-_MOST_UNNAMED = 100
-_SAME_FAILURES = 8  # as many rows failing alike, and no other, is not the rows' fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +54,21 @@ class InputChoice:
     def reads_stdin(self) -> bool:
         """The source is standard input, said so with ``-``."""
         return "-" in self.files or list(self.arguments) == ["-"]
+
+    def identity(self) -> dict[str, Any]:
+        """Return what tells this input from another, as JSON."""
+        files = []
+        for path in expand_paths(self.files) if self.files and not self.reads_stdin else ():
+            stat = Path(path).stat()
+            files.append([path, stat.st_size, stat.st_mtime_ns])
+        constants = {name: str(value) for name, value in self.constants.items()}
+        return {
+            "input": files or list(self.arguments) or self.dataset,
+            "input_format": self.format,
+            "split": self.split,
+            "columns": [self.column, dict(self.mapping), constants],
+            "llmkit": __version__,
+        }
 
 
 def read_rows(task: Task, choice: InputChoice) -> Iterator[MappedRow]:
@@ -111,21 +124,13 @@ def _own_reader(stream: BinaryIO) -> BinaryIO:
 
 
 @dataclass
-class Summary:
-    """What a run came to."""
-
-    done: int = 0
-    rejected: int = 0
-
-
-@dataclass
 class PipelineRun:
     """A task applied to rows, window by window, into a sink.
 
     Attributes:
-        build: loads the pipeline; called once, after the first row has been read.
         encoder: makes results JSON.
         keep_input: copy the input's columns beside the result.
+        rows_done: by the run that is resumed.
     """
 
     call: TaskCall
@@ -137,9 +142,6 @@ class PipelineRun:
     notes: Callable[[str], None] = lambda text: None
     advance: Callable[[int], None] = lambda rows: None
     rejected: Callable[[str], None] = lambda text: None
-    summary: Summary = field(default_factory=Summary)
-    _failures: list[tuple[str, Exception]] = field(default_factory=list)
-    _unnamed: list[str] = field(default_factory=list)
 
     def run(self, pipe: Any, rows: Iterator[MappedRow], *, live: bool = False) -> Summary:
         """Work through the rows; what is done stays done when it is interrupted.
@@ -151,89 +153,19 @@ class PipelineRun:
         """
         size = window_rows(self.call.task)
         cut = live_windows(rows, max_rows=size) if live else windows(rows, max_rows=size)
-        index = 0
-        finished = False
-        try:
+        with RowRun(self.sink, self._written, self._rejected_input, self.rows_done, self.rejected) as run:
             check_accepted(pipe, self.settings.parameters)
             runner = Runner(pipe, self.call, self.settings, notes=self.notes, advance=self.advance)
-            for number, window in enumerate(cut):
-                if index + len(window) <= self.rows_done:  # done by the run that is resumed
-                    index += len(window)
-                    continue
-                outcomes = runner.run_window(window, number)
-                self._check_failures(outcomes)
-                for outcome in outcomes:
-                    self._put(outcome, index)
-                    index += 1
-                self.sink.commit(index)
-            finished = True
-        finally:
-            self.sink.close(finished=finished and not self._failed())
-        if self._failed():
-            raise failure_of(self._failures)
-        return self.summary
+            for window in run.pending(cut):
+                run.put(window, runner.run_window(window.rows, window.number))
+        return run.summary
 
-    def _failed(self) -> bool:
-        return not self.summary.done and not self.rows_done and bool(self._failures)
+    def _written(self, outcome: Outcome, index: int) -> Any:
+        value = self.encoder.plain(outcome.value, f"{index:06d}")
+        return beside_input(outcome.row, value) if self.keep_input else value
 
-    def _put(self, outcome: Outcome, index: int) -> None:
-        if outcome.error is None:
-            value = self.encoder.plain(outcome.value, f"{index:06d}")
-            self.sink.write(
-                _beside_input(outcome.row, value) if self.keep_input else value, index, _label(outcome.row)
-            )
-            self.summary.done += 1
-            while self._unnamed:
-                self.rejected(self._unnamed.pop(0))
-            return
-        self.summary.rejected += 1
-        row = outcome.row
-        if not self.summary.done and len(self._failures) < _SAME_FAILURES:
-            self._failures.append((row.place, outcome.error))
-        values = self.encoder.plain(row.values, f"{index:06d}-input") if isinstance(row, Record) else None
-        self.sink.reject({"source": row.source, "line": row.line, "reason": outcome.reason, "input": values})
-        # Where none succeeds, the error at the end says it.
-        if self.summary.done or self.rows_done:
-            self.rejected(f"{row.place}: {outcome.reason}")
-        elif len(self._unnamed) < _MOST_UNNAMED:
-            self._unnamed.append(f"{row.place}: {outcome.reason}")
-
-    def _check_failures(self, outcomes: Sequence[Outcome]) -> None:
-        """Stop where the first rows all fail alike by no fault of their own."""
-        if self.summary.done or len(outcomes) < _SAME_FAILURES:
-            return
-        reasons = {outcome.reason for outcome in outcomes}
-        if len(reasons) == 1 and all(
-            outcome.error and not isinstance(outcome.error, DataError) for outcome in outcomes
-        ):
-            raise ModelError(f"every row fails in the same way: {reasons.pop()}")
-
-
-def failure_of(outcomes: Sequence[tuple[str, Exception]]) -> LlmkitError:
-    """Return the error of a run in which no row succeeded: the input's fault (exit 2) or the model's (exit 1)."""
-    place, error = outcomes[0]
-    kind = DataError if all(isinstance(each, DataError) for _, each in outcomes) else ModelError
-    where = "" if place.startswith("argument:") else f"{place}: "
-    return kind(f"{where}{reject_reason(error)}")
-
-
-def _label(row: Row) -> str:
-    values = row.values.values() if isinstance(row, Record) else ()
-    return next((value for value in values if isinstance(value, str)), "")
-
-
-def _beside_input(row: Row, value: Any) -> dict[str, Any]:
-    """Put a result beside the columns it came from; a column of the same name becomes `input_NAME`."""
-    result = value if isinstance(value, dict) else {"result": value}
-    columns = row.values if isinstance(row, Record) else {}
-    kept = {(f"input_{name}" if name in result else name): each for name, each in columns.items()}
-    return {**kept, **result}
-
-
-def _weights_of(resolved: ResolvedModel) -> list[Any]:
-    """Return what tells the weights in a folder from those that a later training puts there."""
-    files = sorted(Path(resolved.location).glob("*.safetensors")) if resolved.is_local else []
-    return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+    def _rejected_input(self, row: Row, index: int) -> Any:
+        return self.encoder.plain(row.values, f"{index:06d}-input") if isinstance(row, Record) else None
 
 
 def fingerprint(
@@ -245,31 +177,14 @@ def fingerprint(
     **output: Any,
 ) -> dict[str, Any]:
     """Return what makes a call the same call, so that only the same one is resumed."""
-    files = []
-    for path in expand_paths(choice.files) if choice.files and not choice.reads_stdin else ():
-        stat = Path(path).stat()
-        files.append([path, stat.st_size, stat.st_mtime_ns])
     return {
         "task": call.name,
-        "model": resolved.location,
-        "weights": _weights_of(resolved),
-        "model_arguments": options.arguments,
-        "revision": resolved.revision,
-        "device": options.device,
-        "dtype": options.dtype,
+        **model_identity(resolved, options),
         "parameters": settings.parameters,
         "batch_size": settings.batch_size,
         "long": settings.long,
         "max_length": settings.max_length,
         "seed": settings.seed,
-        "input": files or list(choice.arguments) or choice.dataset,
-        "input_format": choice.format,
-        "split": choice.split,
-        "columns": [
-            choice.column,
-            dict(choice.mapping),
-            {name: str(value) for name, value in choice.constants.items()},
-        ],
-        "llmkit": __version__,
+        **choice.identity(),
         **output,
     }

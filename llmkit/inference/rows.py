@@ -217,13 +217,6 @@ class RowMapper:
         )
 
 
-def reject_reason(error: Exception) -> str:
-    """Return one line that says why a row failed."""
-    text = error.message if isinstance(error, DataError) else str(error)
-    first = text.strip().partition("\n")[0] or type(error).__name__
-    return first if len(first) <= 300 else f"{first[:297]}..."
-
-
 def mapped(rows: Iterable[Row], mapper: RowMapper) -> Iterator[MappedRow]:
     """Give each row with its fields, or with the error that left it none.
 

@@ -16,6 +16,7 @@ from typing import Any
 from llmkit.batching import plan_batches
 from llmkit.data.media import check_video, load_audio, load_image, load_table
 from llmkit.data.records import Row
+from llmkit.data.row_run import Outcome
 from llmkit.errors import DataError, MissingExtraError, ModelError
 from llmkit.inference.long_texts import (
     Piece,
@@ -26,7 +27,7 @@ from llmkit.inference.long_texts import (
     split,
     truncate,
 )
-from llmkit.inference.rows import MappedRow, reject_reason
+from llmkit.inference.rows import MappedRow
 from llmkit.models.loading_errors import is_package_missing
 from llmkit.models.resolving import ResolvedModel, explain_loading_error
 from llmkit.tasks.blanks import check_mask, with_mask
@@ -58,20 +59,6 @@ class RunSettings:
     long: str = "chunk"
     max_length: int | None = None
     seed: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a row: its result, or why there is none."""
-
-    row: Row
-    value: Any = None
-    error: Exception | None = None
-
-    @property
-    def reason(self) -> str:
-        """Return one line that says why there is no result."""
-        return "" if self.error is None else reject_reason(self.error)
 
 
 @dataclass(slots=True)

@@ -65,6 +65,19 @@ def check_options(options: LoadOptions) -> None:
         )
 
 
+def model_identity(resolved: ResolvedModel, options: LoadOptions) -> dict[str, Any]:
+    """Return what tells a loaded model from another, as JSON; also from one trained later into the same folder."""
+    files = sorted(Path(resolved.location).glob("*.safetensors")) if resolved.is_local else []
+    return {
+        "model": resolved.location,
+        "weights": [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files],
+        "model_arguments": options.arguments,
+        "revision": resolved.revision,
+        "device": options.device,
+        "dtype": options.dtype,
+    }
+
+
 def choose_device(name: str) -> torch.device:
     """Return the device that `name` stands for; auto is the first GPU there is, else the CPU.
 

@@ -10,9 +10,10 @@ import llmkit
 from llmkit.data.encoding import ResultEncoder
 from llmkit.data.formats import FORMATS
 from llmkit.data.records import BadRecord, Record
+from llmkit.data.row_run import failure_of
 from llmkit.data.sinks import FileSink, StreamSink
 from llmkit.errors import DataError, ModelError, UsageError
-from llmkit.inference.apply import InputChoice, PipelineRun, failure_of, fingerprint, read_rows
+from llmkit.inference.apply import InputChoice, PipelineRun, fingerprint, read_rows
 from llmkit.inference.rows import RowMapper, mapped
 from llmkit.inference.runner import RunSettings
 from llmkit.models.loading import LoadOptions

@@ -3,8 +3,9 @@
 import pytest
 
 from llmkit.data.records import BadRecord, Record
+from llmkit.data.row_run import reject_reason
 from llmkit.errors import DataError, UsageError
-from llmkit.inference.rows import RowMapper, argument_rows, mapped, open_fields, reject_reason
+from llmkit.inference.rows import RowMapper, argument_rows, mapped, open_fields
 from llmkit.tasks.catalogue import find_task
 from llmkit.tasks.inputs import RowError
 
