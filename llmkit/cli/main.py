@@ -32,6 +32,7 @@ from llmkit.errors import (
 COMMANDS = {
     "pipeline": ("llmkit.cli.pipeline", "Run any task on any input: text, images, audio, tables."),
     "tasks": ("llmkit.cli.tasks", "List the tasks, or explain one."),
+    "embed": ("llmkit.cli.embed", "Turn texts into vectors: of sentences, tokens, words; any layer."),
     "params": ("llmkit.cli.params", "Count a model's parameters, and what it costs to run and to train."),
     "finetune": ("llmkit.cli.finetune", "Train a model as a YAML file says."),
     "config": ("llmkit.cli.config", "Write, check or explain a file for finetune."),

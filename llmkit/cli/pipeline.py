@@ -175,7 +175,8 @@ def run_task(
         return
     if save:
         raise UsageError("--save keeps a chat at the terminal: conversational, without an input.")
-    from llmkit.cli.pipeline_run import Destination, run_call
+    from llmkit.cli.destination import Destination
+    from llmkit.cli.pipeline_run import run_call
 
     out = Destination(results, format, output, output_dir, rejects, keep_input, overwrite, resume)
     run_call(call, choice, settings, load, out, model=model, revision=revision)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from llmkit.data.formats import FORMATS, TABLE
+from llmkit.data.formats import FORMATS, TABLE, Format
 from llmkit.errors import UsageError
 from llmkit.tasks.catalogue import TaskCall
 from llmkit.tasks.parameters import parameters_of
@@ -16,13 +17,19 @@ if TYPE_CHECKING:
 _SEEDS = 2**31  # each window of rows adds its number to the seed, and numpy ends at 2**32
 
 
-def check_output(output: str | None, format: str | None, *, resume: bool) -> None:  # noqa: A002
+def check_output(
+    output: str | None,
+    format: str | None,  # noqa: A002
+    *,
+    resume: bool,
+    formats: Mapping[str, Format] = FORMATS,
+) -> None:
     """Raise UsageError where --output, --format and --resume do not go together."""
     if resume and not output:
         raise UsageError("--resume needs --output: only a file can be gone on with.")
     if output and format == TABLE:
-        raise UsageError("--format table is for a terminal; a file takes jsonl, json, csv, tsv or parquet.")
-    if not output and format in FORMATS and not FORMATS[format].in_stream:
+        raise UsageError(f"--format table is for a terminal; a file takes {', '.join(formats)}.")
+    if not output and format is not None and format in formats and not formats[format].in_stream:
         raise UsageError(f"--format {format} needs a file.", hint=f"Name one: --output results.{format}")
 
 

@@ -18,18 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.data.encoding import dump_json
+from llmkit.data.formatter import Formatter
 
 
-class DelimitedFormatter:
+class DelimitedFormatter(Formatter):
     """Writes a stream, under the columns of the first result."""
 
     def __init__(self, delimiter: str) -> None:
+        super().__init__()
         self.delimiter = delimiter
-        self.state: dict[str, Any] = {"columns": None}
-        self.lost: list[str] = []
-
-    def begin(self) -> bytes:
-        return b""
+        self.state["columns"] = None
 
     def encode(self, value: Any, index: int) -> bytes:
         lines = _flat_rows(value, index)
@@ -42,25 +40,12 @@ class DelimitedFormatter:
         self.lost = [*dict.fromkeys((*self.lost, *(name for name in _columns(lines) if name not in columns)))]
         return head + b"".join(_row(line, columns, self.delimiter) for line in lines)
 
-    def end(self) -> bytes:
-        return b""
 
-
-class FlatLinesFormatter:
+class FlatLinesFormatter(Formatter):
     """Writes the rows of a table as JSON Lines, for `lines_to_delimited`."""
-
-    def __init__(self) -> None:
-        self.state: dict[str, Any] = {}
-        self.lost: list[str] = []
-
-    def begin(self) -> bytes:
-        return b""
 
     def encode(self, value: Any, index: int) -> bytes:
         return "".join(f"{dump_json(row)}\n" for row in _flat_rows(value, index)).encode()
-
-    def end(self) -> bytes:
-        return b""
 
 
 def lines_to_delimited(lines: Path, target: Path, delimiter: str) -> None:

@@ -6,64 +6,35 @@ Formatters only encode. Where the bytes go, and that they get there whole, is `l
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO
 
 from llmkit.data.delimited_writing import DelimitedFormatter, FlatLinesFormatter, lines_to_delimited
 from llmkit.data.encoding import dump_json
+from llmkit.data.formatter import Formatter
 from llmkit.data.parquet_writing import lines_to_parquet
 from llmkit.errors import UsageError, did_you_mean
 
 
-class Formatter(Protocol):
-    """Encodes results one by one.
-
-    Attributes:
-        state: what `encode` must remember from row to row; a resumed run restores it.
-        lost: keys of results that came too late to have a column.
-    """
-
-    state: dict[str, Any]
-    lost: list[str]
-
-    def begin(self) -> bytes: ...
-
-    def encode(self, value: Any, index: int) -> bytes:
-        """Return the bytes of one result; `index` is the row's number in the input, from 0."""
-        ...
-
-    def end(self) -> bytes: ...
-
-
-class JsonLinesFormatter:
+class JsonLinesFormatter(Formatter):
     """One result a line."""
-
-    def __init__(self) -> None:
-        self.state: dict[str, Any] = {}
-        self.lost: list[str] = []
-
-    def begin(self) -> bytes:
-        return b""
 
     def encode(self, value: Any, index: int) -> bytes:
         return f"{dump_json(value)}\n".encode()
 
-    def end(self) -> bytes:
-        return b""
 
-
-class JsonFormatter:
+class JsonFormatter(Formatter):
     """One JSON document: an array of the results, or the only result itself.
 
     The shape follows the call, not the data: `bare` is for a call that can have one input only.
     """
 
     def __init__(self, *, bare: bool = False) -> None:
+        super().__init__()
         self.bare = bare
-        self.state: dict[str, Any] = {"rows": 0}
-        self.lost: list[str] = []
+        self.state["rows"] = 0
 
     def begin(self) -> bytes:
         return b"" if self.bare else b"["
@@ -87,6 +58,7 @@ class Format:
         make: makes the formatter; `bare` as in JsonFormatter.
         convert: turns the finished file of JSON Lines into this format, where a file of it is not written row by row.
         make_lines: makes the formatter of those lines.
+        seal: puts what is only known at the end into the finished file, given it and the formatter's state.
         in_stream: a stream of it can be written, row by row.
     """
 
@@ -95,6 +67,7 @@ class Format:
     make: Callable[[bool], Formatter]
     convert: Callable[[Path, Path], None] | None = None
     make_lines: Callable[[], Formatter] = JsonLinesFormatter
+    seal: Callable[[BinaryIO, dict[str, Any]], None] | None = None
     in_stream: bool = True
 
     def make_for_file(self) -> Formatter:
@@ -125,34 +98,34 @@ FORMATS = {
     )
 }
 TABLE = "table"
-FORMAT_NAMES = (TABLE, *FORMATS)
 
 
-def format_of(path: str) -> str:
+def format_of(path: str, formats: Mapping[str, Format] = FORMATS) -> str:
     """Return the format that a file's ending stands for.
 
     Raises:
         UsageError: the ending is none of them.
     """
-    for row in FORMATS.values():
+    for row in formats.values():
         if path.lower().endswith(row.endings):
             return row.name
-    endings = ", ".join(ending for row in FORMATS.values() for ending in row.endings)
+    endings = ", ".join(ending for row in formats.values() for ending in row.endings)
     raise UsageError(
         f"--output {path}: no format goes by this ending.", hint=f"Use one of {endings}, or say --format."
     )
 
 
-def check_format(name: str) -> str:
+def check_format(name: str, formats: Mapping[str, Format] = FORMATS) -> str:
     """Return `name` if it is a format.
 
     Raises:
         UsageError: it is not; the message has the nearest.
     """
-    if name in FORMAT_NAMES:
+    names = (TABLE, *formats)
+    if name in names:
         return name
-    guess = did_you_mean(name, FORMAT_NAMES)
+    guess = did_you_mean(name, names)
     raise UsageError(
         f"--format {name}: no such format" + (f"; {guess}" if guess else "."),
-        hint=f"There are: {', '.join(FORMAT_NAMES)}.",
+        hint=f"There are: {', '.join(names)}.",
     )

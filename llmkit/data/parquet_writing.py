@@ -1,6 +1,6 @@
-"""From a finished file of JSON Lines to parquet, whatever the lines hold.
+"""From finished rows, such as a file of JSON Lines, to parquet, whatever the rows hold.
 
-A parquet column has one type. What it is, is only known when the last line has been read; so the file is read
+A parquet column has one type. What it is, is only known when the last line has been read; so the rows are read
 twice. A column whose values have no type in common (numbers and words, an object without keys) is written as
 JSON text: after hours of work that is no reason to have no file.
 """
@@ -8,7 +8,8 @@ JSON text: after hours of work that is no reason to have no file.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     import pyarrow
 
 _BLOCK_ROWS = 2000
-_Block = list[dict[str, Any]]
+_Row = dict[str, Any]
+_Block = list[_Row]
 
 
 class _NoTypeError(Exception):
@@ -32,38 +34,57 @@ class _NoTypeError(Exception):
 def lines_to_parquet(lines: Path, target: Path) -> None:
     """Turn a file of JSON Lines into parquet, a row a result, with bounded memory.
 
-    A result that is not an object becomes the column `result`. A column that is first seen late, or whose
-    type changes on the way, is settled over the whole file before anything is written.
+    A result that is not an object becomes the column `result`.
     """
-    types, as_text = _settled(lines)
+    write_parquet(lambda: _lines(lines), target)
+
+
+def write_parquet(
+    rows: Callable[[], Iterable[_Row]], target: Path, known: Mapping[str, pyarrow.DataType] | None = None
+) -> None:
+    """Write rows as parquet, with bounded memory.
+
+    A column that is first seen late, or whose type changes on the way, is settled over all rows before anything
+    is written.
+
+    Args:
+        rows: goes through the rows, and does so anew each time it is called.
+        known: types of columns that need not be looked for.
+    """
+    types, as_text = _settled(rows, known or {})
     while True:
         try:
-            return _write(lines, target, types, as_text)
+            return _write(rows, target, types, as_text)
         except _NoTypeError as error:  # a number that the settled type cannot hold
             as_text.add(error.column)
 
 
-def _blocks(lines: Path) -> Iterator[_Block]:
-    block: _Block = []
+def _lines(lines: Path) -> Iterator[_Row]:
     with lines.open(encoding="utf-8") as file:
         for line in file:
             value = json.loads(line)
-            block.append(value if isinstance(value, dict) else {"result": value})
-            if len(block) == _BLOCK_ROWS:
-                yield block
-                block = []
-    if block:
+            yield value if isinstance(value, dict) else {"result": value}
+
+
+def _cut(rows: Iterable[_Row]) -> Iterator[_Block]:
+    remaining = iter(rows)
+    while block := list(islice(remaining, _BLOCK_ROWS)):
         yield block
 
 
-def _settled(lines: Path) -> tuple[dict[str, pyarrow.DataType], set[str]]:
+def _settled(
+    rows: Callable[[], Iterable[_Row]], known: Mapping[str, pyarrow.DataType]
+) -> tuple[dict[str, pyarrow.DataType], set[str]]:
     """Return the type of each column, and the columns that have none."""
     import pyarrow
 
     types: dict[str, pyarrow.DataType] = {}
     as_text: set[str] = set()
-    for block in _blocks(lines):
+    for block in _cut(rows()):
         for column in dict.fromkeys(name for row in block for name in row):
+            if column in known:
+                types[column] = known[column]
+                continue
             try:
                 found = _array(block, column, None).type
                 types[column] = _common(types.get(column, pyarrow.null()), found, column)
@@ -73,14 +94,16 @@ def _settled(lines: Path) -> tuple[dict[str, pyarrow.DataType], set[str]]:
     return types, as_text | {column for column, kind in types.items() if not _can_be_written(kind)}
 
 
-def _write(lines: Path, target: Path, types: dict[str, pyarrow.DataType], as_text: set[str]) -> None:
+def _write(
+    rows: Callable[[], Iterable[_Row]], target: Path, types: dict[str, pyarrow.DataType], as_text: set[str]
+) -> None:
     import pyarrow
     import pyarrow.parquet
 
     final = {column: pyarrow.string() if column in as_text else kind for column, kind in types.items()}
     schema = pyarrow.schema(list(final.items()))
     with pyarrow.parquet.ParquetWriter(target, schema) as writer:
-        for block in _blocks(lines):
+        for block in _cut(rows()):
             columns = [
                 _array(block, column, kind, as_text=column in as_text) for column, kind in final.items()
             ]

@@ -20,7 +20,8 @@ from typing import Any, BinaryIO, Protocol
 
 from llmkit.data.atomic import explained_write, write_whole
 from llmkit.data.encoding import dump_json
-from llmkit.data.formats import FORMATS, Format, Formatter
+from llmkit.data.formats import Format
+from llmkit.data.formatter import Formatter
 from llmkit.errors import DataError, OutputError, OutputExistsError
 
 
@@ -218,6 +219,7 @@ class FileSink:
             self._rejects_file.write(line)
         self.progress.rejects_size += len(line)
         self.progress.rejected += 1
+        self._put(self._formatter.missing())
 
     def commit(self, rows_done: int) -> None:
         with self._explained():
@@ -243,6 +245,10 @@ class FileSink:
             self._rejects_file.close()
 
     def _finish(self) -> None:
+        if self.format.seal is not None:
+            self.format.seal(self._file, self._formatter.state)
+            self._file.flush()
+            os.fsync(self._file.fileno())
         if self.format.convert is not None:
             converted = self.path.with_name(f"{self.path.name}.converted")
             self.format.convert(self._partial, converted)
@@ -290,23 +296,3 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
 def is_finished(path: Path) -> bool:
     """Tell whether a file run is complete: the file is there and no progress beside it."""
     return path.exists() and not path.with_name(f"{path.name}.progress").exists()
-
-
-def open_file_sink(
-    path: str,
-    format_name: str,
-    *,
-    call: dict[str, Any],
-    rejects: str | None,
-    overwrite: bool,
-    resume: bool,
-) -> FileSink:
-    """Open a file sink by names as they come from the command line."""
-    return FileSink(
-        Path(path),
-        FORMATS[format_name],
-        call=call,
-        rejects=Path(rejects) if rejects else None,
-        overwrite=overwrite,
-        resume=resume,
-    )

@@ -10,15 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmkit.errors import UsageError
+from llmkit.models.tokenizing import token_limit
 from llmkit.tasks.catalogue import Kind, Long, Task
 
 _OVERLAP = 4  # a quarter of a chunk stands in the next one too
 # The first group ends where the sentence does; a full-width mark needs no space after it.
 _SENTENCE_END = re.compile(r"""((?<=[.!?…])["'»”’)\]]*)\s+|((?<=[。！？])["'»”’)\]」』）]*)\s*|()\n+""")
-_ABSOLUTE_POSITION_OFFSETS = {  # positions that the embedding table spends on padding
-    "roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "longformer", "mpnet", "ibert", "data2vec-text", "esm",
-}  # fmt: skip
-_NO_LIMIT = 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +39,6 @@ class Piece:
     joint: str = " "
 
 
-def model_limit(pipe: Any) -> int | None:
-    """Return how many tokens the model takes, special ones included; None where there is no limit."""
-    config = pipe.model.config
-    positions = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
-    if positions and config.model_type in _ABSOLUTE_POSITION_OFFSETS:
-        positions -= (config.pad_token_id or 0) + 1
-    limits = [
-        limit for limit in (positions, pipe.tokenizer.model_max_length) if limit and 0 < limit < _NO_LIMIT
-    ]
-    return min(limits) if limits else None
-
-
 def limit_of(pipe: Any, task: Task, chosen: int | None) -> int | None:
     """Return how many tokens an input may have: what the model takes, or less where the user chose so.
 
@@ -66,7 +51,11 @@ def limit_of(pipe: Any, task: Task, chosen: int | None) -> int | None:
     if task.long is Long.EACH:
         own = pipe.max_tokens
     else:
-        own = model_limit(pipe) if tokenizer is not None and tokenizer.is_fast else None
+        own = (
+            token_limit(pipe.model.config, pipe.tokenizer)
+            if tokenizer is not None and tokenizer.is_fast
+            else None
+        )
     limits = [limit for limit in (own, chosen) if limit]
     return min(limits) if limits else None
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from llmkit.models.model_files import read_model_json
 
 if TYPE_CHECKING:
     import torch
@@ -41,8 +41,8 @@ class PoolingConfig:
 
 def read_pooling(location: str, revision: str | None = None) -> PoolingConfig:
     """Read ``1_Pooling/config.json`` and ``sentence_bert_config.json`` of a model; without them, the mean."""
-    pooling = _read_json(location, "1_Pooling/config.json", revision)
-    sentence = _read_json(location, "sentence_bert_config.json", revision)
+    pooling = read_model_json(location, "1_Pooling/config.json", revision)
+    sentence = read_model_json(location, "sentence_bert_config.json", revision)
     # Older files have a switch for each mode, newer ones name it.
     mode = pooling.get("pooling_mode") or next(
         (name for key, name in _MODES.items() if pooling.get(key)), "mean"
@@ -50,25 +50,6 @@ def read_pooling(location: str, revision: str | None = None) -> PoolingConfig:
     mode = _NAMES.get(str(mode), str(mode))
     limit = sentence.get("max_seq_length")
     return PoolingConfig(mode, int(limit) if limit else None)
-
-
-def _read_json(location: str, name: str, revision: str | None) -> dict[str, Any]:
-    path: str | Path | None = Path(location, name)
-    if not Path(location).is_dir():
-        from transformers.utils.hub import cached_file
-
-        path = cached_file(
-            location,
-            name,
-            revision=revision,
-            _raise_exceptions_for_missing_entries=False,
-            _raise_exceptions_for_connection_errors=False,
-            _raise_exceptions_for_gated_repo=False,
-        )
-    if path is None or not Path(path).is_file():
-        return {}
-    value = json.loads(Path(path).read_text(encoding="utf-8"))
-    return value if isinstance(value, dict) else {}
 
 
 def pool(hidden_states: torch.Tensor, attention_mask: torch.Tensor, mode: str = "mean") -> torch.Tensor:

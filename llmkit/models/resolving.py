@@ -28,6 +28,7 @@ from llmkit.models.loading_errors import explain_hub_failure, is_a, why_unreacha
 from llmkit.models.loading_errors import explain_loading_error as explain_loading_error
 from llmkit.models.local_folder import ADAPTER_FILE, CONFIG_FILE, check_folder, is_path, local_model
 from llmkit.models.resolved import ResolvedModel
+from llmkit.models.short_names import SHORT_NAMES
 
 
 def resolve_model(
@@ -61,7 +62,9 @@ def resolve_model(
         raise UsageError("--model is empty.", hint=f"Name a local folder, a hub model or {EMBEDDED_NAME}.")
     is_embedded = name == EMBEDDED_NAME
     if not is_embedded and not is_path(name):
-        return _find_on_hub(ResolvedModel(name, name, revision))
+        repository = SHORT_NAMES.get(name, name)
+        note = f"{name} is {repository}" if repository != name else None
+        return _find_on_hub(ResolvedModel(repository, repository, revision, note=note))
     if revision is not None:
         raise UsageError(f"--revision is for a hub model, and '{name}' is a local one.")
     return _embedded_encoder() if is_embedded else local_model(name, allow_pickle, needs_weights)

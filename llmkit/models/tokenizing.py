@@ -8,6 +8,20 @@ from llmkit.errors import ModelError
 from llmkit.models.resolved import ResolvedModel
 from llmkit.models.resolving import explain_loading_error
 
+_ABSOLUTE_POSITION_OFFSETS = {  # positions that the embedding table spends on padding
+    "roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "longformer", "mpnet", "ibert", "data2vec-text", "esm",
+}  # fmt: skip
+_NO_LIMIT = 10**9
+
+
+def token_limit(config: Any, tokenizer: Any) -> int | None:
+    """Return how many tokens a model takes, special ones included; None where there is no limit."""
+    positions = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
+    if positions and config.model_type in _ABSOLUTE_POSITION_OFFSETS:
+        positions -= (config.pad_token_id or 0) + 1
+    limits = [limit for limit in (positions, tokenizer.model_max_length) if limit and 0 < limit < _NO_LIMIT]
+    return min(limits) if limits else None
+
 
 def load_tokenizer(model: ResolvedModel, task: str) -> Any:
     """Load a model's tokenizer.

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmkit.data.formats import FORMATS
-from llmkit.data.sinks import FileSink, StreamSink, is_finished, open_file_sink, refuse_existing
+from llmkit.data.sinks import FileSink, StreamSink, is_finished, refuse_existing
 from llmkit.errors import DataError, OutputError, OutputExistsError
 
 CALL = {"task": "text-classification", "model": "m", "parameters": {"top_k": (1, 2)}}
@@ -137,14 +137,7 @@ class TestFinished:
         }
 
     def test_or_the_one_that_was_named(self, tmp_path):
-        sink = open_file_sink(
-            str(tmp_path / "a.csv"),
-            "csv",
-            call={},
-            rejects=str(tmp_path / "bad"),
-            overwrite=False,
-            resume=False,
-        )
+        sink = FileSink(tmp_path / "a.csv", FORMATS["csv"], call={}, rejects=tmp_path / "bad")
         work(sink, [{"a": 1}, None], 1)
         assert sorted(files(tmp_path)) == ["a.csv", "bad"]
 

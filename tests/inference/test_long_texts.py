@@ -17,7 +17,6 @@ from llmkit.inference.long_texts import (
     merge_sections,
     merge_spans,
     merger_of,
-    model_limit,
     split,
     truncate,
 )
@@ -330,43 +329,3 @@ class TestMergeSections:
     def test_of_a_task(self):
         merge = merger_of(find_task("summarization").task, {})
         assert merge([{"summary_text": text} for text in "abc"], self.PIECES) == {"summary_text": "a\nb c"}
-
-
-class TestLimit:
-    @staticmethod
-    def pipe(model_max_length=10**30, **config):
-        config = {"model_type": "bert", "pad_token_id": 1, **config}
-        return SimpleNamespace(
-            model=SimpleNamespace(config=SimpleNamespace(**config)),
-            tokenizer=SimpleNamespace(model_max_length=model_max_length),
-        )
-
-    @pytest.mark.parametrize(
-        ("config", "limit"),
-        [
-            ({"max_position_embeddings": 512}, 512),
-            ({"n_positions": 1024}, 1024),
-            ({"max_position_embeddings": 514, "model_type": "roberta"}, 512),
-            ({"max_position_embeddings": 512, "model_max_length": 128}, 128),
-            ({"max_position_embeddings": -1, "model_max_length": 300}, 300),
-            ({"model_max_length": 512}, 512),
-            ({}, None),
-        ],
-    )
-    def test_the_smaller_of_positions_and_tokenizer(self, config, limit):
-        assert model_limit(self.pipe(**config)) == limit
-
-    @pytest.mark.parametrize("positions", [20, 40])
-    def test_roberta_really_takes_that_many(self, positions):
-        """One token more, and the model has no position for it."""
-        import torch
-
-        config = transformers.RobertaConfig(
-            vocab_size=50, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8,
-            max_position_embeddings=positions, pad_token_id=1,
-        )  # fmt: skip
-        model = transformers.RobertaModel(config).eval()
-        limit = model_limit(SimpleNamespace(model=model, tokenizer=SimpleNamespace(model_max_length=10**30)))
-        assert model(torch.full((1, limit), 5))[0].shape[1] == limit
-        with pytest.raises((IndexError, RuntimeError)):
-            model(torch.full((1, limit + 1), 5))

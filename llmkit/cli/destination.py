@@ -1,0 +1,166 @@
+"""What every command that makes one result of one row does with its results: where they go, and what is said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from llmkit.cli.channels import ResultStream, warn
+from llmkit.cli.results import TableSink, format_for
+from llmkit.data.formats import FORMATS, TABLE, Format
+from llmkit.errors import EXIT_SOME_REJECTED, UsageError
+
+if TYPE_CHECKING:
+    from llmkit.data.encoding import ResultEncoder
+    from llmkit.data.row_run import Summary
+    from llmkit.data.sinks import Sink
+    from llmkit.inference.apply import InputChoice
+
+_MAX_REJECTS_SHOWN = 20
+_FOLDER = "llmkit-files"
+
+
+class Destination:
+    """Where the results of one call go, as the options said."""
+
+    def __init__(
+        self,
+        results: ResultStream,
+        format: str | None,  # noqa: A002
+        output: str | None,
+        output_dir: str | None,
+        rejects: str | None,
+        keep_input: bool,
+        overwrite: bool,
+        resume: bool,
+        formats: Mapping[str, Format] = FORMATS,
+    ) -> None:
+        self.results = results
+        self.format = format or format_for(results, None)
+        self.output = output
+        self.output_dir = output_dir
+        self.rejects = rejects
+        self.keep_input = keep_input
+        self.overwrite = overwrite
+        self.resume = resume
+        self.formats = formats
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether a run that is to be resumed has nothing left to do."""
+        from llmkit.data.sinks import is_finished
+
+        return bool(self.output) and self.resume and is_finished(Path(self.output or ""))
+
+    def sink(
+        self,
+        call: dict[str, Any],
+        *,
+        bare: bool,
+        table: Callable[[ResultStream], Sink] = TableSink,
+    ) -> Sink:
+        """Open the sink; `table` makes the one that draws on a terminal."""
+        from llmkit.data.sinks import FileSink, StreamSink, refuse_existing
+
+        rejects = Path(self.rejects) if self.rejects else None
+        if self.output:
+            return FileSink(
+                Path(self.output),
+                self.formats[self.format],
+                call=call,
+                rejects=rejects,
+                overwrite=self.overwrite,
+                resume=self.resume,
+            )
+        if self.format == TABLE:
+            return table(self.results)
+        if rejects:
+            refuse_existing(rejects, overwrite=self.overwrite)
+        return StreamSink(self.results.file, self.formats[self.format].make(bare), rejects, warn=warn)
+
+    def encoder(self) -> ResultEncoder:
+        """Return what makes results JSON, with a folder of its own for images, audio and arrays.
+
+        Raises:
+            OutputExistsError: the folder holds what an earlier run made.
+        """
+        from llmkit.data.encoding import ResultEncoder, refuse_files_of_another_run
+
+        if not self.output and not self.output_dir:
+            return ResultEncoder(Path(_FOLDER), numbered=not self.overwrite)
+        folder = Path(self.output_dir or f"{self.output}.files")
+        if not self.overwrite and not self.resume:
+            refuse_files_of_another_run(folder)
+        return ResultEncoder(folder)
+
+
+def refuse_own_input(output: str | None, choice: InputChoice) -> None:
+    """Raise UsageError where the output would replace the input."""
+    from llmkit.data.sources import expand_paths
+
+    if not output or not choice.files or choice.reads_stdin or not Path(output).exists():
+        return
+    for path in expand_paths(choice.files):
+        if Path(path).samefile(output):
+            raise UsageError(f"--output {output} is the input.", hint="Name another file.")
+
+
+def progress_bar(
+    choice: InputChoice, out: Destination, done: int
+) -> AbstractContextManager[Callable[[int], None]]:
+    """Show progress over files and datasets, unless results appear on the same terminal and show it themselves."""
+    from llmkit.cli.progress import estimate_rows, progress
+    from llmkit.data.sources import expand_paths
+
+    files = expand_paths(choice.files) if choice.files and not choice.reads_stdin else []
+    if not (files or choice.dataset) or (out.results.is_terminal and not out.output):
+        return nullcontext(lambda rows: None)
+    return progress(estimate_rows(files) if files else None, done)
+
+
+class RejectReporter:
+    """Names rejected rows on standard error, the first of them one by one."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, text: str) -> None:
+        self.count += 1
+        if self.count <= _MAX_REJECTS_SHOWN:
+            warn(f"rejected: {text}")
+        elif self.count == _MAX_REJECTS_SHOWN + 1:
+            warn("more rows are rejected; they are not named here.")
+
+
+def say_how_to_resume(error: BaseException, sink: Sink) -> None:
+    """Add to an interruption that what is done is kept."""
+    from llmkit.data.sinks import FileSink
+
+    if isinstance(sink, FileSink) and not isinstance(error, Exception) and sink.progress.rows:
+        error.add_note(
+            f"{sink.progress.rows:,} rows are done and kept; run the same command with --resume to go on."
+        )
+
+
+def report_rejects(sink: Sink, summary: Summary, done: int) -> None:
+    """Say at the end how many rows were rejected, those of the run that was resumed included.
+
+    Args:
+        done: rows that the resumed run had done.
+
+    Raises:
+        typer.Exit: some were (exit code 3).
+    """
+    from llmkit.data.sinks import FileSink
+
+    earlier = sink.progress.rejected - summary.rejected if isinstance(sink, FileSink) else 0
+    if summary.rejected or earlier:
+        where = f"; they are in {sink.rejects_path}" if isinstance(sink, FileSink) else ""
+        warn(
+            f"{summary.rejected + earlier:,} of {summary.rejected + summary.done + done:,} rows were rejected{where}."
+        )
+        raise typer.Exit(EXIT_SOME_REJECTED)

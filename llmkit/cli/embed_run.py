@@ -1,0 +1,147 @@
+"""Running one call of ``llmkit embed``: the rows, the sink, the model, and what is said at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from itertools import chain, islice
+from typing import TYPE_CHECKING
+
+from llmkit.cli.channels import note
+from llmkit.cli.destination import (
+    Destination,
+    RejectReporter,
+    progress_bar,
+    refuse_own_input,
+    report_rejects,
+    say_how_to_resume,
+)
+from llmkit.cli.embed_views import EmbeddingTable, shaper_for
+from llmkit.cli.loading import quiet_libraries
+from llmkit.embeddings.vector_formats import vector_formats
+from llmkit.tasks.catalogue import find_task
+from llmkit.tasks.inputs import RowError, compose
+
+if TYPE_CHECKING:
+    from llmkit.embeddings.encoder import Encoder
+    from llmkit.embeddings.run import TextRow
+    from llmkit.embeddings.settings import EmbedSettings
+    from llmkit.inference.apply import InputChoice
+    from llmkit.inference.rows import MappedRow
+    from llmkit.models.loading import LoadOptions
+    from llmkit.models.resolved import ResolvedModel
+
+
+def run_embedding(
+    choice: InputChoice,
+    settings: EmbedSettings,
+    load: LoadOptions,
+    out: Destination,
+    *,
+    model: str | None,
+    revision: str | None,
+    dedupe: bool,
+    batch_size: int | None,
+) -> None:
+    """Run a call that has been checked.
+
+    Raises:
+        typer.Exit: some rows were rejected (exit code 3).
+        LlmkitError: it cannot be done; see `llmkit.embeddings.run.EmbedRun.run`.
+    """
+    from llmkit.data.sinks import FileSink
+    from llmkit.embeddings.api import find_encoder
+    from llmkit.inference.apply import read_rows
+    from llmkit.models.loading import model_identity
+
+    if out.is_finished:
+        note(f"{out.output} is finished already.")
+        return
+    refuse_own_input(out.output, choice)
+    rows = _texts(read_rows(find_task("feature-extraction").task, choice))
+    resolved = find_encoder(model, revision, allow_pickle=load.allow_pickle)
+    if resolved.note:
+        note(resolved.note)
+    call = {
+        **model_identity(resolved, load),
+        **asdict(settings),
+        **choice.identity(),
+        "dedupe": dedupe,
+        "batch_size": batch_size,
+        "format": out.format,
+        "keep_input": out.keep_input,
+    }
+    by_unit = settings.effective_level != "sentence" and settings.word is None
+    out.formats = {**out.formats, **vector_formats(_metadata(resolved, settings), by_unit=by_unit)}
+    sink = out.sink(call, bare=_is_single(choice), table=lambda results: EmbeddingTable(results, settings))
+    try:
+        encoder, rows = _load(resolved, settings, load, rows, live=choice.is_live)
+    except BaseException:
+        sink.close(finished=False)
+        raise
+    done = sink.progress.rows if isinstance(sink, FileSink) else 0
+    from llmkit.embeddings.run import EmbedRun
+
+    try:
+        with progress_bar(choice, out, done) as advance:
+            run = EmbedRun(
+                encoder,
+                sink,
+                shaper_for(out.format, settings, out.formats, keep_input=out.keep_input),
+                dedupe=dedupe,
+                batch_size=batch_size,
+                rows_done=done,
+                advance=advance,
+                rejected=(lambda text: None) if _is_single(choice) else RejectReporter(),
+            )
+            summary = run.run(rows, live=choice.is_live)
+    except BaseException as error:
+        say_how_to_resume(error, sink)
+        raise
+    if run.cut:
+        note(
+            f"{run.cut:,} of {summary.done:,} texts {'was' if run.cut == 1 else 'were'} cut: the model takes "
+            f"{encoder.tokenizer.limit:,} tokens. --long split-mean counts every token of a text."
+        )
+    report_rejects(sink, summary, done)
+
+
+def _texts(rows: Iterator[MappedRow]) -> Iterator[TextRow]:
+    task = find_task("feature-extraction").task
+    for row, values in rows:
+        if isinstance(values, Exception):
+            yield row, values
+            continue
+        try:
+            yield row, str(compose(task, values).value)
+        except RowError as error:
+            yield row, error
+
+
+def _load(
+    resolved: ResolvedModel,
+    settings: EmbedSettings,
+    load: LoadOptions,
+    rows: Iterator[TextRow],
+    *,
+    live: bool,
+) -> tuple[Encoder, Iterator[TextRow]]:
+    """Load the model, tried on the first texts where that is wanted; return it and all the rows."""
+    with quiet_libraries():
+        from llmkit.embeddings.reduced import TRIAL_TEXTS, load_trusted_encoder
+
+        # A live stream gives its first text now, and the next ones when somebody writes them.
+        first = list(islice(rows, 1 if live else TRIAL_TEXTS)) if load.dtype == "auto" else []
+        trial = [text for _, text in first if isinstance(text, str)]
+        return load_trusted_encoder(resolved, settings, load, trial, note), chain(first, rows)
+
+
+def _metadata(resolved: ResolvedModel, settings: EmbedSettings) -> dict[str, str]:
+    """Return what a file of vectors says of them: how they were made."""
+    made = {name: str(value) for name, value in asdict(settings).items() if value is not None}
+    return {"model": resolved.name, "revision": resolved.revision or "", **made}
+
+
+def _is_single(choice: InputChoice) -> bool:
+    """Tell whether the call can have one text only, by its form: then JSON is that text's, not an array."""
+    return len(choice.arguments) == 1 and not choice.reads_stdin

@@ -1,0 +1,30 @@
+"""Which pieces of texts go through a model together, and how much at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from llmkit.batching import plan_least_work
+from llmkit.embeddings.tokens import Piece
+
+WINDOW_ROWS = 4096  # sorted in one go: 3.5 % of padding at a window of this size, 13 % at a quarter of it
+_CPU_TOKENS = 2048  # larger batches fall out of the cache and are slower there
+_CPU_OVERHEAD = 24  # tokens that could be computed in the time a batch costs beside its own
+_ACCELERATOR_TOKENS = 32768
+_ACCELERATOR_OVERHEAD = 1024
+_MOST_ROWS = 1024
+
+
+def batches(pieces: Sequence[Piece], *, on_cpu: bool, batch_size: int | None = None) -> Iterator[list[int]]:
+    """Go through batches of the numbers of pieces, each piece in one of them.
+
+    Args:
+        batch_size: most pieces a batch; None for a budget of tokens alone.
+    """
+    tokens = _CPU_TOKENS if on_cpu else _ACCELERATOR_TOKENS
+    yield from plan_least_work(
+        [len(piece.ids) for piece in pieces],
+        max_tokens=tokens if batch_size is None else 1 << 40,
+        max_rows=_MOST_ROWS if batch_size is None else batch_size,
+        overhead_tokens=_CPU_OVERHEAD if on_cpu else _ACCELERATOR_OVERHEAD,
+    )

@@ -1,0 +1,214 @@
+"""A loaded model that gives vectors: token ids in, hidden states chosen, merged and pooled out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from llmkit.embeddings.settings import EmbedSettings, layer_numbers
+from llmkit.embeddings.tokens import Piece, TextTokenizer
+from llmkit.errors import ModelError, UsageError
+from llmkit.models.loading import LoadOptions, load_model
+from llmkit.models.pooling import PoolingConfig, pool, read_pooling
+from llmkit.models.resolved import ResolvedModel
+from llmkit.models.sentence_modules import SentenceModules, load_dense, read_sentence_modules
+from llmkit.models.tokenizing import load_tokenizer, token_limit
+
+if TYPE_CHECKING:
+    import numpy
+    import torch
+
+TASK = "feature-extraction"
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """What happens to a text's vector after pooling: the model's own layers, its length in numbers, its norm."""
+
+    dense: Sequence[Any] = ()
+    dim: int | None = None
+    normalize: bool = False
+
+    def apply(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Return finished vectors, (…, hidden) -> (…, dim), float32."""
+        import torch
+
+        vectors = vectors.float()
+        for layer in self.dense:
+            vectors = layer(vectors)
+        if self.dim is not None:
+            vectors = vectors[..., : self.dim]
+        return torch.nn.functional.normalize(vectors, dim=-1) if self.normalize else vectors
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A model with all that its vectors depend on.
+
+    Attributes:
+        layers: numbers of the hidden states that are merged; (last,) for the usual one.
+        pooling: as of `EmbedSettings`, settled.
+        hidden_size: of the merged hidden states, before `finish`.
+    """
+
+    model: Any
+    tokenizer: TextTokenizer
+    settings: EmbedSettings
+    layers: tuple[int, ...]
+    last_layer: int
+    pooling: str
+    finish: Finish
+    hidden_size: int
+
+    @property
+    def dimension(self) -> int:
+        """How many numbers a vector has."""
+        size = self.finish.dense[-1][0].out_features if self.finish.dense else self.hidden_size
+        return min(self.finish.dim or size, size)
+
+    def sentence_vectors(self, pieces: Sequence[Piece]) -> torch.Tensor:
+        """Return one vector a piece, (pieces, hidden), before `finish`, on the CPU in float32."""
+        import torch
+
+        ids, mask = self._batch(pieces)
+        with torch.inference_mode():
+            output = self._forward(ids, mask)
+            if self.pooling == "pooler":
+                vectors = output.pooler_output
+            else:
+                every = torch.ones_like(ids) if mask is None else mask
+                vectors = pool(self._merged(output), every, self.pooling)
+            return vectors.float().cpu()
+
+    def token_vectors(self, pieces: Sequence[Piece]) -> list[torch.Tensor]:
+        """Return the vectors of each piece's tokens, each (tokens, hidden), before `finish`, on the CPU in float32."""
+        import torch
+
+        ids, mask = self._batch(pieces)
+        with torch.inference_mode():
+            hidden = self._merged(self._forward(ids, mask)).float().cpu()
+        return [hidden[row, : len(piece.ids)] for row, piece in enumerate(pieces)]
+
+    def finished(self, vectors: torch.Tensor) -> numpy.ndarray[Any, Any]:
+        """Return vectors as they are given out: (…, dimension), float32."""
+        import torch
+
+        with torch.inference_mode():
+            array: numpy.ndarray[Any, Any] = self.finish.apply(vectors).numpy()
+        return array
+
+    def _batch(self, pieces: Sequence[Piece]) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return token ids and their mask, each (pieces, longest); no mask where nothing is padded."""
+        import torch
+
+        longest = max(len(piece.ids) for piece in pieces)
+        filling = self.tokenizer.tokenizer.pad_token_id or 0
+        ids = torch.tensor([piece.ids + [filling] * (longest - len(piece.ids)) for piece in pieces])
+        lengths = torch.tensor([len(piece.ids) for piece in pieces])
+        device = self.model.device
+        if int(lengths.min()) == longest:
+            return ids.to(device), None
+        mask = (torch.arange(longest) < lengths[:, None]).long()
+        return ids.to(device), mask.to(device)
+
+    def _forward(self, ids: torch.Tensor, mask: torch.Tensor | None) -> Any:
+        needs_all = self.layers != (self.last_layer,)
+        return self.model(input_ids=ids, attention_mask=mask, output_hidden_states=needs_all)
+
+    def _merged(self, output: Any) -> torch.Tensor:
+        """Return the chosen layers as one, (pieces, longest, hidden)."""
+        import torch
+
+        if self.layers == (self.last_layer,):
+            last: torch.Tensor = output[0]
+            return last
+        chosen = [output.hidden_states[number] for number in self.layers]
+        if self.settings.layers_merge == "concat":
+            return torch.cat(chosen, dim=-1)
+        total = torch.stack([each.float() for each in chosen]).sum(dim=0)
+        return total / len(chosen) if self.settings.layers_merge == "mean" else total
+
+
+def load_encoder(resolved: ResolvedModel, settings: EmbedSettings, options: LoadOptions) -> Encoder:
+    """Load a model to take vectors from.
+
+    Raises:
+        ModelError: it cannot be had, has no text encoder, or no pooler where its output is asked for.
+        UsageError: a layer that it does not have, or more numbers than its vectors have.
+    """
+    from transformers import AutoModel, AutoModelForTextEncoding
+
+    modules = read_sentence_modules(resolved) if _heeds_modules(settings) else _plain(resolved)
+    wants_pooler = settings.pooling == "pooler"
+    model = load_model(
+        resolved, (AutoModelForTextEncoding, AutoModel), options, task=TASK, needs_pooler=wants_pooler
+    )
+    if model.config.is_encoder_decoder:
+        model = model.get_encoder()
+    _check_takes_text(model, resolved)
+    config = model.config.get_text_config()
+    if wants_pooler and getattr(model, "pooler", None) is None:
+        raise ModelError(
+            f"{resolved.name} has no pooler.",
+            hint="Use --pooling mean, cls, max, last-token or weighted-mean.",
+        )
+    last = config.num_hidden_layers
+    layers = tuple(layer_numbers(settings.layers, last))
+    size = config.hidden_size * (len(layers) if settings.layers_merge == "concat" else 1)
+    finish = Finish(
+        () if settings.by_token else tuple(load_dense(resolved, folder) for folder in modules.dense),
+        settings.dim,
+        (modules.normalize and not settings.by_token) if settings.normalize is None else settings.normalize,
+    )
+    loaded_tokenizer = load_tokenizer(resolved, TASK)
+    tokenizer = TextTokenizer(
+        loaded_tokenizer,
+        _limit(token_limit(config, loaded_tokenizer), modules.pooling.max_tokens, settings.max_length),
+        settings.long,
+        _prompt(settings.prompt, modules),
+        has_offsets=settings.by_token,
+    )
+    encoder = Encoder(
+        model, tokenizer, settings, layers, last, settings.pooling or modules.pooling.mode, finish, size
+    )
+    if settings.dim is not None and encoder.dimension < settings.dim:
+        raise UsageError(
+            f"--dim {settings.dim}: the vectors of {resolved.name} have {encoder.dimension} numbers."
+        )
+    return encoder
+
+
+def _heeds_modules(settings: EmbedSettings) -> bool:
+    """Whether the model's own way to a text's vector is wanted; a pooling that is named leaves it out."""
+    return settings.pooling is None and settings.layers == "-1"
+
+
+def _plain(resolved: ResolvedModel) -> SentenceModules:
+    """Return what holds of a model's own files where its modules are left out: how long its texts are."""
+    limit = read_pooling(resolved.location, resolved.revision).max_tokens
+    return SentenceModules(PoolingConfig(max_tokens=limit))
+
+
+def _check_takes_text(model: Any, resolved: ResolvedModel) -> None:
+    if (
+        not hasattr(model.config.get_text_config(), "num_hidden_layers")
+        or model.main_input_name != "input_ids"
+    ):
+        raise ModelError(
+            f"{resolved.name} ({type(model).__name__}) does not take texts.",
+            hint="Choose an encoder of texts: --model NAME.",
+        )
+
+
+def _limit(most: int | None, usual: int | None, chosen: int | None) -> int | None:
+    """Return how many tokens a piece may have: what was chosen, else the usual, but never more than the most."""
+    limits = [limit for limit in (most, chosen or usual) if limit is not None]
+    return min(limits, default=None)
+
+
+def _prompt(wanted: str | None, modules: SentenceModules) -> str:
+    """Return what is put before each text: a prompt of the model's by its name, or the words themselves."""
+    if wanted is None:
+        return modules.prompts.get(modules.default_prompt or "", "")
+    return modules.prompts.get(wanted, wanted)

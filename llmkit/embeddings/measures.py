@@ -1,0 +1,66 @@
+"""How alike vectors are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from llmkit.errors import DataError, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    import numpy
+
+    Array = numpy.ndarray[Any, Any]
+
+MEASURES = ("cosine", "dot", "euclidean")
+
+
+def check_measure(name: str) -> str:
+    """Return `name` if it is a measure.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if name in MEASURES:
+        return name
+    guess = did_you_mean(name, MEASURES)
+    raise UsageError(
+        f"--measure {name}: no such measure" + (f"; {guess}" if guess else "."),
+        hint=f"Use one of {', '.join(MEASURES)}.",
+    )
+
+
+def similarities(ones: Sequence[Array] | Array, others: Sequence[Array] | Array, measure: str) -> Array:
+    """Return how alike each vector is to each other one, (ones, others), float32.
+
+    Args:
+        ones, others: (number, dimension).
+        measure: cosine; dot, the inner product; or euclidean, the distance, which is smaller for what is alike.
+
+    Raises:
+        DataError: the vectors are of different dimensions.
+    """
+    import numpy
+
+    left, right = (numpy.asarray(each, dtype=numpy.float32) for each in (ones, others))
+    if left.shape[-1] != right.shape[-1]:
+        raise DataError(
+            f"vectors of {left.shape[-1]:,} and of {right.shape[-1]:,} numbers cannot be compared."
+        )
+    if measure == "cosine":
+        left, right = normalized(left), normalized(right)
+    products: Array = left @ right.T
+    if measure != "euclidean":
+        return products
+    squares = (left**2).sum(axis=1)[:, None] + (right**2).sum(axis=1)[None, :] - 2 * products
+    distances: Array = numpy.sqrt(numpy.maximum(squares, 0))
+    return distances
+
+
+def normalized(vectors: Array) -> Array:
+    """Return vectors at length 1, (…, dimension); one of zeros stays as it is."""
+    import numpy
+
+    lengths = numpy.linalg.norm(vectors, axis=-1, keepdims=True)
+    scaled: Array = vectors / numpy.where(lengths == 0, 1, lengths)
+    return scaled

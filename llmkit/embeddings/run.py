@@ -1,0 +1,151 @@
+"""A stream of texts embedded into a sink, window by window; texts are tokenized while the model works."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from llmkit.batching import live_windows, windows
+from llmkit.data.records import Record, Row
+from llmkit.data.row_run import Outcome, RowRun, Summary, Window
+from llmkit.data.sinks import Sink
+from llmkit.embeddings.batches import WINDOW_ROWS
+from llmkit.embeddings.embedding import Embedded, Embedding, embed_texts
+from llmkit.embeddings.encoder import Encoder
+from llmkit.embeddings.tokens import TokenizedText
+from llmkit.tasks.inputs import RowError
+
+T = TypeVar("T")
+TextRow = tuple[Row, str | Exception]
+"""A row with its text, or with the error that left it none."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A window whose texts are tokenized, each text that is there several times once, if so wanted."""
+
+    window: Window[TextRow]
+    texts: list[str]
+    tokenized: list[TokenizedText | RowError]
+    number_of: dict[int, int]
+
+
+@dataclass
+class EmbedRun:
+    """Embedding rows into a sink.
+
+    Attributes:
+        written: makes of an embedding and its row what the sink takes.
+        dedupe: embed equal texts of a window once.
+        batch_size: most texts a batch; None for a budget of tokens.
+        rows_done: by the run that is resumed.
+        tokens, cut: tokens of all texts, and how many texts were cut.
+    """
+
+    encoder: Encoder
+    sink: Sink
+    written: Callable[[Embedding, Row], Any]
+    dedupe: bool = False
+    batch_size: int | None = None
+    rows_done: int = 0
+    advance: Callable[[int], None] = lambda rows: None
+    rejected: Callable[[str], None] = lambda text: None
+    tokens: int = 0
+    cut: int = 0
+    summary: Summary = field(default_factory=Summary)
+
+    def run(self, rows: Iterable[TextRow], *, live: bool = False) -> Summary:
+        """Work through the rows; what is done stays done when it is interrupted.
+
+        Raises:
+            DataError: no row could be used.
+            ModelError: no row succeeded, or the first rows all failed in the same way.
+            OutputError: the output cannot be written.
+        """
+        cut = live_windows(rows, max_rows=WINDOW_ROWS) if live else windows(rows, max_rows=WINDOW_ROWS)
+        run = RowRun(
+            self.sink,
+            lambda outcome, index: self.written(outcome.value, outcome.row),
+            lambda row, index: row.values if isinstance(row, Record) else None,
+            self.rows_done,
+            self.rejected,
+            self.summary,
+        )
+        with run:
+            for ready in ahead(map(self._ready, run.pending(cut)), patient=not live):
+                run.put(ready.window, self._outcomes(ready))
+        return self.summary
+
+    def _ready(self, window: Window[TextRow]) -> _Ready:
+        texts: list[str] = []
+        numbers: dict[str, int] = {}
+        number_of: dict[int, int] = {}
+        for place, (_, text) in enumerate(window.rows):
+            if isinstance(text, Exception):
+                continue
+            number = numbers.setdefault(text, len(texts)) if self.dedupe else len(texts)
+            if number == len(texts):
+                texts.append(text)
+            number_of[place] = number
+        return _Ready(window, texts, self.encoder.tokenizer.tokenize(texts) if texts else [], number_of)
+
+    def _outcomes(self, ready: _Ready) -> list[Outcome]:
+        found = embed_texts(
+            self.encoder, ready.texts, ready.tokenized, batch_size=self.batch_size, advance=self.advance
+        )
+        outcomes = [self._outcome(place, row, ready, found) for place, row in enumerate(ready.window.rows)]
+        self.advance(len(ready.window.rows) - len(ready.texts))
+        return outcomes
+
+    def _outcome(self, place: int, row: TextRow, ready: _Ready, found: Sequence[Embedded]) -> Outcome:
+        if isinstance(row[1], Exception):
+            return Outcome(row[0], error=row[1])
+        embedding = found[ready.number_of[place]]
+        if isinstance(embedding, RowError):
+            return Outcome(row[0], error=embedding)
+        self.tokens += embedding.tokens
+        self.cut += embedding.cut > 0
+        return Outcome(row[0], embedding)
+
+
+def ahead(items: Iterable[T], *, patient: bool = True) -> Iterator[T]:
+    """Go through items that are made one ahead in a thread of their own; if not `patient`, when they are asked for."""
+    if not patient:
+        yield from items
+        return
+    made: queue.Queue[tuple[bool, Any]] = queue.Queue(maxsize=1)
+    is_left = threading.Event()
+
+    def put(is_item: bool, value: Any) -> bool:
+        while not is_left.is_set():
+            try:
+                made.put((is_item, value), timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def make() -> None:
+        try:
+            for item in items:
+                if not put(True, item):
+                    return
+            put(False, None)
+        except BaseException as error:  # handed to the consumer, which raises it
+            put(False, error)
+
+    threading.Thread(target=make, daemon=True, name="llmkit-ahead").start()
+    try:
+        while True:
+            is_item, value = made.get()
+            if is_item:
+                yield value
+            elif value is None:
+                return
+            else:
+                raise value
+    finally:
+        is_left.set()

@@ -1,0 +1,90 @@
+"""What a model's own sentence-transformers files do after pooling, and what they put before a text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from llmkit.errors import ModelError
+from llmkit.models.model_files import read_model_json, read_model_list
+from llmkit.models.pooling import PoolingConfig, read_pooling
+from llmkit.models.resolved import ResolvedModel
+
+if TYPE_CHECKING:
+    import torch
+
+_WITHOUT_WORK = {"Transformer", "Pooling", "Dropout"}
+
+
+@dataclass(frozen=True, slots=True)
+class SentenceModules:
+    """What sentence-transformers would do with a model.
+
+    Attributes:
+        dense: folders with a linear layer that the pooled vector goes through, in order.
+        normalize: the vectors come out at length 1.
+        prompts: texts to put before an input, by their names.
+        default_prompt: the name of the one that is put there unasked.
+    """
+
+    pooling: PoolingConfig
+    dense: tuple[str, ...] = ()
+    normalize: bool = False
+    prompts: dict[str, str] = field(default_factory=dict)
+    default_prompt: str | None = None
+
+
+def read_sentence_modules(model: ResolvedModel) -> SentenceModules:
+    """Read ``modules.json`` and what it names; without it, the mean of the tokens and nothing after.
+
+    Raises:
+        ModelError: there is a module that llmkit does not know, so that its vectors would not be the model's.
+    """
+    location, revision = model.location, model.revision
+    dense: list[str] = []
+    normalize = False
+    for module in read_model_list(location, "modules.json", revision):
+        kind = str(module.get("type", "")).rpartition(".")[2]
+        if kind == "Dense":
+            dense.append(str(module.get("path", "")))
+        elif kind == "Normalize":
+            normalize = True
+        elif kind not in _WITHOUT_WORK:
+            raise ModelError(
+                f"{model.name}: its sentence-transformers module '{kind}' is not one that llmkit knows.",
+                hint="--pooling mean leaves the model's own modules out.",
+            )
+    own = read_model_json(location, "config_sentence_transformers.json", revision)
+    prompts = own.get("prompts")
+    return SentenceModules(
+        read_pooling(location, revision),
+        tuple(dense),
+        normalize,
+        {str(name): str(text) for name, text in prompts.items()} if isinstance(prompts, dict) else {},
+        own.get("default_prompt_name"),
+    )
+
+
+def load_dense(model: ResolvedModel, folder: str) -> torch.nn.Module:
+    """Load a linear layer that stands after the pooling, with its activation.
+
+    Raises:
+        ModelError: its weights are not there as safetensors.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    from llmkit.models.model_files import find_model_file
+
+    config: dict[str, Any] = read_model_json(model.location, f"{folder}/config.json", model.revision)
+    path = find_model_file(model.location, f"{folder}/model.safetensors", model.revision)
+    if path is None:
+        raise ModelError(f"{model.name} has no {folder}/model.safetensors.")
+    linear = torch.nn.Linear(config["in_features"], config["out_features"], config.get("bias", True))
+    weights = {name.removeprefix("linear."): tensor.float() for name, tensor in load_file(path).items()}
+    linear.load_state_dict(weights)
+    name = str(config.get("activation_function", "torch.nn.modules.activation.Tanh")).rpartition(".")[2]
+    activation = getattr(torch.nn, name, None)
+    if not (isinstance(activation, type) and issubclass(activation, torch.nn.Module)):
+        raise ModelError(f"{model.name}: {folder} has an activation that torch does not have: {name}.")
+    return torch.nn.Sequential(linear, activation()).eval()
