@@ -4,7 +4,6 @@ import itertools
 import math
 import re
 import unicodedata
-from types import SimpleNamespace
 
 import pytest
 import transformers
