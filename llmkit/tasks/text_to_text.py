@@ -220,7 +220,7 @@ class TranslationPipeline(Text2TextGenerationPipeline):
         source, target = _task_languages(self.task)
         languages = {"src_lang": src_lang or source, "tgt_lang": tgt_lang or target}
         for name, language in languages.items():
-            _check_language(self.tokenizer, name, language)
+            check_language(self.tokenizer, name, language)
         encoded = self.tokenizer._build_translation_inputs(
             _text(inputs), return_tensors="pt", truncation=truncation, **languages
         )
@@ -250,12 +250,14 @@ def _task_languages(task: str) -> tuple[str | None, str | None]:
     return (parts[1], parts[3]) if len(parts) == 4 else (None, None)
 
 
-def _check_language(tokenizer: Any, option: str, language: str | None) -> None:
+def check_language(tokenizer: Any, option: str, language: str | None) -> None:
     """Raise ValueError when the tokenizer has no token for the language: the model would read an unknown token."""
     if language is None:
         raise ValueError(f"this model translates between many languages: {option} is needed")
     ids = tokenizer.convert_tokens_to_ids([language, f"__{language}__"])
-    if all(token_id in (None, tokenizer.unk_token_id) for token_id in ids):
+    # A language may be a piece of ordinary text too: "en" of "seven".
+    marks = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder} - {tokenizer.unk_token_id}
+    if marks.isdisjoint(ids):
         codes = sorted(
             {token.strip("_") for token in tokenizer.all_special_tokens if not token.startswith("<")}
         )

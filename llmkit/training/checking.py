@@ -60,7 +60,7 @@ def _set_facts(examples: Examples, objective: Objective) -> dict[str, Any]:
         "tokens": sum(lengths),
         "median_length": lengths[len(lengths) // 2],
         "longest": lengths[-1],
-        "cut": sum(length >= objective.max_length for length in lengths) / len(lengths),
+        "cut": _cut_share(examples, objective),
     }
     names = objective.facts().get("labels")
     if names and "label" in examples.table.column_names:
@@ -71,11 +71,19 @@ def _set_facts(examples: Examples, objective: Objective) -> dict[str, Any]:
     return facts
 
 
+def _cut_share(examples: Examples, objective: Objective) -> float:
+    """Return the share of examples as long as they may be; those with two limits say themselves."""
+    if "cut" in examples.table.column_names:
+        cut = [bool(example["cut"]) for example in examples.take(range(len(examples)))]
+    else:
+        cut = [length >= objective.max_length for length in examples.lengths]
+    return sum(cut) / len(cut)
+
+
 def shown(objective: Objective, example: dict[str, Any]) -> dict[str, Any]:
     """Return an example as the model will see it: its tokens, and its label or, token for token, its labels."""
     tokens = objective.tokenizer.convert_ids_to_tokens(example["input_ids"])
-    label = example.get("label", example.get("labels"))
-    return {"tokens": tokens, "label": label, "place": example["place"]}
+    return {"tokens": tokens, "label": objective.shown_label(example), "place": example["place"]}
 
 
 def _duplicates(config: FinetuneConfig, objective: Objective) -> int:

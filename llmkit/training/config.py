@@ -108,6 +108,14 @@ class DataSection(Section):
     """Tokens that the parts of a long context share (question-answering)."""
     truncate: bool = True
     """Cut longer examples; false refuses them."""
+    max_target_length: Count | None = None
+    """Tokens a target may have (seq2seq); by default 128."""
+    prefix: str | None = None
+    """Put before each source (seq2seq): 'summarize: ', as T5 was trained."""
+    source_language: str | None = None
+    """As the model calls it, en_XX or eng_Latn (seq2seq); a column of its name is taken for the source."""
+    target_language: str | None = None
+    """As source_language; the model is made to answer in it."""
 
 
 class TrainingSection(Section):
@@ -189,6 +197,19 @@ class TokenizerSection(Section):
     lowercase: bool = False
 
 
+class GenerationSection(Section):
+    """How the model writes when it is judged, and ever after (seq2seq); by default as it did before, or greedily."""
+
+    num_beams: Count | None = None
+    """Beams to search with; 1 is greedy."""
+    max_new_tokens: Count | None = None
+    """Most tokens to write; by default the model's own limit, or max_target_length."""
+    length_penalty: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    """Above 0 beams prefer longer texts, below 0 shorter ones."""
+    no_repeat_ngram_size: Count | None = None
+    """No n-gram of this size is written twice."""
+
+
 class FinetuneConfig(Section):
     """A fine-tuning run."""
 
@@ -198,6 +219,7 @@ class FinetuneConfig(Section):
     training: TrainingSection = Field(default_factory=TrainingSection)
     adapter: AdapterSection | None = None
     tokenizer: TokenizerSection | None = None
+    generation: GenerationSection = Field(default_factory=GenerationSection)
     metrics: Annotated[list[str], BeforeValidator(_listed)] | None = None
     """By default the task's own; hub:NAME loads one by evaluate.load."""
     trackers: Annotated[

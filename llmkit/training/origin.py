@@ -12,7 +12,7 @@ from llmkit.models.loading import LoadOptions, load_config
 from llmkit.models.resolved import ResolvedModel
 from llmkit.models.resolving import resolve_model
 from llmkit.models.tokenizing import load_tokenizer
-from llmkit.training.tokenizer_training import trained_tokenizer
+from llmkit.training.tokenizer_training import specials_for, trained_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
@@ -83,5 +83,14 @@ def _in_catalogue(config: FinetuneConfig) -> tuple[ResolvedModel, PreTrainedConf
 def _values_of(tokenizer: PreTrainedTokenizerBase, model_config: PreTrainedConfig) -> dict[str, Any]:
     """Return what a model's config says of a tokenizer: the size of the vocabulary, and special tokens."""
     named = {f"{role}_token_id": getattr(tokenizer, f"{role}_token_id", None) for role in _ROLES}
-    values = {"vocab_size": len(tokenizer), **named}
-    return {name: value for name, value in values.items() if hasattr(model_config, name)}
+    values = {
+        "vocab_size": len(tokenizer),
+        "decoder_vocab_size": len(tokenizer),
+        "forced_eos_token_id": tokenizer.eos_token_id,
+        **named,
+    }
+    known = {name: value for name, value in values.items() if hasattr(model_config, name)}
+    if model_config.is_encoder_decoder:  # T5's config has it only where its file says so
+        start = specials_for(model_config).decoder_start
+        known["decoder_start_token_id"] = getattr(tokenizer, f"{start}_token_id")
+    return known

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.data.records import Record
 from llmkit.errors import DataError, ModelError, UsageError
+from llmkit.metrics import load_metric
 from llmkit.models.loading import LoadOptions, choose_device, has_native_bfloat16, load_model
 from llmkit.tasks.inputs import RowError
 from llmkit.training.adapters import add_adapter
@@ -45,8 +46,10 @@ def prepare(config: FinetuneConfig, output: Path, *, device: str, listener: List
         listener.note(origin.resolved.note)
     objective = objective_class(config.task)(config, origin.tokenizer)
     data = prepare_data(config, objective)
+    _check_metrics(config, objective, data)
     set_seed(config.training.seed)
     model = load_trainable(config, origin, objective)
+    objective.set_up(model)
     model = _set_up(model, config, objective)
     check_trackers(config.trackers)
     accelerator = Accelerator(
@@ -100,6 +103,13 @@ def _set_up(model: Any, config: FinetuneConfig, objective: Objective) -> Any:
     if settings.compile:
         model.compile()
     return model
+
+
+def _check_metrics(config: FinetuneConfig, objective: Objective, data: Data) -> None:
+    """Find out before the first step, and not after an epoch, that a metric is misspelt or not installed."""
+    if data.validation is not None or data.test is not None:
+        for name in config.metrics or objective.metrics_for():
+            load_metric(name)
 
 
 def prepare_data(config: FinetuneConfig, objective: Objective) -> Data:
@@ -174,8 +184,10 @@ def load_trainable(config: FinetuneConfig, origin: Origin, objective: Objective)
     import transformers
 
     resolved, model_config = origin.resolved, origin.model_config
-    values = {**objective.model_config(), **origin.tokenizer_values, **config.model.config}
-    for name, value in values.items():
+    # What the run needs is set even where the architecture has no such value by itself; a person's slip is not.
+    for name, value in {**objective.model_config(), **origin.tokenizer_values}.items():
+        setattr(model_config, name, value)
+    for name, value in config.model.config.items():
         if not hasattr(model_config, name):
             raise UsageError(f"model.config.{name}: the config of {resolved.name} has no such value.")
         setattr(model_config, name, value)

@@ -169,7 +169,7 @@ def _judge_and_keep(run: Run) -> None:
 
 def _best_by(run: Run) -> tuple[str, int]:
     """Return the figure that the best model is chosen by, and 1 if more is better, else -1."""
-    wanted = run.config.training.best_metric or run.objective.metrics_for()[0]
+    wanted = run.config.training.best_metric or _main_metric(run)
     wanted = wanted.removeprefix("eval_")
     if wanted == "loss":
         return "eval_loss", -1
@@ -181,6 +181,12 @@ def _best_by(run: Run) -> tuple[str, int]:
         known = ", ".join(name.removeprefix("eval_") for name in run.figures)
         raise UsageError(f"training.best_metric: there is no figure {wanted!r}.", hint=f"There are: {known}")
     return found, 1 if _more_is_better(wanted) else -1
+
+
+def _main_metric(run: Run) -> str:
+    """Return the task's own main metric, or the first of the config where that is not among them."""
+    own, asked = run.objective.metrics_for()[0], run.config.metrics
+    return own if not asked or own in asked else asked[0]
 
 
 def _more_is_better(figure: str) -> bool:

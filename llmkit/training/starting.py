@@ -20,7 +20,7 @@ def starting_config(task: str) -> str:
     Raises:
         UsageError: there is no such task.
     """
-    from llmkit.training.config import DataSection, ModelSection, TrainingSection
+    from llmkit.training.config import DataSection, FinetuneConfig, ModelSection, TrainingSection
     from llmkit.training.objectives import OBJECTIVES, objective_class
 
     if task not in OBJECTIVES:
@@ -29,12 +29,13 @@ def starting_config(task: str) -> str:
             f"no training task is called {task!r}" + (f"; {near}" if near else "."),
             hint=f"There are: {', '.join(OBJECTIVES)}.",
         )
-    fields = [field for field in objective_class(task).fields if field.required]
+    objective = objective_class(task)
+    fields = [field for field in objective.fields if field.required]
     columns = ", ".join(f"{field.name}: {field.name}" for field in fields)
     lines = [
         f"task: {task}",
-        "model: minilm  # a folder, a hub id, or minilm, the embedded encoder",
-        *_commented("model", ModelSection, ("name",), "  # "),
+        f"model: {objective.start}  # a folder, a hub id, or minilm, the embedded encoder",
+        *_commented("model", ModelSection, objective.start),
         "",
         "data:",
         "  train: data/train.csv",
@@ -47,14 +48,23 @@ def starting_config(task: str) -> str:
         "training:",
         *_settings(TrainingSection, (), said=_ALWAYS_SAID),
         "",
+        *(line for name in objective.sections for line in _section(name, FinetuneConfig)),
         f"output: runs/{task}",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _commented(name: str, section: type[BaseModel], but: tuple[str, ...], indent: str) -> Iterator[str]:
-    others = [key for key in section.model_fields if key not in but]
-    yield f"# or {name}: {{name: minilm, {', '.join(f'{key}: …' for key in others)}}}"
+def _commented(name: str, section: type[BaseModel], model: str) -> Iterator[str]:
+    others = [key for key in section.model_fields if key != "name"]
+    yield f"# or {name}: {{name: {model}, {', '.join(f'{key}: …' for key in others)}}}"
+
+
+def _section(name: str, config: type[BaseModel]) -> Iterator[str]:
+    """Go through a section that only some tasks have, all of it as comments."""
+    section: Any = config.model_fields[name].annotation
+    yield f"# {name}:"
+    yield from (f"# {line.removeprefix('  # ')}" for line in _settings(section, ()))
+    yield ""
 
 
 def _settings(section: type[BaseModel], but: tuple[str, ...], said: tuple[str, ...] = ()) -> Iterator[str]:

@@ -43,11 +43,13 @@ class Specials:
     Attributes:
         roles: what each is, as transformers calls it, in the order of their ids.
         single, pair: how a text and a pair are framed; "" for not at all.
+        decoder_start: the role of the token that the decoder of an encoder-decoder begins with.
     """
 
     roles: Mapping[str, str]
     single: str = ""
     pair: str = ""
+    decoder_start: str = "pad"
 
     @property
     def tokens(self) -> list[str]:
@@ -78,6 +80,7 @@ ROBERTA = Specials(
     },
     "<s> $A </s>",
     "<s> $A </s> </s> $B </s>",
+    decoder_start="eos",
 )
 T5 = Specials({"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}, "$A </s>", "$A </s> $B </s>")
 DECODER = Specials(
@@ -140,6 +143,7 @@ def _identity(config: FinetuneConfig, specials: Specials) -> str:
         "task": config.task,
         "tokenizer": config.tokenizer.model_dump(),
         "columns": config.data.columns,
+        "languages": [config.data.source_language, config.data.target_language],
         "format": config.data.format,
         "max_rows": config.data.max_rows,
         "specials": [specials.roles, specials.single, specials.pair],
@@ -164,13 +168,13 @@ def _longest(config: FinetuneConfig, model_config: PreTrainedConfig) -> int:
 
 def _texts(config: FinetuneConfig) -> Iterator[str]:
     """Go through the texts of the training rows: all of the task's fields but labels."""
-    fields = objective_class(config.task).fields
-    columns = config.data.columns
-    for record in read_rows(config.data.train, config.data.format, config.data.max_rows):
-        for field in fields:
+    objective = objective_class(config.task)
+    for row in read_rows(config.data.train, config.data.format, config.data.max_rows):
+        record = objective.opened(row)
+        for field in objective.fields:
             if field.name in _NO_TEXT:
                 continue
-            named = [columns[field.name]] if field.name in columns else [field.name, *field.aliases]
+            named = objective.names_of(field, config)
             found = next((name for name in named if name in record.values), None)
             yield from _strings(unpacked(record.values[found])) if found else ()
 

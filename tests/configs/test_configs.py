@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,23 @@ def test_the_reviews_are_learned(llmkit: Command, tmp_path: Path) -> None:
     assert float(str(figures["test_accuracy"])) >= 0.90
     answer = llmkit("pipeline", "sentiment-analysis", "A lovely evening.", "--model", tmp_path / "run").json
     assert answer["label"] == "positive"
+
+
+@pytest.mark.slow
+def test_the_dates_are_learned(llmkit: Command, tmp_path: Path) -> None:
+    figures = train(llmkit, ROOT / "configs" / "seq2seq.yaml", tmp_path)
+
+    assert float(str(figures["eval_exact_match"])) >= 0.90
+    for task, key in (("text2text-generation", "generated_text"), ("translation", "translation_text")):
+        answer = llmkit("pipeline", task, "the third of May 1999", "--model", tmp_path / "run").json
+        assert answer[key] == "1999-05-03"
+
+
+def test_no_date_of_validation_is_one_of_training() -> None:
+    days = {}
+    for name in ("train", "validation"):
+        with (ROOT / "configs" / "data" / f"dates.{name}.csv").open(encoding="utf-8") as file:
+            days[name] = [row["date"] for row in csv.DictReader(file)]
+
+    assert {name: len(set(each)) for name, each in days.items()} == {"train": 600, "validation": 150}
+    assert not {*days["train"]} & {*days["validation"]}

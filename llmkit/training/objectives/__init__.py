@@ -14,6 +14,7 @@ OBJECTIVES = {
     "masked-lm": "masked_lm.MaskedLM",
     "next-sentence": "next_sentence.NextSentence",
     "causal-lm": "causal_lm.CausalLM",
+    "seq2seq": "seq2seq.Seq2Seq",
 }
 
 

@@ -108,6 +108,8 @@ class Objective(ABC):
         heads: names of transformers' auto classes that have the head, tried in turn.
         metrics: names of the metrics it is judged by, the main one first.
         new_head: the head is made new for the task, so that it is trained beside an adapter too.
+        start: the model that ``llmkit config init`` names, and `sections`, what it shows of the config beside
+            those of every task.
     """
 
     task: ClassVar[str]
@@ -115,6 +117,8 @@ class Objective(ABC):
     heads: ClassVar[tuple[str, ...]]
     metrics: ClassVar[tuple[str, ...]]
     new_head: ClassVar[bool] = True
+    start: ClassVar[str] = "minilm"
+    sections: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: FinetuneConfig, tokenizer: PreTrainedTokenizerBase) -> None:
         self.config = config
@@ -130,20 +134,27 @@ class Objective(ABC):
         Raises:
             DataError: a column that is needed is not there; the message lists those that are.
         """
-        columns = self.config.data.columns
+        record = self.opened(record)
         found: dict[str, Any] = {}
         for field in self.fields:
-            if field.name in columns:
-                if columns[field.name] not in record.values:
-                    raise missing_column(columns[field.name], record)
-                found[field.name] = record.values[columns[field.name]]
-                continue
-            name = next((each for each in (field.name, *field.aliases) if each in record.values), None)
+            names = self.names_of(field, self.config)
+            name = next((each for each in names if each in record.values), None)
             if name is not None:
                 found[field.name] = record.values[name]
-            elif field.required:
-                raise missing_column(field.name, record)
+            elif field.required or field.name in self.config.data.columns:
+                raise missing_column(names[0], record)
         return found
+
+    @classmethod
+    def opened(cls, record: Record) -> Record:
+        """Return a row as the task sees it: a task may make columns of what is nested in one."""
+        return record
+
+    @classmethod
+    def names_of(cls, field: TaskField, config: FinetuneConfig) -> list[str]:
+        """Return the columns that a field may be in, the first that is there counts."""
+        columns = config.data.columns
+        return [columns[field.name]] if field.name in columns else [field.name, *field.aliases]
 
     def study(self, rows: Iterable[Mapping[str, Any]]) -> None:  # noqa: B027 - most tasks have nothing to find
         """Learn from the training rows what encoding needs: the labels there are."""
@@ -180,7 +191,14 @@ class Objective(ABC):
             for example in examples:
                 yield {**example, "place": record.place}
 
+    def shown_label(self, example: Example) -> Any:
+        """Return what an example is to be learned as, for a person."""
+        return example.get("label", example.get("labels"))
+
     # -- from examples to a loss
+
+    def set_up(self, model: PreTrainedModel) -> None:  # noqa: B027 - most tasks set values of the config alone
+        """Set what the model keeps beside its weights and its config: how it generates."""
 
     @abstractmethod
     def collate(self, examples: Sequence[Example], draws: Sequence[Draw]) -> Batch:

@@ -11,6 +11,7 @@ from llmkit.data.records import Record, columns_of, missing_column
 from llmkit.errors import DataError, ModelError
 from llmkit.tasks.inputs import RowError
 from llmkit.training.objectives.base import IGNORED, Batch, Draw, Example, Objective, TaskField
+from llmkit.training.objectives.cells import checked_text
 from llmkit.training.objectives.chats import Rendered, checked_messages, rendered_chats
 from llmkit.training.objectives.packing import (
     check_isolation,
@@ -109,7 +110,7 @@ class CausalLM(Objective):
 
     def _of_completion(self, values: Mapping[str, Any]) -> list[Example]:
         """Tokenize prompt and completion one by one: as they meet when the model answers."""
-        prompt, completion = (_checked_text(name, values[name]) for name in ("prompt", "completion"))
+        prompt, completion = (checked_text(name, values[name]) for name in ("prompt", "completion"))
         begin = [*self.before, *self._ids(prompt)]
         answer = [*self._ids(completion), self.end]
         return [self._cut([*begin, *answer], [IGNORED] * len(begin) + answer)]
@@ -239,16 +240,6 @@ _FORMS: dict[tuple[str, ...], Callable[[CausalLM, Mapping[str, Any]], list[Examp
     ("prompt", "completion"): CausalLM._of_completion,
     ("text",): CausalLM._of_text,
 }
-
-
-def _checked_text(name: str, value: Any) -> str:
-    if value is None or value == "":
-        raise RowError(f"the {name} is empty")
-    if not isinstance(value, str):
-        raise RowError(f"the {name} {value!r} is no text")
-    if not value.strip():
-        raise RowError(f"the {name} is empty")
-    return value
 
 
 def _padded(examples: Sequence[Example], name: str, longest: int, fill: int) -> torch.Tensor:

@@ -18,6 +18,21 @@ def unpacked(value: Any) -> Any:
         return value
 
 
+def checked_text(name: str, value: Any) -> str:
+    """Return a column's text.
+
+    Raises:
+        RowError: it is none, or blank; the message names the column.
+    """
+    if value is None or value == "":
+        raise RowError(f"the {name} is empty")
+    if not isinstance(value, str):
+        raise RowError(f"the {name} {value!r} is no text")
+    if not value.strip():
+        raise RowError(f"the {name} is empty")
+    return value
+
+
 def listed(value: Any, name: str) -> list[Any]:
     """Return a column's list.
 
