@@ -74,7 +74,8 @@ def _set_facts(examples: Examples, objective: Objective) -> dict[str, Any]:
 def _cut_share(examples: Examples, objective: Objective) -> float:
     """Return the share of examples as long as they may be; those with two limits say themselves."""
     if "cut" in examples.table.column_names:
-        cut = [bool(example["cut"]) for example in examples.take(range(len(examples)))]
+        every = examples.table.column("cut").to_pylist()
+        cut = every if examples.numbers is None else [every[number] for number in examples.numbers]
     else:
         cut = [length >= objective.max_length for length in examples.lengths]
     return sum(cut) / len(cut)

@@ -98,7 +98,7 @@ class Seq2Seq(Objective):
         """
         room = self.max_target_length
         ids = list(self.tokenizer(text_target=text, verbose=False)["input_ids"])
-        if self.end not in ids:
+        if self.end not in ids[-2:]:  # the first mBART puts the language behind it
             ids.append(self.end)
         if len(ids) <= room:
             return ids
@@ -108,7 +108,7 @@ class Seq2Seq(Objective):
                 hint="Raise data.max_target_length.",
             )
         cut = self.tokenizer(text_target=text, truncation=True, max_length=room)["input_ids"]
-        return list(cut) if self.end in cut else [*cut[: room - 1], self.end]
+        return list(cut) if self.end in cut[-2:] else [*cut[: room - 1], self.end]
 
     def length_of(self, example: Example) -> int:
         """Return the number of tokens of source and target together."""
