@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from llmkit.errors import UsageError
-from llmkit.training.config import DataSection, TrainingSection
+from llmkit.training.config import DataSection, GenerationSection, TrainingSection
 from llmkit.training.config_file import check_config
 from llmkit.training.objectives import OBJECTIVES, objective_class
 from llmkit.training.starting import starting_config
@@ -31,6 +31,13 @@ def test_every_key_is_there_with_what_it_means() -> None:
             assert f" {name}: " in text, name
             if name != "columns":  # said in the words of the task's fields
                 assert (field.description or "").split("\n")[0][:40] in text, name
+
+
+@pytest.mark.parametrize("task", OBJECTIVES)
+def test_sections_of_a_task_are_shown_with_it_alone(task: str) -> None:
+    text = starting_config(task)
+    assert ("# generation:" in text) == (task == "seq2seq")
+    assert all(f"# {name}: " in text for name in GenerationSection.model_fields) == (task == "seq2seq")
 
 
 def test_lines_are_short_enough_to_read() -> None:

@@ -15,10 +15,11 @@ import transformers
 from torch.nn import functional
 
 from llmkit.errors import DataError, MissingExtraError, UsageError
+from llmkit.training.checking import check_run
 from llmkit.training.objectives.base import IGNORED
 from llmkit.training.objectives.seq2seq import Seq2Seq
 from llmkit.training.run import figures_of, finetune
-from llmkit.training.state import Run
+from llmkit.training.state import Listener, Run
 from tests.fixtures.tiny import vocabulary
 from tests.fixtures.tiny.checkpoint import random_model, save
 from tests.training.objectives.test_resumed_masks import StopAt
@@ -212,6 +213,18 @@ class TestExamples:
             run_on(tiny("translation"), tmp_path, [{"translation": {"en": "a", "es": "b"}}])
         assert "data.columns: {source: en, target: es}" in str(caught.value.hint)
 
+    def test_what_check_shows(self, tiny: Tiny, tmp_path: Path) -> None:
+        train = write_rows(tmp_path / "train.jsonl", ROWS)
+        config = config_for(
+            TASK, tiny("translation"), tmp_path, train, model={"config": {}}, data={"max_target_length": 6}
+        )
+        found = check_run(config, device="cpu", listener=Listener())
+        shown = found["examples"][1]
+        assert shown["label"][-1] == shown["tokens"][-1] == "</s>"
+        limits = [example["cut"] for example in ready(config).data.train.take(range(len(ROWS)))]
+        assert found["sets"]["train"]["cut"] == sum(limits) / len(ROWS)
+        assert 0 < sum(limits) < len(ROWS)
+
 
 class TestLanguages:
     def test_both_are_told_and_the_model_answers_in_one(self, tmp_path: Path) -> None:
@@ -351,6 +364,9 @@ def test_a_stopped_run_ends_in_the_same_weights(tiny: Tiny, tmp_path: Path, star
             model={"config": {}},  # dropout too has to be the same after a resume
             data={"validation": train, "max_target_length": 12},
             training={"batch_size": 4, "epochs": 2, "learning_rate": 1e-3},
+            metrics=[
+                "exact_match"
+            ],  # without the task's own main one, the first is what models are compared by
         )
         if name == "stopped":
             assert finetune(config, device="cpu", listener=StopAt(3)).stopped == "SIGTERM"
