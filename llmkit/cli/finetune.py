@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -10,7 +11,9 @@ from llmkit.cli import options
 from llmkit.cli.channels import claim_stdout, note, set_quiet
 from llmkit.cli.parameters import parse_pairs
 from llmkit.cli.results import write_rows
+from llmkit.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
 from llmkit.training.config_file import load_config
+from llmkit.training.processes import is_first, said_once
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -44,9 +47,10 @@ def finetune(
     debug: options.Debug = False,
 ) -> None:
     """Fine-tune a model: data, task and settings from one YAML file; the model and its figures into a folder."""
-    set_quiet(quiet)
+    set_quiet(quiet or not is_first())  # of several processes one speaks
     results = claim_stdout()
-    checked = load_config(config, parse_pairs(set_ or [], "--set"))
+    with said_once():
+        checked = load_config(config, parse_pairs(set_ or [], "--set"))
     from llmkit.cli.finetune_view import view
     from llmkit.cli.loading import quiet_libraries
 
@@ -55,14 +59,17 @@ def finetune(
         from llmkit.training.run import finetune as train
     with view() as listener:
         if check:
-            found = check_run(checked, device=device, listener=listener)
-            write_rows(results, [found], format, title=config, single=True)
+            with said_once():
+                found = check_run(checked, device=device, listener=listener)
+            if is_first():
+                write_rows(results, [found], format, title=config, single=True)
             return
         run = train(checked, resume=resume, overwrite=overwrite, device=device, listener=listener)
     if run.stopped is not None:
         _end_stopped(run.stopped, config, run.progress.step)
     note(f"the model is in {checked.output}: llmkit pipeline … --model {checked.output}")
-    write_rows(results, [_figures(run)], format, title=checked.output, single=True)
+    if is_first():
+        write_rows(results, [_figures(run)], format, title=checked.output, single=True)
 
 
 def _figures(run: Any) -> dict[str, Any]:
@@ -76,4 +83,6 @@ def _end_stopped(signal_name: str, config: str, step: int) -> None:
 
     error: BaseException = KeyboardInterrupt() if signal_name == "SIGINT" else Terminated()
     error.add_note(f"saved after step {step:,}; go on with: llmkit finetune {config} --resume")
+    if not is_first():
+        sys.exit(EXIT_INTERRUPTED if signal_name == "SIGINT" else EXIT_TERMINATED)
     raise error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,11 +23,26 @@ def explained_write(path: str | Path, hint: str | None = None) -> Iterator[None]
         yield
     except BrokenPipeError:
         raise
-    except OSError as error:
-        reason = (
-            "no space left on the device" if error.errno == errno.ENOSPC else (error.strerror or str(error))
-        )
+    except Exception as error:
+        reason = _reason(error)
+        if reason is None:
+            raise
         raise OutputError(f"cannot write {path}: {reason}.", hint=hint) from error
+
+
+def _reason(error: Exception) -> str | None:
+    """Return what the system said, also where a library written in Rust has made an error of its own of it."""
+    if isinstance(error, OSError):
+        said, number = error.strerror or str(error), error.errno
+    elif found := _RUSTS_ERROR.search(str(error)):
+        number = int(found[1])
+        said = os.strerror(number)
+    else:
+        return None
+    return "no space left on the device" if number == errno.ENOSPC else said
+
+
+_RUSTS_ERROR = re.compile(r"\(os error (\d+)\)")
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -66,23 +66,24 @@ def write_checkpoint(folder: Path, step: int, files: Mapping[str, Callable[[Path
             entries[name] = _sealed(beside / name)
         manifest = beside / MANIFEST
         manifest.write_text(json.dumps({"step": step, "files": entries}, indent=1), encoding="utf-8")
-        _sync(manifest)
-        _sync(beside)
+        sync(manifest)
+        sync(beside)
         if final.exists():  # a damaged one, or the resumed run came by again
             shutil.rmtree(final)
         beside.rename(final)
-        _sync(folder)
+        sync(folder)
     return Checkpoint(final, step)
 
 
 def _sealed(path: Path) -> dict[str, Any]:
-    _sync(path)
+    sync(path)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"size": path.stat().st_size, "sha256": digest}
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file, or what is in a folder, is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -90,10 +91,16 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def remove_old(folder: Path, keep: int) -> None:
-    """Remove all but the newest `keep` whole checkpoints, and what unfinished writes left."""
+def remove_old(folder: Path, keep: int, written: int | None = None) -> None:
+    """Remove all but the newest `keep` checkpoints, and what unfinished writes left.
+
+    Args:
+        written: the step that was written now: later ones are damaged, or the run would have gone on from there.
+    """
     names = sorted((path for path in folder.glob("step-*") if _NAME.fullmatch(path.name)), reverse=True)
-    for path in names[max(1, keep) :]:
+    later = [path for path in names if written is not None and path.name > f"step-{written:08d}"]
+    kept = [path for path in names if path not in later]
+    for path in [*later, *kept[max(1, keep) :]]:
         shutil.rmtree(path, ignore_errors=True)
     for path in folder.glob(".writing-*"):
         shutil.rmtree(path, ignore_errors=True)

@@ -19,12 +19,15 @@ from llmkit.training.checkpoints import (
     read_state,
     remove_old,
     restore_optimizer,
+    sync,
     write_checkpoint,
 )
 from llmkit.training.loop import Progress
+from llmkit.training.processes import agreed, gathered, is_first
 from llmkit.training.state import CHECKPOINTS, Run
 
 _BEST = "best.safetensors"
+_RANDOM = "random."
 
 
 def save(run: Run) -> Checkpoint | None:
@@ -33,25 +36,28 @@ def save(run: Run) -> Checkpoint | None:
     Raises:
         OutputError: it cannot be written; the older ones are as they were.
     """
+    random_state = _random_state()
+    with agreed():
+        written = _written(run, random_state) if is_first() else None
+    return written
+
+
+def _written(run: Run, random_state: dict[str, Any]) -> Checkpoint:
     from safetensors.torch import save_file
 
-    run.accelerator.wait_for_everyone()
-    written = None
-    if run.accelerator.is_main_process:
-        folder = run.output / CHECKPOINTS
-        written = write_checkpoint(
-            folder,
-            run.progress.step,
-            {
-                WEIGHTS: lambda path: save_file(_weights(run), path),
-                OPTIMIZER: lambda path: save_file(
-                    optimizer_tensors(run.loop.optimizer, _names(run)) | _random_state() | _average(run), path
-                ),
-                STATE: lambda path: path.write_text(json.dumps(_state(run), indent=1), encoding="utf-8"),
-            },
-        )
-        remove_old(folder, run.config.training.keep_checkpoints)
-    run.accelerator.wait_for_everyone()
+    folder = run.output / CHECKPOINTS
+    written = write_checkpoint(
+        folder,
+        run.progress.step,
+        {
+            WEIGHTS: lambda path: save_file(_weights(run), path),
+            OPTIMIZER: lambda path: save_file(
+                optimizer_tensors(run.loop.optimizer, _names(run)) | random_state | _average(run), path
+            ),
+            STATE: lambda path: path.write_text(json.dumps(_state(run), indent=1), encoding="utf-8"),
+        },
+    )
+    remove_old(folder, run.config.training.keep_checkpoints, run.progress.step)
     return written
 
 
@@ -72,12 +78,26 @@ def _names(run: Run) -> dict[int, str]:
 
 
 def _random_state() -> dict[str, Any]:
+    """Return the random state of every process: what dropout draws from."""
     import torch
 
-    states = {"random.cpu": torch.get_rng_state()}
+    mine = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
-        states["random.cuda"] = torch.cuda.get_rng_state()
-    return states
+        mine["cuda"] = torch.cuda.get_rng_state()
+    return {
+        f"{_RANDOM}{rank}.{device}": state
+        for rank, states in enumerate(gathered(mine))
+        for device, state in states.items()
+    }
+
+
+def _restore_random_state(tensors: dict[str, Any], rank: int) -> None:
+    import torch
+
+    torch.set_rng_state(tensors[f"{_RANDOM}{rank}.cpu"])
+    cuda = tensors.get(f"{_RANDOM}{rank}.cuda")
+    if cuda is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(cuda)
 
 
 def _average(run: Run) -> dict[str, Any]:
@@ -107,7 +127,6 @@ def resume_run(run: Run) -> None:
     Raises:
         UsageError: there is none, or the config or the data are others; the message shows the difference.
     """
-    import torch
     from safetensors.torch import load_file
 
     checkpoint, passed = newest_whole(run.output / CHECKPOINTS)
@@ -125,9 +144,8 @@ def resume_run(run: Run) -> None:
         )
     run.model.load_state_dict(load_file(checkpoint.path / WEIGHTS), strict=False)
     tensors = load_file(checkpoint.path / OPTIMIZER)
-    torch.set_rng_state(tensors.pop("random.cpu"))
-    if (cuda := tensors.pop("random.cuda", None)) is not None and torch.cuda.is_available():
-        torch.cuda.set_rng_state(cuda)
+    _restore_random_state(tensors, run.accelerator.process_index)
+    tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(_RANDOM)}
     if run.loop.average is not None:
         run.loop.average.restore(tensors)
     restore_optimizer(run.loop.optimizer, tensors, _names(run))
@@ -146,17 +164,27 @@ def differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
 
 
 def keep_best(run: Run) -> None:
-    """Keep the weights that are the best so far, beside the checkpoints."""
+    """Keep the weights that are the best so far, beside the checkpoints.
+
+    Raises:
+        OutputError: they cannot be written.
+    """
+    with agreed():
+        if is_first():
+            _write_best(run)
+
+
+def _write_best(run: Run) -> None:
     from safetensors.torch import save_file
 
-    if not run.accelerator.is_main_process:
-        return
     folder = run.output / CHECKPOINTS
     beside = folder / f".{_BEST}"
-    with explained_write(folder / _BEST):
+    with explained_write(folder / _BEST, hint="The checkpoints are whole: --resume goes on from the newest."):
         folder.mkdir(parents=True, exist_ok=True)
         save_file(_weights(run), beside, {"step": str(run.progress.step)})
+        sync(beside)
         beside.replace(folder / _BEST)
+        sync(folder)
 
 
 def restore_best(run: Run) -> bool:

@@ -7,7 +7,6 @@ depend on how the step was split, which a mean of means would.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import signal
 import time
@@ -20,6 +19,7 @@ from llmkit.errors import ModelError
 from llmkit.training.averaging import WeightAverage
 from llmkit.training.examples import Examples
 from llmkit.training.objectives.base import Batch, Draw, Objective
+from llmkit.training.processes import average_gradients, gathered
 from llmkit.training.steps import Step, Steps
 
 if TYPE_CHECKING:
@@ -102,14 +102,18 @@ class Loop:
         begin = time.perf_counter()
         self._set_rate(step.number)
         batches = [self._batch(rows, step.epoch) for rows in step.micro_batches]
-        targets = self._over_devices([batch.targets for batch in batches])
-        loss = float((self._over_devices(self._backward(batches, targets)) / targets).sum())
+        parts = () if self.objective.loss_parts == 1 else (self.objective.loss_parts,)
+        targets = self._over_devices([batch.targets for batch in batches], parts)
+        loss = float((self._over_devices(self._backward(batches, targets), parts) / targets).sum())
+        average_gradients(self.model.parameters())
         norm = self._clip()
         if not (math.isfinite(loss) and math.isfinite(norm)) and self.accelerator.scaler is None:
             raise self._not_finite(step, loss)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        tokens, padded = self._over_devices([(batch.tokens, batch.padded) for batch in batches]).tolist()
+        tokens, padded = self._over_devices(
+            [(batch.tokens, batch.padded) for batch in batches], (2,)
+        ).tolist()
         result = StepResult(
             step,
             loss,
@@ -141,14 +145,11 @@ class Loop:
         losses = []
         # The devices' gradients are averaged where they meet, hence their number.
         scale = self.steps.devices / targets
-        for number, batch in enumerate(batches):
-            is_last = number == len(batches) - 1
-            together = contextlib.nullcontext() if is_last else self.accelerator.no_sync(self.model)
-            with together:
-                loss = self.objective.loss(self.model, batch)
-                # Not accelerator.backward: that would divide by the number of accumulation steps.
-                share = (loss * scale.to(loss)).sum()
-                (share if self.accelerator.scaler is None else self._scaled(share)).backward()
+        for batch in batches:
+            loss = self.objective.loss(self.model, batch)
+            # Not accelerator.backward: that would divide by the number of accumulation steps.
+            share = (loss * scale.to(loss)).sum()
+            (share if self.accelerator.scaler is None else self._scaled(share)).backward()
             losses.append(loss.detach())
         return losses
 
@@ -163,18 +164,20 @@ class Loop:
         limit = self.max_grad_norm if self.max_grad_norm is not None else math.inf
         return float(self.accelerator.clip_grad_norm_(self.model.parameters(), limit))
 
-    def _over_devices(self, values: Sequence[Any]) -> torch.Tensor:
+    def _over_devices(self, values: Sequence[Any], shape: tuple[int, ...]) -> torch.Tensor:
         """Return the sum of numbers, or of rows of them, over all devices: () or (parts,), float64."""
         import torch
 
         numbers = [torch.as_tensor(value, dtype=torch.float64, device="cpu") for value in values]
-        total = sum(numbers, start=torch.zeros((), dtype=torch.float64))
+        # A device without examples in this step has as many zeros as the others have sums.
+        total = sum(numbers, start=torch.zeros(shape, dtype=torch.float64))
         if self.steps.devices == 1:
             return total
         return self.accelerator.reduce(total.to(self.accelerator.device), reduction="sum").cpu()
 
     def _not_finite(self, step: Step, loss: float) -> NotFiniteError:
-        places = [self.examples.place(row) for rows in step.micro_batches for row in rows]
+        mine = [self.examples.place(row) for rows in step.micro_batches for row in rows]
+        places = [place for each in gathered(mine) for place in each]
         shown = ", ".join(places[:8]) + (f" and {len(places) - 8} more" if len(places) > 8 else "")
         what = "the loss" if not math.isfinite(loss) else "the gradient"
         return NotFiniteError(

@@ -54,12 +54,16 @@ def prepare(config: FinetuneConfig, output: Path, *, device: str, listener: List
     check_trackers(config.trackers)
     accelerator = Accelerator(
         mixed_precision=_ACCELERATES_NAMES[precision_name(config, device)],
-        cpu=device == "cpu",
+        cpu=choose_device(device).type == "cpu",
         log_with=list(config.trackers) or None,
         project_dir=output,
     )
+    if accelerator.process_index:
+        set_seed(config.training.seed, device_specific=True)  # or all devices would drop out the same
     optimizer = make_optimizer(model, config.training)
-    prepared, optimizer = accelerator.prepare(model, optimizer)
+    # Several devices' gradients meet in the loop, not in a wrapper around the model: `average_gradients`.
+    prepared = accelerator.prepare_model(model, evaluation_mode=True)
+    optimizer = accelerator.prepare_optimizer(optimizer)
     on_cpu = accelerator.device.type == "cpu"
     max_rows, max_tokens = micro_batch_limits(config, on_cpu=on_cpu)
     steps = Steps(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import shutil
+import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmkit.errors import UsageError
 from llmkit.metrics import find_metric, load_metric
+from llmkit.models.loading import choose_device
 from llmkit.training.evaluation import judge
 from llmkit.training.examples import Examples
 from llmkit.training.keeping import keep_best, restore_best, resume_run, save
@@ -18,6 +20,7 @@ from llmkit.training.log import RunLog
 from llmkit.training.loop import StepResult, StopRequest
 from llmkit.training.output import write_output
 from llmkit.training.preparing import micro_batch_limits, prepare
+from llmkit.training.processes import agreed, is_first, largest, meet, part, said_once
 from llmkit.training.state import CHECKPOINTS, LOG, METRICS, Listener, Run
 
 if TYPE_CHECKING:
@@ -44,25 +47,38 @@ def finetune(
         ModelError: the model cannot be had, or the loss became infinite.
         OutputError: the disk is full, or the folder cannot be written.
     """
-    listener = listener or Listener()
+    listener = listener if listener is not None and is_first() else Listener()
+    meet(on_cpu=choose_device(device).type == "cpu")
     with claimed_output(Path(config.output), resume=resume, overwrite=overwrite) as output:
-        log = RunLog(output / LOG, listener, config.training.logging_steps)
-        run = prepare(config, output, device=device, listener=log)
-        if resume:
-            resume_run(run)
-        _train(run)
-        if run.stopped is None:
-            _finish(run)
+        with agreed():
+            log = RunLog(output / LOG, listener, config.training.logging_steps)
+            run = prepare(config, output, device=device, listener=log)
+            if resume:
+                resume_run(run)
+        with said_once():
+            _train(run)
+            if run.stopped is None:
+                _finish(run)
+    part()
     return run
 
 
 @contextmanager
 def claimed_output(output: Path, *, resume: bool, overwrite: bool) -> Iterator[Path]:
-    """Take the output folder for this run alone.
+    """Take the output folder for this run alone; the first of its processes does so for all.
 
     Raises:
         UsageError: it has a run in it, or another process has it.
     """
+    with ExitStack() as held:
+        with agreed():
+            if is_first():
+                held.enter_context(_locked(output, resume=resume, overwrite=overwrite))
+        yield output
+
+
+@contextmanager
+def _locked(output: Path, *, resume: bool, overwrite: bool) -> Iterator[None]:
     import fcntl
 
     has_run = (output / LOG).exists() or (output / CHECKPOINTS).exists()
@@ -87,7 +103,7 @@ def claimed_output(output: Path, *, resume: bool, overwrite: bool) -> Iterator[P
             ) from None
         if overwrite and not resume:
             _clear(output)
-        yield output
+        yield
 
 
 def _clear(output: Path) -> None:
@@ -109,8 +125,8 @@ def _train(run: Run) -> None:
             is_last = step == run.loop.steps.total
             if run.data.validation is not None and (is_last or _due(settings.eval_steps, step, result)):
                 _evaluate(run)
-            if stop.received is not None and not is_last:
-                run.stopped = stop.received.name
+            if not is_last and (received := largest(stop.received or 0, run.accelerator.device)):
+                run.stopped = signal.Signals(received).name
             if is_last or run.stopped or _due(settings.save_steps, step, result):
                 save(run)
             if run.stopped or _is_stuck(run):
@@ -207,5 +223,6 @@ def _finish(run: Run) -> None:
             run.figures = figures_of(run, run.data.validation, "eval")
     if run.data.test is not None:
         run.figures |= figures_of(run, run.data.test, "test")
-    if run.accelerator.is_main_process:
-        write_output(run)
+    with agreed():
+        if is_first():
+            write_output(run)

@@ -107,6 +107,7 @@ class Objective(ABC):
         fields: what it takes from a row.
         heads: names of transformers' auto classes that have the head, tried in turn.
         metrics: names of the metrics it is judged by, the main one first.
+        loss_parts: parts of the loss, each a mean over targets of its own.
         new_head: the head is made new for the task, so that it is trained beside an adapter too.
         start: the model that ``llmkit config init`` names, and `sections`, what it shows of the config beside
             those of every task.
@@ -116,6 +117,7 @@ class Objective(ABC):
     fields: ClassVar[tuple[TaskField, ...]]
     heads: ClassVar[tuple[str, ...]]
     metrics: ClassVar[tuple[str, ...]]
+    loss_parts: ClassVar[int] = 1
     new_head: ClassVar[bool] = True
     start: ClassVar[str] = "minilm"
     sections: ClassVar[tuple[str, ...]] = ()
