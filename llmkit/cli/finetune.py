@@ -11,7 +11,7 @@ from llmkit.cli import options
 from llmkit.cli.channels import claim_stdout, note, set_quiet
 from llmkit.cli.parameters import parse_pairs
 from llmkit.cli.results import write_rows
-from llmkit.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
+from llmkit.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, UsageError
 from llmkit.training.config_file import load_config
 from llmkit.training.processes import is_first, said_once
 
@@ -50,6 +50,8 @@ def finetune(
     set_quiet(quiet or not is_first())  # of several processes one speaks
     results = claim_stdout()
     with said_once():
+        if resume and overwrite:
+            raise UsageError("--resume goes on with a run, and --overwrite replaces it: give one of them.")
         checked = load_config(config, parse_pairs(set_ or [], "--set"))
     from llmkit.cli.finetune_view import view
     from llmkit.cli.loading import quiet_libraries

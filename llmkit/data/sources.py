@@ -55,7 +55,7 @@ def _format_of(path: str) -> ReadFormat | None:
         known = f"{', '.join(endings)} (and .gz of the text formats)"
         raise DataError(
             f"the ending of {path} tells no format; known are {known}",
-            hint=f"Name its format: --input-format {'|'.join(READ_FORMATS)}",
+            hint=f"Name its format, --input-format (or data.format): {'|'.join(READ_FORMATS)}",
         )
     return found
 

@@ -17,6 +17,7 @@ _FLOAT = (
 
 
 _MERGE = "tag:yaml.org,2002:merge"
+_MOST_VALUES = 100_000  # a few lines of aliases can stand for billions
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +57,9 @@ def read_yaml(text: str, where: str) -> YamlText:
     import yaml
 
     document = YamlText(None, {}, {}, {})
-    loader = _loader()(text)
+    loader = None
     try:
+        loader = _loader()(text)
         node = loader.get_single_node()
         if node is None:
             return document
@@ -66,20 +68,36 @@ def read_yaml(text: str, where: str) -> YamlText:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f":{mark.line + 1}:{mark.column + 1}" if mark is not None else ""
-        raise UsageError(f"{where}{place}: not YAML: {error.problem or error.context}.") from None
+        raise UsageError(f"{where}{place}: not YAML: {_problem(error)}.") from None
     except yaml.YAMLError as error:
         raise UsageError(f"{where}: not YAML: {str(error).partition(chr(10))[0]}.") from None
     except RecursionError:
         raise UsageError(f"{where}: nested too deeply.") from None
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
     return YamlText(value, document.keys, document.values, document.texts)
+
+
+def _problem(error: Any) -> str:
+    """Return what is wrong; what was being read too where the problem shows far from where it began."""
+    problem, context, begun, mark = error.problem, error.context, error.context_mark, error.problem_mark
+    if problem is None or (context and problem.startswith("but ")):
+        return f"{context} {problem or ''}".strip()
+    if context and begun is not None and mark is not None and begun.line != mark.line:
+        return f"{problem}, {context} from line {begun.line + 1} on"
+    return str(problem)
 
 
 def _find_places(node: Any, path: Path, found: YamlText, where: str, loader: Any) -> None:
     import yaml
 
-    found.values[path] = _place(node)
+    found.values[path] = place = _place(node)
+    if len(found.values) > _MOST_VALUES:
+        raise UsageError(
+            f"{where}:{place.line}:{place.column}: more than {_MOST_VALUES:,} values.",
+            hint="Aliases (*name) of aliases stand for that many: write out what is meant.",
+        )
     if isinstance(node, yaml.ScalarNode):
         found.texts[path] = node.value
     elif isinstance(node, yaml.SequenceNode):

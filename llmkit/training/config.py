@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from llmkit.training.objectives import OBJECTIVES
 
@@ -48,6 +48,15 @@ def _weights(value: Any) -> Any:
     if isinstance(value, list) and all(isinstance(each, int | float) and each > 0 for each in value):
         return [float(each) for each in value]
     raise ValueError("balanced, or a list with a number above 0 for each class")
+
+
+def _different(value: Any) -> Any:
+    if isinstance(value, list) and len(value) < 2:
+        raise ValueError("two classes at least")
+    twice = [each for number, each in enumerate(value or ()) if each in value[:number]]
+    if twice:
+        raise ValueError(f"{twice[0]!r} is there twice")
+    return value
 
 
 Files = Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
@@ -98,7 +107,7 @@ class DataSection(Section):
     """Read the files as this format, whatever their ending."""
     columns: dict[str, str] = Field(default_factory=dict)
     """The task's fields and the columns they are in: {text: review, label: stars}."""
-    labels: list[str] | None = None
+    labels: Annotated[list[str] | None, AfterValidator(_different)] = None
     """The classes, in order; by default those of the training rows, sorted."""
     max_length: Count | None = None
     """Tokens an example may have; by default what the model takes, at most 512."""

@@ -41,7 +41,10 @@ def _read(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: not UTF-8, from byte {error.start} on.") from None
+        raise UsageError(
+            f"{path}: not UTF-8, from byte {error.start} on.",
+            hint="Save it as UTF-8, which every editor can.",
+        ) from None
     except IsADirectoryError:
         raise UsageError(f"{path} is a folder.", hint="Name the config file in it.") from None
     except OSError as error:
@@ -141,20 +144,27 @@ def _explain(error: Mapping[str, Any], path: tuple[Any, ...]) -> str:
         allowed = context["expected"].replace("'", "")
         near = did_you_mean(str(given), allowed.replace(" or ", ", ").split(", "))
         return f"{_shown(given)} is not one of {allowed}" + (f"; {near}" if near else ".")
+    if kind == "invalid_key":
+        return "a key must be a word."
     if kind == "value_error":
         return f"{_shown(given)}: {context['error']}."
-    wanted = error["msg"].removeprefix("Input should be ").rstrip(".")
+    if kind in ("too_short", "string_too_short"):
+        return f"{_shown(given)} is empty."
+    wanted = error["msg"].removeprefix("Input should be ").partition(" or instance of ")[0].rstrip(".")
     wanted = _PLAIN_WORDS.get(wanted, wanted)
+    if wanted == _SECTION and path == ("model",):
+        wanted = f"a model's name, or {wanted}"
     return f"{_shown(given)} should be {wanted}."
 
 
+_SECTION = "keys with values"
 _PLAIN_WORDS = {
     "a valid integer": "a whole number",
     "a valid number": "a number",
     "a valid string": "a text",
     "a valid boolean": "true or false",
     "a valid list": "a list",
-    "a valid dictionary": "keys with values",
+    "a valid dictionary": _SECTION,
 }
 
 

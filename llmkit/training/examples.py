@@ -91,9 +91,24 @@ def _rows_of(name: str, format: str | None) -> Iterator[Record | BadRecord]:  # 
         yield from read_dataset(dataset or split, split=split if dataset else None)
         return
     path = Path(name)
-    patterns = sorted(str(each) for each in path.iterdir() if each.is_file()) if path.is_dir() else [name]
+    patterns = [str(each) for each in _files_of_folder(path)] if path.is_dir() else [name]
     for file in expand_paths(patterns):
         yield from read_file(file, format=format)
+
+
+def _files_of_folder(path: Path) -> list[Path]:
+    """Return the files of a folder but the hidden ones.
+
+    Raises:
+        DataError: there are none.
+    """
+    files = sorted(each for each in path.iterdir() if each.is_file() and not each.name.startswith("."))
+    if not files:
+        raise DataError(
+            f"the folder {path} has no files in it.",
+            hint="Folders within it are not read: name the one that is meant.",
+        )
+    return files
 
 
 def identity_of(objective: Objective, files: Iterable[str], extra: Mapping[str, Any]) -> str:
@@ -129,7 +144,7 @@ def _files_in(name: str) -> list[Path]:
         return []
     path = Path(name)
     if path.is_dir():
-        return sorted(each for each in path.iterdir() if each.is_file())
+        return _files_of_folder(path)
     return [Path(each) for each in expand_paths([name])]
 
 
@@ -145,7 +160,7 @@ def tokenizer_identity(tokenizer: Any) -> str:
 
 
 def prepare_examples(
-    objective: Objective, records: Callable[[], Iterable[Record]], identity: str
+    objective: Objective, records: Callable[[], Iterable[Record]], identity: str, where: str = "the data"
 ) -> Examples:
     """Return the examples of a set, from the cache or encoded now.
 
@@ -154,11 +169,11 @@ def prepare_examples(
     """
     path = cache_folder() / "examples" / f"{identity}.arrow"
     if not path.exists():
-        _encode(objective, records(), path)
+        _encode(objective, records(), path, where)
     return _open(path, identity)
 
 
-def _encode(objective: Objective, records: Iterable[Record], path: Path) -> None:
+def _encode(objective: Objective, records: Iterable[Record], path: Path, where: str) -> None:
     """Write the examples of rows to a file, a thousand rows in memory at a time."""
     import pyarrow
 
@@ -173,7 +188,7 @@ def _encode(objective: Objective, records: Iterable[Record], path: Path) -> None
                     writer = writer or _Writer(pyarrow.ipc.new_file(sink, table.schema), table.schema)
                     writer.stream.write_table(table)
                 if writer is None:
-                    raise DataError("there are no rows to learn from.")
+                    raise DataError(f"{where}: there are no rows to learn from.")
                 writer.stream.close()
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())

@@ -38,8 +38,7 @@ def save(run: Run) -> Checkpoint | None:
     """
     random_state = _random_state()
     with agreed():
-        written = _written(run, random_state) if is_first() else None
-    return written
+        return _written(run, random_state) if is_first() else None
 
 
 def _written(run: Run, random_state: dict[str, Any]) -> Checkpoint:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import UsageError
+from llmkit.errors import HubError, UsageError
 from llmkit.models.embedded import EMBEDDED_NAME
 from llmkit.models.loading import LoadOptions, load_config
 from llmkit.models.resolved import ResolvedModel
@@ -74,7 +74,13 @@ def _in_catalogue(config: FinetuneConfig) -> tuple[ResolvedModel, PreTrainedConf
     if entry.undisclosed:
         raise UsageError(f"{entry.name}: {entry.undisclosed}")
     if config.tokenizer is None:  # its tokenizer is on the hub, and nowhere else
-        resolved = resolve_model(entry.hub_id or name, needs_weights=False)
+        try:
+            resolved = resolve_model(entry.hub_id or name, needs_weights=False)
+        except HubError as error:
+            raise HubError(
+                f"the tokenizer of {entry.name} cannot be had: {error.message}",
+                hint="tokenizer: {train: wordpiece} trains one on the data; or name a folder that has one.",
+            ) from None
     else:
         resolved = ResolvedModel(entry.name, entry.hub_id or entry.name)
     return resolved, configure(entry.config)

@@ -14,6 +14,7 @@ from llmkit.training.state import CONFIG, METRICS, Run
 
 LOSS_CURVE = "loss.png"
 CARD = "README.md"
+MODEL_FILES = ("model.safetensors", "adapter_model.safetensors", "config.json", CARD)
 
 
 def write_output(run: Run) -> None:

@@ -14,6 +14,7 @@ from llmkit.models.loading import LoadOptions, choose_device, has_native_bfloat1
 from llmkit.tasks.inputs import RowError
 from llmkit.training.adapters import add_adapter
 from llmkit.training.averaging import WeightAverage
+from llmkit.training.best import check_judging
 from llmkit.training.examples import Examples, identity_of, prepare_examples, read_rows
 from llmkit.training.loop import Loop
 from llmkit.training.neftune import add_noise
@@ -41,6 +42,7 @@ def prepare(config: FinetuneConfig, output: Path, *, device: str, listener: List
     from accelerate import Accelerator
     from accelerate.utils import set_seed
 
+    check_judging(config)
     origin = find_origin(config)
     if origin.resolved.note:
         listener.note(origin.resolved.note)
@@ -102,6 +104,8 @@ def _set_up(model: Any, config: FinetuneConfig, objective: Objective) -> Any:
         model = add_adapter(model, config.adapter, new_head=objective.new_head)
     if settings.neftune_alpha is not None:
         add_noise(model, settings.neftune_alpha)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise UsageError("training.freeze: nothing is left to train.")
     if settings.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     if settings.compile:
@@ -128,7 +132,8 @@ def prepare_data(config: FinetuneConfig, objective: Objective) -> Data:
     for name in ("train", "validation", "test"):
         files = getattr(data, name)
         if isinstance(files, list):
-            sets[name] = prepare_examples(objective, rows_of(files), identity_of(objective, files, {}))
+            identity = identity_of(objective, files, {})
+            sets[name] = prepare_examples(objective, rows_of(files), identity, ", ".join(files))
     if isinstance(data.validation, float):
         sets["train"], sets["validation"] = split_off(sets["train"], data.validation, config.training.seed)
     return Data(**sets)
@@ -194,13 +199,16 @@ def load_trainable(config: FinetuneConfig, origin: Origin, objective: Objective)
     for name, value in config.model.config.items():
         if not hasattr(model_config, name):
             raise UsageError(f"model.config.{name}: the config of {resolved.name} has no such value.")
-        setattr(model_config, name, value)
+        _set_value(model_config, name, value)
     heads = [getattr(transformers, name) for name in objective.heads]
     if config.model.from_scratch:
         head = next((each for each in heads if type(model_config) in each._model_mapping), None)
         if head is None:
             raise ModelError(f"{resolved.name} has no head for {config.task}.")
-        return head.from_config(model_config, dtype=config.model.dtype)
+        try:
+            return head.from_config(model_config, dtype=config.model.dtype)
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise UsageError(f"model.config: {resolved.name} cannot be made so: {error}") from None
     return load_model(
         resolved,
         heads,
@@ -208,6 +216,16 @@ def load_trainable(config: FinetuneConfig, origin: Origin, objective: Objective)
         task=config.task,
         to_train=True,
     )
+
+
+def _set_value(model_config: Any, name: str, value: Any) -> None:
+    from huggingface_hub.errors import StrictDataclassError
+
+    try:
+        setattr(model_config, name, value)
+    except (TypeError, ValueError, StrictDataclassError) as error:  # transformers checks the types itself
+        reason = str(error.__cause__ or error).strip().splitlines()[-1].strip()
+        raise UsageError(f"model.config.{name}: {value!r} is not allowed: {reason}.") from None
 
 
 _ACCELERATES_NAMES = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}

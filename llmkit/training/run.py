@@ -10,18 +10,19 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmkit.errors import UsageError
-from llmkit.metrics import find_metric, load_metric
+from llmkit.errors import DataError, UsageError
+from llmkit.metrics import load_metric
 from llmkit.models.loading import choose_device
+from llmkit.training.best import best_by
 from llmkit.training.evaluation import judge
 from llmkit.training.examples import Examples
 from llmkit.training.keeping import keep_best, restore_best, resume_run, save
 from llmkit.training.log import RunLog
 from llmkit.training.loop import StepResult, StopRequest
-from llmkit.training.output import write_output
+from llmkit.training.output import MODEL_FILES, write_output
 from llmkit.training.preparing import micro_batch_limits, prepare
 from llmkit.training.processes import agreed, is_first, largest, meet, part, said_once
-from llmkit.training.state import CHECKPOINTS, LOG, METRICS, Listener, Run
+from llmkit.training.state import CHECKPOINTS, CONFIG, LOG, METRICS, Listener, Run
 
 if TYPE_CHECKING:
     from llmkit.training.config import FinetuneConfig
@@ -87,13 +88,22 @@ def _locked(output: Path, *, resume: bool, overwrite: bool) -> Iterator[None]:
             f"{output} has a run in it already.",
             hint="Go on with it (--resume), replace it (--overwrite), or name another folder in output.",
         )
+    lost = next((name for name in (*MODEL_FILES, CONFIG) if (output / name).exists()), None)
+    if lost is not None and not (has_run or overwrite):
+        raise UsageError(
+            f"{output} has a {lost} in it, which is of no run and would be replaced.",
+            hint="Name another folder in output, or replace it (--overwrite).",
+        )
     if resume and not has_run:
         raise UsageError(f"{output} has no run to go on with.", hint="Leave --resume out to begin one.")
     try:
         output.mkdir(parents=True, exist_ok=True)
         lock = (output / ".lock").open("w")
     except OSError as error:
-        raise UsageError(f"cannot write to {output}: {error.strerror or error}.") from None
+        raise UsageError(
+            f"cannot write to {output}: {error.strerror or error}.",
+            hint="Name in output a folder that is there or can be made, and that you may write to.",
+        ) from None
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -115,6 +125,7 @@ def _clear(output: Path) -> None:
 
 def _train(run: Run) -> None:
     """Take the steps that are left, with evaluations and checkpoints between them."""
+    _rehearse(run)
     run.listener.begin(run)
     settings = run.config.training
     with StopRequest() as stop:
@@ -132,6 +143,17 @@ def _train(run: Run) -> None:
             if run.stopped or _is_stuck(run):
                 break
     run.listener.end(run)
+
+
+def _rehearse(run: Run) -> None:
+    """Judge two examples, so that a metric that does not fit is found now and not after an epoch.
+
+    Raises:
+        UsageError, DataError: a metric, or the one that the best model is chosen by, is not to be had.
+    """
+    if run.data.validation is not None:
+        few = run.data.validation.subset(list(range(min(2, len(run.data.validation)))))
+        best_by(run.config, run.objective, figures_of(run, few, "eval"))
 
 
 def _due(every: int | None, step: int, result: StepResult) -> bool:
@@ -159,7 +181,13 @@ def figures_of(run: Run, examples: Examples, prefix: str) -> dict[str, float]:
     for name in run.config.metrics or run.objective.metrics_for():
         metric = load_metric(name)
         given = run.objective.for_metric(name, judged)
-        metric.update(given.predictions, given.references)
+        try:
+            metric.update(given.predictions, given.references)
+        except DataError as error:
+            raise UsageError(
+                f"metrics: {name} does not fit {run.config.task}: {error.message}",
+                hint=f"The task's own metrics are: {', '.join(run.objective.metrics_for())}.",
+            ) from None
         figures |= metric.compute()
     return {f"{prefix}_{name}": value for name, value in figures.items()}
 
@@ -173,7 +201,7 @@ def _evaluate(run: Run) -> None:
 def _judge_and_keep(run: Run) -> None:
     assert run.data.validation is not None
     run.figures = figures_of(run, run.data.validation, "eval")
-    name, sign = _best_by(run)
+    name, sign = best_by(run.config, run.objective, run.figures)
     value = sign * run.figures[name]
     if run.progress.best is None or value >= run.progress.best or math.isnan(run.progress.best):
         run.progress.best, run.progress.best_step, run.progress.waited = value, run.progress.step, 0
@@ -181,36 +209,6 @@ def _judge_and_keep(run: Run) -> None:
     else:
         run.progress.waited += 1
     run.listener.evaluated(run.figures, run)
-
-
-def _best_by(run: Run) -> tuple[str, int]:
-    """Return the figure that the best model is chosen by, and 1 if more is better, else -1."""
-    wanted = run.config.training.best_metric or _main_metric(run)
-    wanted = wanted.removeprefix("eval_")
-    if wanted == "loss":
-        return "eval_loss", -1
-    keys = {wanted: wanted}
-    for name in run.config.metrics or run.objective.metrics_for():
-        keys |= {name: find_metric(name).main_key}
-    found = f"eval_{keys.get(wanted, wanted)}"
-    if found not in run.figures:
-        known = ", ".join(name.removeprefix("eval_") for name in run.figures)
-        raise UsageError(f"training.best_metric: there is no figure {wanted!r}.", hint=f"There are: {known}")
-    return found, 1 if _more_is_better(wanted) else -1
-
-
-def _main_metric(run: Run) -> str:
-    """Return the task's own main metric, or the first of the config where that is not among them."""
-    own, asked = run.objective.metrics_for()[0], run.config.metrics
-    return own if not asked or own in asked else asked[0]
-
-
-def _more_is_better(figure: str) -> bool:
-    """Tell by the metric of this name; a figure that is only a part of a metric's result is a score."""
-    try:
-        return find_metric(figure).greater_is_better
-    except UsageError:
-        return True
 
 
 def _finish(run: Run) -> None:

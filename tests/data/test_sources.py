@@ -56,7 +56,7 @@ class TestFile:
         with pytest.raises(DataError) as caught:
             read_file("a.log")
         assert "the ending of a.log tells no format; known are .txt, .text, .csv" in str(caught.value)
-        assert "--input-format txt|csv" in str(caught.value)
+        assert "--input-format (or data.format): txt|csv" in str(caught.value)
 
     def test_an_unknown_format_is_told_at_once(self, folder):
         with pytest.raises(DataError, match="no input format 'excel'"):

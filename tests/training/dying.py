@@ -58,11 +58,11 @@ def _watch(folder: str, at: int, end: Callable[[str, str], None]) -> None:
         if isinstance(name, bytes):
             name = os.fsdecode(name)
         if isinstance(where, int) and where >= 0:
-            name = f"{os.readlink(f'/proc/self/fd/{where}')}/{name}"
+            name = f"{Path(f'/proc/self/fd/{where}').readlink()}/{name}"
         happened(event, os.path.abspath(name))  # noqa: PTH100
 
     def synced(descriptor: int) -> None:
-        happened("fsync", os.readlink(f"/proc/self/fd/{descriptor}"))  # noqa: PTH115
+        happened("fsync", str(Path(f"/proc/self/fd/{descriptor}").readlink()))
         fsync(descriptor)
 
     os.fsync = synced
@@ -97,12 +97,8 @@ if __name__ == "__main__":
     if len(sys.argv) > 1:
         main()
     else:
-        import accelerate
-        import matplotlib.pyplot
-        import pyarrow
+        import matplotlib.pyplot  # noqa: F401
 
-        import llmkit.training.objectives.base
-        import llmkit.training.run  # noqa: F401
         from tests.fixtures.command import serve
 
         serve(main)

@@ -72,7 +72,12 @@ TRIALS = {
     "question-answering": Trial(
         "question-answering",
         [
-            {"question": "Which?", "context": text, "answer": text.split()[-1], "answer_start": text.rindex(text.split()[-1])}
+            {
+                "question": "Which?",
+                "context": text,
+                "answer": text.split()[0],
+                "answer_start": 0,
+            }
             for text in SENTENCES
         ],
         model=NO_DROPOUT,
@@ -85,7 +90,9 @@ TRIALS = {
         ],
         model=NO_DROPOUT,
     ),
-    "masked-lm": Trial("fill-mask", "\n".join(SENTENCES), packs=True, data={"max_length": 32}, model=NO_DROPOUT),
+    "masked-lm": Trial(
+        "fill-mask", "\n".join(SENTENCES), packs=True, data={"max_length": 32}, model=NO_DROPOUT
+    ),
     "next-sentence": Trial(
         "fill-mask",
         "\n\n".join("\n".join(text.split(" of ") * 2) for text in SENTENCES[:-1]),

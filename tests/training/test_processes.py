@@ -1,4 +1,4 @@
-"""Several processes: the gradient, the loss and the evaluation of one, whatever the task and however a step is split."""
+"""Several processes: the gradient, loss and evaluation of one, for every task and however a step is split."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from llmkit.training.objectives import OBJECTIVES
 from tests.fixtures.command import base_environment
-from tests.training.rows import SENTENCES, TRIALS
+from tests.training.rows import TRIALS
 from tests.training.splitting import results_of
 from tests.training.stepping import assert_same_step
 

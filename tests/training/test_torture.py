@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -100,7 +99,9 @@ class Torture:
         assert done.code == 0, f"{what}: {done.stderr}"
         assert self.hash(name) == self.whole, what
         logs = [(self.folder / each / "log.jsonl").read_text().splitlines() for each in (name, "whole")]
-        assert [json.loads(line)["step"] for line in logs[0]] == [json.loads(line)["step"] for line in logs[1]]
+        assert [json.loads(line)["step"] for line in logs[0]] == [
+            json.loads(line)["step"] for line in logs[1]
+        ]
         return done
 
 
@@ -131,7 +132,10 @@ class TestOneProcess:
 
         done = torture.resume("damaged", "damaged")
 
-        assert f"passing over {newest.relative_to(torture.folder)}: weights.safetensors has 100 bytes" in done.stderr
+        assert (
+            f"passing over {newest.relative_to(torture.folder)}: weights.safetensors has 100 bytes"
+            in done.stderr
+        )
         assert "going on after step 2." in done.stderr
 
     def test_a_full_disk_leaves_the_checkpoints_whole(self, torture: Torture) -> None:

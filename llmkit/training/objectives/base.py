@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from llmkit.data.records import Record, missing_column
-from llmkit.errors import DataError
+from llmkit.errors import DataError, UsageError, did_you_mean
 from llmkit.tasks.inputs import RowError
 
 if TYPE_CHECKING:
@@ -108,6 +108,7 @@ class Objective(ABC):
         heads: names of transformers' auto classes that have the head, tried in turn.
         metrics: names of the metrics it is judged by, the main one first.
         loss_parts: parts of the loss, each a mean over targets of its own.
+        packs: samples can stand side by side in a row, and none sees another.
         new_head: the head is made new for the task, so that it is trained beside an adapter too.
         start: the model that ``llmkit config init`` names, and `sections`, what it shows of the config beside
             those of every task.
@@ -118,6 +119,7 @@ class Objective(ABC):
     heads: ClassVar[tuple[str, ...]]
     metrics: ClassVar[tuple[str, ...]]
     loss_parts: ClassVar[int] = 1
+    packs: ClassVar[bool] = False
     new_head: ClassVar[bool] = True
     start: ClassVar[str] = "minilm"
     sections: ClassVar[tuple[str, ...]] = ()
@@ -127,6 +129,28 @@ class Objective(ABC):
         self.tokenizer = tokenizer
         limit = min(tokenizer.model_max_length, 512)
         self.max_length = min(config.data.max_length or limit, tokenizer.model_max_length)
+        self._check_settings()
+
+    def _check_settings(self) -> None:
+        """Check what the config says of the task against what the task knows.
+
+        Raises:
+            UsageError: a column for a field that the task does not have, packing where it cannot pack, or no room.
+        """
+        names = [field.name for field in self.fields]
+        for name in self.config.data.columns:
+            if name not in names:
+                raise UsageError(
+                    f"data.columns.{name}: {self.task} takes no such field.",
+                    hint=did_you_mean(name, names) or f"It takes: {', '.join(names)}.",
+                )
+        if self.config.training.batching == "packed" and not self.packs:
+            raise UsageError(
+                f"training.batching: packed: {self.task} cannot pack its examples.",
+                hint="Take sorted, which pads little.",
+            )
+        if self.max_length <= self.tokenizer.num_special_tokens_to_add():
+            raise UsageError(f"data.max_length: {self.max_length} leaves no room for a text.")
 
     # -- from rows to examples
 

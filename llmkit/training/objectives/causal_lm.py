@@ -49,6 +49,7 @@ class CausalLM(Objective):
     )
     heads = ("AutoModelForCausalLM",)
     metrics = ("perplexity", "accuracy")
+    packs = True
 
     def __init__(self, config: FinetuneConfig, tokenizer: PreTrainedTokenizerBase) -> None:
         super().__init__(config, tokenizer)

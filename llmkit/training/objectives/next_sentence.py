@@ -54,11 +54,6 @@ class NextSentence(Objective):
         self.masking = masking_of(tokenizer, config.training.masking, config.model.name, self.task)
         if tokenizer.cls_token_id is None or tokenizer.sep_token_id is None:
             raise ModelError(f"the tokenizer of {config.model.name} has no [CLS] and [SEP], as BERT's has.")
-        if config.training.batching == "packed":
-            raise UsageError(
-                f"training.batching: packed: not for {self.task}, whose pairs are told by the first token of a row.",
-                hint="Take sorted: passages are filled with sentences, so there is little padding.",
-            )
         self.room = self.max_length - _SPECIAL_TOKENS
         if self.room < 2:
             raise UsageError(f"data.max_length: {self.max_length} leaves no room for two sentences.")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import DataError, ModelError
+from llmkit.errors import DataError, ModelError, UsageError
 from llmkit.tasks.inputs import RowError
 from llmkit.training.objectives.answers import Answer, gold_answers
 from llmkit.training.objectives.base import Batch, Draw, Example, Objective, TaskField
@@ -58,6 +58,12 @@ class QuestionAnswering(Objective):
             )
         if config.data.max_length is None:
             self.max_length = min(self.max_length, LONGEST_PART)
+        stride = config.data.stride
+        if stride >= self.max_length and stride != type(config.data).model_fields["stride"].default:
+            raise UsageError(
+                f"data.stride: {stride}: parts of {self.max_length} tokens cannot share so many.",
+                hint="Take about a third of data.max_length.",
+            )
 
     # -- from rows to examples
 

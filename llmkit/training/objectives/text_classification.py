@@ -57,6 +57,8 @@ class TextClassification(Objective):
                 number = _number(each)
                 only_numbers = only_numbers and number is not None
                 fractional = fractional or (number is not None and not number.is_integer())
+                if fractional and not only_numbers and self.config.data.labels is None:
+                    raise _mixed(each)
                 counts[_name(each)] = counts.get(_name(each), 0) + 1
         named = self.config.data.labels
         if not several and only_numbers and fractional and named is None:
@@ -118,7 +120,8 @@ class TextClassification(Objective):
         if name not in self.labels:
             near = did_you_mean(name, self.labels)
             known = ", ".join(self.labels[:10])
-            raise RowError(f"the label {name!r} is none of the training rows': {near or known}")
+            whose = "the training rows'" if self.config.data.labels is None else "data.labels"
+            raise RowError(f"the label {name!r} is none of {whose}: {near or known}")
         return self.labels.index(name)
 
     def collate(self, examples: Sequence[Example], draws: Sequence[Draw]) -> Batch:
@@ -177,6 +180,15 @@ def _number(label: Any) -> float | None:
         return float(label)
     except ValueError:
         return None
+
+
+def _mixed(label: Any) -> RowError:
+    """Say that some labels are numbers with a fraction, which are predicted, and others are words."""
+    what = "a number" if _number(label) is not None else "no number"
+    return RowError(
+        f"the label {label!r} is {what}, unlike those of rows before it",
+        hint="Name the classes in data.labels if these are classes.",
+    )
 
 
 def _name(label: Any) -> str:

@@ -1,0 +1,62 @@
+"""Which figure of an evaluation says which model is the best."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from llmkit.errors import UsageError, did_you_mean
+from llmkit.metrics import find_metric
+from llmkit.training.objectives.base import Objective
+
+if TYPE_CHECKING:
+    from llmkit.training.config import FinetuneConfig
+
+
+def best_by(config: FinetuneConfig, objective: Objective, figures: Mapping[str, float]) -> tuple[str, int]:
+    """Return the figure that the best model is chosen by, and 1 if more is better, else -1.
+
+    Args:
+        figures: of an evaluation: ``{"eval_loss": 0.3, "eval_accuracy": 0.9}``.
+
+    Raises:
+        UsageError: the evaluation has no such figure.
+    """
+    own = objective.metrics_for()[0]
+    metrics = config.metrics or objective.metrics_for()
+    main = own if own in metrics else metrics[0]
+    wanted = (config.training.best_metric or main).removeprefix("eval_")
+    if wanted == "loss":
+        return "eval_loss", -1
+    main_keys = {name: find_metric(name).main_key for name in metrics}
+    found = f"eval_{main_keys.get(wanted, wanted)}"
+    if found not in figures:
+        known = [name.removeprefix("eval_") for name in figures]
+        near = did_you_mean(wanted, known)
+        raise UsageError(
+            f"training.best_metric: there is no figure {wanted!r}" + (f"; {near}" if near else "."),
+            hint=f"There are: {', '.join(known)}",
+        )
+    return found, 1 if _more_is_better(wanted) else -1
+
+
+def check_judging(config: FinetuneConfig) -> None:
+    """Check that there is a set to judge by where something depends on it.
+
+    Raises:
+        UsageError: there is none.
+    """
+    for name in ("best_metric", "early_stopping"):
+        if getattr(config.training, name) is not None and config.data.validation is None:
+            raise UsageError(
+                f"training.{name}: there is no validation set to judge by.",
+                hint="Give data.validation: a file, or the share of the training rows to keep for it, such as 0.1.",
+            )
+
+
+def _more_is_better(figure: str) -> bool:
+    """Tell by the metric of this name; a figure that is only a part of a metric's result is a score."""
+    try:
+        return find_metric(figure).greater_is_better
+    except UsageError:
+        return True
