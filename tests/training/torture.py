@@ -1,0 +1,94 @@
+"""A run that is ended at a moment of its own, and gone on with: it must end in the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+
+from tests.fixtures.command import Command, Completed, base_environment
+from tests.training.rows import TRIALS
+
+Tiny = Callable[[str], Path]
+ROOT = Path(__file__).parents[2]
+KILLED = -signal.SIGKILL
+
+
+class Torture:
+    """A run of a task in a folder, again and again, each time into a folder of its own.
+
+    Attributes:
+        whole: the bytes of the model that a run gives that nobody kills, as a hash.
+        events: what it does to the files of its folder, in turn.
+    """
+
+    def __init__(self, dying: Command, tiny: Tiny, folder: Path, task: str, processes: int = 1) -> None:
+        self.dying, self.folder, self.processes = dying, folder, processes
+        training = {
+            "epochs": 2,
+            "batch_size": 3,
+            "learning_rate": 1e-3,
+            "precision": "float32",
+            "logging_steps": 1,
+            "save_steps": 2,
+            "eval_steps": 2,
+        }
+        sections = TRIALS[task].sections(tiny, folder)
+        sections["model"].pop("config", None)  # dropout too has to be the same after a resume
+        sections["data"]["validation"] = sections["data"]["train"]
+        config = {"task": task, **sections, "training": training, "output": "set by each run"}
+        (folder / "run.yaml").write_text(yaml.safe_dump(config))
+        assert self.run("whole").code == 0
+        self.events = (folder / "whole.events").read_text().splitlines()
+        self.whole = self.hash("whole")
+
+    def run(self, name: str, *arguments: str, at: int = 0, by: str = "kill") -> Completed:
+        """Run the command; `at` which of its events it ends, and how: one of `dying.ENDS`."""
+        environment = {
+            "LLMKIT_CACHE": str(self.folder / "cache"),
+            "DIES_IN": str(self.folder / name),
+            "DIES_AT": str(at),
+            "TELLS_IN": str(self.folder / f"{name}.events"),
+            "DIES_BY": by,
+        }
+        call = ("finetune", "run.yaml", "--set", f"output={name}", *arguments)
+        if self.processes == 1:
+            return self.dying(*call, cwd=self.folder, env=environment)
+        start = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(self.processes))
+        done = subprocess.run(
+            [sys.executable, *start, "-m", "tests.training.dying", *call],
+            cwd=self.folder,
+            env=base_environment() | environment | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            timeout=300,
+            check=False,
+        )
+        return Completed(done.returncode, done.stdout, done.stderr.decode(errors="replace"))
+
+    def hash(self, name: str) -> str:
+        return hashlib.sha256((self.folder / name / "model.safetensors").read_bytes()).hexdigest()
+
+    def end_and_resume(self, at: int, by: str = "kill") -> Completed:
+        """End a run at an event, go on with it, and check that nothing is lost."""
+        name = f"{by} {at}"
+        what = f"{name}: {self.events[at - 1]}"
+        assert self.run(name, at=at, by=by).code == KILLED, what
+        return self.resume(name, what)
+
+    def resume(self, name: str, what: str) -> Completed:
+        """Go on with a run, or begin it where it had not begun, and check that it ends in the same bytes."""
+        began = (self.folder / name / "log.jsonl").exists() or (self.folder / name / "checkpoints").exists()
+        done = self.run(name, *(["--resume"] if began else []))
+        assert done.code == 0, f"{what}: {done.stderr}"
+        assert self.hash(name) == self.whole, what
+        logs = [(self.folder / each / "log.jsonl").read_text().splitlines() for each in (name, "whole")]
+        assert [json.loads(line)["step"] for line in logs[0]] == [
+            json.loads(line)["step"] for line in logs[1]
+        ]
+        return done
