@@ -42,10 +42,10 @@ LEARNED = {
     "token-classification": ("eval_overall_f1", 0.80),
     "question-answering": ("eval_f1", 80.0),
     "multiple-choice": ("eval_accuracy", 0.75),  # a quarter by chance
-    "next-sentence": ("eval_accuracy", 0.70),  # half of them by chance
+    "next-sentence": ("eval_accuracy", 0.72),  # 0.64 of them are of one kind
 }
 # The same where less is better.
-FEWER = {"masked-lm": 30.0, "next-sentence": 60.0, "causal-lm": 5.0}
+FEWER = {"masked-lm": 30.0, "next-sentence": 20.0, "causal-lm": 5.0}
 
 
 @pytest.mark.slow
