@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+from array import array
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,9 +67,8 @@ def _set_facts(examples: Examples, objective: Objective) -> dict[str, Any]:
     }
     names = objective.facts().get("labels")
     if names and "label" in examples.table.column_names:
-        labels = [example["label"] for example in examples.take(range(len(examples)))]
-        if all(isinstance(label, int) for label in labels):
-            counts = Counter(labels)
+        counts = Counter(label if isinstance(label, int) else None for label in examples.column("label"))
+        if None not in counts:
             facts["labels"] = {name: counts[number] for number, name in enumerate(names)}
     return facts
 
@@ -80,18 +82,34 @@ def shown(objective: Objective, example: dict[str, Any]) -> dict[str, Any]:
 
 def _duplicates(config: FinetuneConfig, objective: Objective) -> int:
     """Count the training rows that are there before."""
+    import numpy
+
     records = read_rows(config.data.train, config.data.format, config.data.max_rows)
-    counts = Counter(repr(sorted(objective.values_of(record).items())) for record in records)
-    return sum(count - 1 for count in counts.values())
+    hashes = _hashes(repr(sorted(objective.values_of(record).items())) for record in records)
+    return len(hashes) - len(numpy.unique(hashes))
 
 
 def _shared(data: Data) -> int:
     """Count the validation examples whose tokens are those of a training example."""
+    import numpy
+
     if data.validation is None:
         return 0
-    trained = {tuple(example["input_ids"]) for example in data.train.take(range(len(data.train)))}
-    judged = data.validation.take(range(len(data.validation)))
-    return sum(tuple(example["input_ids"]) in trained for example in judged)
+    judged, trained = (
+        _hashes(map(str, examples.column("input_ids"))) for examples in (data.validation, data.train)
+    )
+    return int(numpy.isin(judged, trained).sum())
+
+
+def _hashes(texts: Iterable[str]) -> Any:
+    """Return a number of eight bytes for each text, (texts,): the same for the same, and for others another."""
+    import numpy
+
+    found = array("Q")
+    for text in texts:
+        digest = hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest()
+        found.append(int.from_bytes(digest, "little"))
+    return numpy.frombuffer(found, dtype=numpy.uint64) if found else numpy.zeros(0, dtype=numpy.uint64)
 
 
 def _padding(run: Run) -> float:

@@ -19,6 +19,15 @@ from typing import TYPE_CHECKING, Any
 from llmkit.errors import ModelError
 from llmkit.training.averaging import WeightAverage
 from llmkit.training.examples import Examples
+from llmkit.training.fitting import (
+    Attempt,
+    TooLargeError,
+    cut_smaller,
+    free_memory,
+    memory_explained,
+    same_random_numbers,
+    within_limits,
+)
 from llmkit.training.objectives.base import Batch, Draw, Objective
 from llmkit.training.steps import Step, Steps
 
@@ -36,6 +45,7 @@ class Progress:
         best: the best value of the metric so far, at `best_step`.
         waited: evaluations since then.
         tokens: real tokens seen, and `padded`, with the padding.
+        most_rows, most_tokens: of a micro-batch, where it was found out what fits; a resumed run cuts the same.
     """
 
     step: int = 0
@@ -45,6 +55,8 @@ class Progress:
     tokens: int = 0
     padded: int = 0
     seconds: float = 0.0
+    most_rows: int | None = None
+    most_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +83,7 @@ class Loop:
     Attributes:
         model: as `accelerator` prepared it; `optimizer` too.
         rate_at: the factor of the learning rate by the number of the step.
+        note: takes a remark for the person.
     """
 
     accelerator: Accelerator
@@ -83,6 +96,7 @@ class Loop:
     max_grad_norm: float | None
     seed: int
     average: WeightAverage | None = None
+    note: Callable[[str], None] = lambda text: None
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
@@ -93,21 +107,21 @@ class Loop:
 
         Raises:
             NotFiniteError: the loss is not a number; the weights are those before the step.
+            ModelError: not one example fits in the memory.
         """
         self.model.train()
         while self.progress.step < self.steps.total:
-            yield self._take(self.steps.at(self.progress.step))
+            yield self._take(self.progress.step)
 
-    def _take(self, step: Step) -> StepResult:
+    def _take(self, number: int) -> StepResult:
         begin = time.perf_counter()
-        self._set_rate(step.number)
-        batches = [self._batch(rows, step.epoch) for rows in step.micro_batches]
-        targets = self._over_devices([batch.targets for batch in batches])
-        loss = float((self._over_devices(self._backward(batches, targets)) / targets).sum())
+        self._set_rate(number)
+        step, batches, loss = self._fitted(number)
         norm = self._clip()
         if not (math.isfinite(loss) and math.isfinite(norm)) and self.accelerator.scaler is None:
             raise self._not_finite(step, loss)
-        self.optimizer.step()
+        with memory_explained("the optimizer's states"):
+            self.optimizer.step()
         self.optimizer.zero_grad()
         tokens, padded = self._over_devices([(batch.tokens, batch.padded) for batch in batches]).tolist()
         result = StepResult(
@@ -125,12 +139,39 @@ class Loop:
         self.progress.seconds += result.seconds
         return result
 
+    def _fitted(self, number: int) -> tuple[Step, list[Batch], float]:
+        """Add up a step's gradients; what does not fit in the memory is cut smaller, and the step begun anew."""
+        is_second_try = False
+        with same_random_numbers(self.accelerator.device) as restore:
+            while True:
+                step = within_limits(self.steps, self.progress).at(number)
+                try:
+                    return step, *self._gradients(step)
+                except TooLargeError as error:
+                    too_large = TooLargeError(error.rows, error.length)  # without the graph in its traceback
+                free_memory(self)
+                restore()
+                if (
+                    too_large.rows == 1 and not is_second_try
+                ):  # it may be what was freed just now that it lacked
+                    is_second_try = True
+                    continue
+                self.note(cut_smaller(self.steps, self.progress, too_large, self._places(step)))
+
+    def _gradients(self, step: Step) -> tuple[list[Batch], float]:
+        """Return a step's batches and its loss, its gradients added up."""
+        batches = [self.batch(rows, step.epoch) for rows in step.micro_batches]
+        targets = self._over_devices([batch.targets for batch in batches])
+        losses = self._over_devices(self._backward(batches, targets))
+        return batches, float((losses / targets).sum())
+
     def _set_rate(self, number: int) -> None:
         factor = self.rate_at(number)
         for group, base in zip(self.optimizer.param_groups, self._base_rates, strict=True):
             group["lr"] = base * factor
 
-    def _batch(self, rows: list[int], epoch: int) -> Batch:
+    def batch(self, rows: list[int], epoch: int) -> Batch:
+        """Return examples as a batch on the device, what is random in it drawn for an epoch."""
         draws = [Draw(self.seed, epoch, row) for row in rows]
         batch = self.objective.collate(self.examples.take(rows), draws)
         batch.rows = tuple(rows)
@@ -141,21 +182,27 @@ class Loop:
         losses = []
         # The devices' gradients are averaged where they meet, hence their number.
         scale = self.steps.devices / targets
+        attempt = Attempt(self.accelerator, self.steps.lengths)
         for number, batch in enumerate(batches):
             is_last = number == len(batches) - 1
             together = contextlib.nullcontext() if is_last else self.accelerator.no_sync(self.model)
             with together:
-                loss = self.objective.loss(self.model, batch)
-                # Not accelerator.backward: that would divide by the number of accumulation steps.
-                share = (loss * scale.to(loss)).sum()
-                (share if self.accelerator.scaler is None else self._scaled(share)).backward()
+                with attempt.trying(batch.rows):
+                    loss = self.objective.loss(self.model, batch)
+                    # Not accelerator.backward: that would divide by the number of accumulation steps.
+                    share = self._scaled((loss * scale.to(loss)).sum())
+                if is_last or attempt.has_failed:
+                    attempt.agree()
+                with attempt.trying(batch.rows):
+                    share.backward()
+            if attempt.has_failed:
+                attempt.agree()
             losses.append(loss.detach())
         return losses
 
     def _scaled(self, loss: torch.Tensor) -> torch.Tensor:
         scaler = self.accelerator.scaler
-        assert scaler is not None
-        scaled: torch.Tensor = scaler.scale(loss)
+        scaled: torch.Tensor = loss if scaler is None else scaler.scale(loss)
         return scaled
 
     def _clip(self) -> float:
@@ -174,13 +221,15 @@ class Loop:
         return self.accelerator.reduce(total.to(self.accelerator.device), reduction="sum").cpu()
 
     def _not_finite(self, step: Step, loss: float) -> NotFiniteError:
-        places = [self.examples.place(row) for rows in step.micro_batches for row in rows]
-        shown = ", ".join(places[:8]) + (f" and {len(places) - 8} more" if len(places) > 8 else "")
         what = "the loss" if not math.isfinite(loss) else "the gradient"
         return NotFiniteError(
-            f"step {step.number + 1}: {what} is not a finite number. The rows of the step: {shown}.",
+            f"step {step.number + 1}: {what} is not a finite number. The rows of the step: {self._places(step)}.",
             hint="A lower training.learning_rate, or training.precision: float32, usually helps.",
         )
+
+    def _places(self, step: Step) -> str:
+        places = [self.examples.place(row) for rows in step.micro_batches for row in rows]
+        return ", ".join(places[:8]) + (f" and {len(places) - 8} more" if len(places) > 8 else "")
 
 
 class StopRequest:
