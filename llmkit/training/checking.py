@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.models.loading import choose_device
+from llmkit.training.costs import memory_of
 from llmkit.training.examples import Examples, read_rows
 from llmkit.training.objectives.base import Objective
 from llmkit.training.preparing import Data, precision_name, prepare
@@ -27,7 +28,8 @@ def check_run(config: FinetuneConfig, *, device: str, listener: Listener) -> dic
 
     Returns:
         rows, examples, labels, two examples as the model will see them, the shares that are cut and padded,
-        duplicates, rows that training and validation share, parameters, steps and devices.
+        duplicates, rows that training and validation share, parameters, the bytes that each device needs and has
+        free, steps and devices.
 
     Raises:
         UsageError, DataError, ModelError: as `finetune`.
@@ -50,6 +52,7 @@ def check_run(config: FinetuneConfig, *, device: str, listener: Listener) -> dic
         "steps_an_epoch": run.loop.steps.an_epoch,
         "batch_size": config.training.batch_size,
         "padding": _padding(run),
+        "memory": memory_of(run, config),
         "devices": run.loop.steps.devices,
         "device": str(choose_device(device)),
         "precision": precision_name(config, device),

@@ -55,13 +55,14 @@ class Progress:
     tokens: int = 0
     padded: int = 0
     seconds: float = 0.0
+    flops: float = 0.0
     most_rows: int | None = None
     most_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What a step gave: the mean loss of its targets, the length of its gradient before clipping, its tokens."""
+    """What a step gave: the mean loss of its targets, its gradient's length before clipping, its tokens and FLOPs."""
 
     step: Step
     loss: float
@@ -70,6 +71,7 @@ class StepResult:
     tokens: int
     padded: int
     seconds: float
+    flops: float = 0.0
 
 
 class NotFiniteError(ModelError):
@@ -84,6 +86,7 @@ class Loop:
         model: as `accelerator` prepared it; `optimizer` too.
         rate_at: the factor of the learning rate by the number of the step.
         note: takes a remark for the person.
+        flops: counts what the model needs for some batches; None where nobody asks.
     """
 
     accelerator: Accelerator
@@ -97,6 +100,7 @@ class Loop:
     seed: int
     average: WeightAverage | None = None
     note: Callable[[str], None] = lambda text: None
+    flops: Callable[[Sequence[Batch]], float] | None = None
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
@@ -123,7 +127,9 @@ class Loop:
         with memory_explained("the optimizer's states"):
             self.optimizer.step()
         self.optimizer.zero_grad()
-        tokens, padded = self._over_devices([(batch.tokens, batch.padded) for batch in batches]).tolist()
+        flops = 0.0 if self.flops is None else self.flops(batches)
+        counts = [(batch.tokens, batch.padded, 0.0) for batch in batches]
+        tokens, padded, flops = self._over_devices([*counts, (0, 0, flops)]).tolist()
         result = StepResult(
             step,
             loss,
@@ -132,11 +138,13 @@ class Loop:
             round(tokens),
             round(padded),
             time.perf_counter() - begin,
+            flops,
         )
         self.progress.step += 1
         self.progress.tokens += result.tokens
         self.progress.padded += result.padded
         self.progress.seconds += result.seconds
+        self.progress.flops += result.flops
         return result
 
     def _fitted(self, number: int) -> tuple[Step, list[Batch], float]:

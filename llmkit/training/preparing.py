@@ -12,6 +12,7 @@ from llmkit.models.loading import LoadOptions, choose_device, has_native_bfloat1
 from llmkit.tasks.inputs import RowError
 from llmkit.training.adapters import add_adapter
 from llmkit.training.averaging import WeightAverage
+from llmkit.training.costs import step_flops
 from llmkit.training.examples import identity_of, prepare_examples, read_rows
 from llmkit.training.loop import Loop
 from llmkit.training.neftune import add_noise
@@ -19,6 +20,7 @@ from llmkit.training.objectives import objective_class
 from llmkit.training.objectives.base import Objective
 from llmkit.training.optimizer import freeze, make_optimizer, rate_at
 from llmkit.training.origin import Origin, find_origin
+from llmkit.training.peaks import peak_of_device
 from llmkit.training.splitting import split_off
 from llmkit.training.state import Data, Listener, Run
 from llmkit.training.steps import Steps
@@ -85,7 +87,10 @@ def prepare(config: FinetuneConfig, output: Path, *, device: str, listener: List
         average=WeightAverage(model, config.training.ema) if config.training.ema is not None else None,
         note=listener.note,
     )
-    return Run(config, output, accelerator, objective, data, model, loop, listener)
+    peak = peak_of_device(accelerator.device, precision_name(config, device))
+    if peak is not None:
+        loop.flops = step_flops(model, data.train.lengths, head_at_targets=objective.head_at_targets)
+    return Run(config, output, accelerator, objective, data, model, loop, listener, peak_flops=peak)
 
 
 def _set_up(model: Any, config: FinetuneConfig, objective: Objective) -> Any:

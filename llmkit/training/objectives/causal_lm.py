@@ -48,6 +48,7 @@ class CausalLM(Objective):
     )
     heads = ("AutoModelForCausalLM",)
     metrics = ("perplexity", "accuracy")
+    head_at_targets = True
 
     def __init__(self, config: FinetuneConfig, tokenizer: PreTrainedTokenizerBase) -> None:
         super().__init__(config, tokenizer)

@@ -42,6 +42,7 @@ class MaskedLM(Objective):
     fields = (TaskField("text", ("content", "sentence", "review", "document")),)
     heads = ("AutoModelForMaskedLM",)
     metrics = ("perplexity", "accuracy")
+    head_at_targets = True
 
     def __init__(self, config: FinetuneConfig, tokenizer: PreTrainedTokenizerBase) -> None:
         super().__init__(config, tokenizer)

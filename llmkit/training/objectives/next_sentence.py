@@ -47,6 +47,7 @@ class NextSentence(Objective):
     fields = (TaskField("text", ("sentence", "content")),)
     heads = ("AutoModelForPreTraining",)
     metrics = ("perplexity", "accuracy")
+    head_at_targets = True
 
     def __init__(self, config: FinetuneConfig, tokenizer: PreTrainedTokenizerBase) -> None:
         super().__init__(config, tokenizer)
