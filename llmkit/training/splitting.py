@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from array import array
 from typing import TYPE_CHECKING
 
 from llmkit.errors import UsageError
 from llmkit.training.examples import Examples
-from llmkit.training.objectives.base import Draw
 
 if TYPE_CHECKING:
     import torch
@@ -25,11 +25,11 @@ def split_off(examples: Examples, share: float, seed: int) -> tuple[Examples, Ex
 
     begins, groups = _rows(examples)
     is_aside = torch.zeros(len(begins), dtype=torch.bool)
-    for number, group in enumerate(sorted(groups)):
-        rows = torch.frombuffer(groups[group], dtype=torch.int64)
+    generator = random.Random(seed)
+    for _, rows in sorted(groups.items()):
+        generator.shuffle(rows)
         count = round(len(rows) * share) or (1 if len(rows) > 1 else 0)
-        drawn = torch.randperm(len(rows), generator=Draw(seed, 0, -2 - number).generator())[:count]
-        is_aside[rows[drawn]] = True
+        is_aside[torch.frombuffer(rows, dtype=torch.int64)[:count]] = True
     kept, aside = (_examples_of(begins, len(examples), mask) for mask in (~is_aside, is_aside))
     if not len(kept) or not len(aside):
         raise UsageError(
