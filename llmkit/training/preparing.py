@@ -18,6 +18,7 @@ from llmkit.training.loop import Loop
 from llmkit.training.neftune import add_noise
 from llmkit.training.objectives import objective_class
 from llmkit.training.objectives.base import Objective
+from llmkit.training.objectives.variable_length import use_variable_length
 from llmkit.training.optimizer import freeze, make_optimizer, rate_at
 from llmkit.training.origin import Origin, find_origin
 from llmkit.training.peaks import peak_of_device
@@ -58,6 +59,8 @@ def prepare(config: FinetuneConfig, output: Path, *, device: str, listener: List
         project_dir=output,
     )
     optimizer = make_optimizer(model, config.training)
+    if objective.joins_texts:
+        use_variable_length(model, accelerator.device.type, precision_name(config, device))
     prepared, optimizer = accelerator.prepare(model, optimizer)
     on_cpu = accelerator.device.type == "cpu"
     max_rows, max_tokens = micro_batch_limits(config, on_cpu=on_cpu)
