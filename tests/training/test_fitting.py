@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import multiprocessing
 import resource
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +22,7 @@ from llmkit.training.keeping import resume_run, save
 from llmkit.training.loop import Progress
 from llmkit.training.preparing import prepare
 from llmkit.training.state import Listener, Run
+from tests.fixtures.command import base_environment
 from tests.training.stepping import config_for, ready, write_rows
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the address space")
@@ -84,7 +87,7 @@ def _run(config: FinetuneConfig, do: str, room: int | None, save_after: int | No
     if do == "resume":
         resume_run(run)
     if room is not None:
-        _limit_beside(run, room)
+        limit_beside(run, room)
     found: dict[str, Any] = {"error": None, "micro_batches": [], "losses": [], "notes": notes.heard}
     try:
         if do == "measure":
@@ -103,7 +106,7 @@ def _run(config: FinetuneConfig, do: str, room: int | None, save_after: int | No
     return found | limits | {"weights": weights}
 
 
-def _limit_beside(run: Run, room: int) -> None:
+def limit_beside(run: Run, room: int) -> None:
     # What is freed goes back at once, as on a GPU, instead of staying in the heap, where no code can be made.
     ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 1 << 17)
     _warm_up(run)
@@ -160,6 +163,48 @@ class TestOutOfMemory:
         assert "tokens does not fit in the memory" in message
         assert "train.jsonl:" in message
         assert "gradient_checkpointing" in hint
+
+
+TWO = """
+import json, os, sys
+from pathlib import Path
+from llmkit.training.config_file import check_config
+from tests.training.test_fitting import Notes, limit_beside
+from llmkit.training.preparing import prepare
+config = check_config(json.loads(Path(sys.argv[1]).read_text()), "test.yaml")
+notes = Notes()
+run = prepare(config, Path(config.output), device="cpu", listener=notes)
+if os.environ["RANK"] == "1":
+    limit_beside(run, 100)
+losses = [result.loss for result in run.loop.run()]
+total = sum(float(tensor.double().sum()) for tensor in run.model.state_dict().values())
+found = [losses, run.progress.most_tokens, notes.heard, total]
+Path(f"{sys.argv[1]}.{os.environ['RANK']}").write_text(json.dumps(found))
+"""
+
+
+def test_one_device_of_two_is_full(tiny: Tiny, tmp_path: Path) -> None:
+    """Both cut the same, and go on together."""
+    train = write_rows(tmp_path / "train.jsonl", ROWS)
+    start = tiny("text-classification")
+    training = TRAINING | {"batch_size": 1400, "max_steps": 2}
+    config = config_for("text-classification", start, tmp_path, train, training=training, model=DROPOUT)
+    order = tmp_path / "config.json"
+    order.write_text(json.dumps(config.model_dump()))
+    (tmp_path / "two.py").write_text(TWO)
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [sys.executable, *launch, str(tmp_path / "two.py"), str(order)],
+        env=base_environment() | {"LLMKIT_CACHE": str(tmp_path / "cache"), "PYTHONPATH": str(Path.cwd())},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    first, second = (json.loads(Path(f"{order}.{rank}").read_text()) for rank in range(2))
+    assert first == second
+    assert first[1] < 700 * 66
+    assert first[2] and all(note.startswith("out of memory in step") for note in first[2])
 
 
 class TestMeasuring:
