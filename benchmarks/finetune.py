@@ -185,6 +185,7 @@ def make_trainer(
 ) -> tuple[Any, int]:
     """Return a Trainer, and the number of real tokens of an epoch."""
     import numpy
+    import torch
     import transformers
     from datasets import load_dataset
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trainer, TrainingArguments
@@ -200,7 +201,7 @@ def make_trainer(
         remove_columns=["text"],
     )
     best: dict[str, Any] = {"optim": "adamw_torch_fused", "bf16": precision == "bfloat16"}
-    best |= group_by_length()
+    best |= group_by_length() | {"use_cpu": not torch.cuda.is_available()}
     settings = TrainingArguments(
         str(folder / "trainer-out"),
         per_device_train_batch_size=BATCH,
