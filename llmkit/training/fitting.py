@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from llmkit.errors import ModelError
-from llmkit.training.steps import Steps
+from llmkit.training.steps import Step, Steps
 
 if TYPE_CHECKING:
     import torch
@@ -73,61 +73,35 @@ def memory_explained(what: str) -> Iterator[None]:
         raise ModelError(f"out of memory: there is no room for {what}.", hint=_NEEDS_LESS) from None
 
 
-class Attempt:
-    """One try to add up a step's gradients; the devices agree on whether it fitted.
+@contextmanager
+def agreed_to_fit(accelerator: Accelerator, step: Step, lengths: Sequence[int]) -> Iterator[None]:
+    """Add up a step's gradients on each device, none waiting for another; then go on only if it fitted on all.
 
-    The agreement is one collective before the devices' gradients meet, where a device that had dropped out would
-    be waited for by the others without end.
+    Raises:
+        TooLargeError: it did not, here or elsewhere, with the largest micro-batch that can be halved.
     """
+    import torch
 
-    def __init__(self, accelerator: Accelerator, lengths: Sequence[int]) -> None:
-        self._accelerator = accelerator
-        self._lengths = lengths
-        self._is_agreed = False
-        self._failed = (0, 0)
+    failed = (0, 0)
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        failed = _largest_of(step, lengths)
+    found = [failed]
+    if accelerator.num_processes > 1:
+        mine = torch.tensor([failed], device=accelerator.device)
+        found = [(rows, length) for rows, length in accelerator.gather(mine).tolist()]
+    found = [each for each in found if each[0]]
+    if found:
+        raise TooLargeError(*min(found, key=lambda each: (each[0] > 1, each[0] * each[1])))
 
-    @property
-    def has_failed(self) -> bool:
-        """A micro-batch did not fit on this device."""
-        return self._failed[0] > 0
 
-    @contextmanager
-    def trying(self, rows: tuple[int, ...]) -> Iterator[None]:
-        """Note it if a micro-batch of these rows does not fit.
-
-        Raises:
-            ModelError: it does not, and the other devices have gone on: it is too late to agree.
-        """
-        try:
-            yield
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            length = max(self._lengths[row] for row in rows)
-            if self._is_agreed and self._accelerator.num_processes > 1:
-                half = max(1, len(rows) // 2) * length
-                raise ModelError(
-                    f"out of memory in a micro-batch of {len(rows)} × {length:,} tokens.",
-                    hint=f"Take training.micro_batch_tokens: {half}.",
-                ) from None
-            self._failed = (len(rows), length)
-
-    def agree(self) -> None:
-        """Go on only if no device failed.
-
-        Raises:
-            TooLargeError: one did; the smallest micro-batch that did not fit.
-        """
-        import torch
-
-        failed = [self._failed]
-        if self._accelerator.num_processes > 1 and not self._is_agreed:
-            mine = torch.tensor([self._failed], device=self._accelerator.device)
-            failed = [(rows, length) for rows, length in self._accelerator.gather(mine).tolist()]
-        self._is_agreed = True
-        found = [each for each in failed if each[0]]
-        if found:
-            raise TooLargeError(*min(found, key=lambda each: (each[0] > 1, each[0] * each[1])))
+def _largest_of(step: Step, lengths: Sequence[int]) -> tuple[int, int]:
+    """Return rows and length of the micro-batch with the most tokens among those of several rows, or of all."""
+    sizes = [(len(rows), max(lengths[row] for row in rows)) for rows in step.micro_batches]
+    return max(sizes, key=lambda size: (size[0] > 1, size[0] * size[1]))
 
 
 def cut_smaller(steps: Steps, progress: Progress, error: TooLargeError, places: str) -> str:

@@ -7,7 +7,6 @@ depend on how the step was split, which a mean of means would.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import signal
 import time
@@ -20,8 +19,8 @@ from llmkit.errors import ModelError
 from llmkit.training.averaging import WeightAverage
 from llmkit.training.examples import Examples
 from llmkit.training.fitting import (
-    Attempt,
     TooLargeError,
+    agreed_to_fit,
     cut_smaller,
     free_memory,
     memory_explained,
@@ -29,6 +28,7 @@ from llmkit.training.fitting import (
     within_limits,
 )
 from llmkit.training.objectives.base import Batch, Draw, Objective
+from llmkit.training.processes import average_gradients, gathered
 from llmkit.training.steps import Step, Steps
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class Loop:
         self.optimizer.zero_grad()
         flops = 0.0 if self.flops is None else self.flops(batches)
         counts = [(batch.tokens, batch.padded, 0.0) for batch in batches]
-        tokens, padded, flops = self._over_devices([*counts, (0, 0, flops)]).tolist()
+        tokens, padded, flops = self._over_devices([*counts, (0, 0, flops)], (3,)).tolist()
         result = StepResult(
             step,
             loss,
@@ -169,9 +169,13 @@ class Loop:
     def _gradients(self, step: Step) -> tuple[list[Batch], float]:
         """Return a step's batches and its loss, its gradients added up."""
         batches = [self.batch(rows, step.epoch) for rows in step.micro_batches]
-        targets = self._over_devices([batch.targets for batch in batches])
-        losses = self._over_devices(self._backward(batches, targets))
-        return batches, float((losses / targets).sum())
+        parts = () if self.objective.loss_parts == 1 else (self.objective.loss_parts,)
+        targets = self._over_devices([batch.targets for batch in batches], parts)
+        losses: list[torch.Tensor] = []
+        with agreed_to_fit(self.accelerator, step, self.steps.lengths):
+            losses = self._backward(batches, targets)
+        average_gradients(self.model.parameters())
+        return batches, float((self._over_devices(losses, parts) / targets).sum())
 
     def _set_rate(self, number: int) -> None:
         factor = self.rate_at(number)
@@ -190,27 +194,18 @@ class Loop:
         losses = []
         # The devices' gradients are averaged where they meet, hence their number.
         scale = self.steps.devices / targets
-        attempt = Attempt(self.accelerator, self.steps.lengths)
-        for number, batch in enumerate(batches):
-            is_last = number == len(batches) - 1
-            together = contextlib.nullcontext() if is_last else self.accelerator.no_sync(self.model)
-            with together:
-                with attempt.trying(batch.rows):
-                    loss = self.objective.loss(self.model, batch)
-                    # Not accelerator.backward: that would divide by the number of accumulation steps.
-                    share = self._scaled((loss * scale.to(loss)).sum())
-                if is_last or attempt.has_failed:
-                    attempt.agree()
-                with attempt.trying(batch.rows):
-                    share.backward()
-            if attempt.has_failed:
-                attempt.agree()
+        for batch in batches:
+            loss = self.objective.loss(self.model, batch)
+            # Not accelerator.backward: that would divide by the number of accumulation steps.
+            share = (loss * scale.to(loss)).sum()
+            (share if self.accelerator.scaler is None else self._scaled(share)).backward()
             losses.append(loss.detach())
         return losses
 
     def _scaled(self, loss: torch.Tensor) -> torch.Tensor:
         scaler = self.accelerator.scaler
-        scaled: torch.Tensor = loss if scaler is None else scaler.scale(loss)
+        assert scaler is not None
+        scaled: torch.Tensor = scaler.scale(loss)
         return scaled
 
     def _clip(self) -> float:
@@ -218,12 +213,13 @@ class Loop:
         limit = self.max_grad_norm if self.max_grad_norm is not None else math.inf
         return float(self.accelerator.clip_grad_norm_(self.model.parameters(), limit))
 
-    def _over_devices(self, values: Sequence[Any]) -> torch.Tensor:
+    def _over_devices(self, values: Sequence[Any], shape: tuple[int, ...]) -> torch.Tensor:
         """Return the sum of numbers, or of rows of them, over all devices: () or (parts,), float64."""
         import torch
 
         numbers = [torch.as_tensor(value, dtype=torch.float64, device="cpu") for value in values]
-        total = sum(numbers, start=torch.zeros((), dtype=torch.float64))
+        # A device without examples in this step has as many zeros as the others have sums.
+        total = sum(numbers, start=torch.zeros(shape, dtype=torch.float64))
         if self.steps.devices == 1:
             return total
         return self.accelerator.reduce(total.to(self.accelerator.device), reduction="sum").cpu()
@@ -236,7 +232,8 @@ class Loop:
         )
 
     def _places(self, step: Step) -> str:
-        places = [self.examples.place(row) for rows in step.micro_batches for row in rows]
+        mine = [self.examples.place(row) for rows in step.micro_batches for row in rows]
+        places = [place for each in gathered(mine) for place in each]
         return ", ".join(places[:8]) + (f" and {len(places) - 8} more" if len(places) > 8 else "")
 
 

@@ -61,7 +61,9 @@ def prepare(config: FinetuneConfig, output: Path, *, device: str, listener: List
     optimizer = make_optimizer(model, config.training)
     if objective.joins_texts:
         use_variable_length(model, accelerator.device.type, precision_name(config, device))
-    prepared, optimizer = accelerator.prepare(model, optimizer)
+    # Several devices' gradients meet in the loop, not in a wrapper around the model: `average_gradients`.
+    prepared = accelerator.prepare_model(model, evaluation_mode=True)
+    optimizer = accelerator.prepare_optimizer(optimizer)
     on_cpu = accelerator.device.type == "cpu"
     max_rows, max_tokens = micro_batch_limits(config, on_cpu=on_cpu)
     steps = Steps(

@@ -108,6 +108,7 @@ class Objective(ABC):
         heads: names of transformers' auto classes that have the head, tried in turn.
         metrics: names of the metrics it is judged by, the main one first.
         new_head: the head is made new for the task, so that it is trained beside an adapter too.
+        loss_parts: parts of the loss, each a mean over targets of its own.
         joins_texts: it can do with texts side by side in one row, where the model has such attention.
         head_at_targets: the vocabulary head runs at the targets alone (`target_logits.forward_at`).
     """
@@ -117,6 +118,7 @@ class Objective(ABC):
     heads: ClassVar[tuple[str, ...]]
     metrics: ClassVar[tuple[str, ...]]
     new_head: ClassVar[bool] = True
+    loss_parts: ClassVar[int] = 1
     head_at_targets: ClassVar[bool] = False
     joins_texts: ClassVar[bool] = False
 

@@ -47,6 +47,7 @@ class NextSentence(Objective):
     fields = (TaskField("text", ("sentence", "content")),)
     heads = ("AutoModelForPreTraining",)
     metrics = ("perplexity", "accuracy")
+    loss_parts = 2
     head_at_targets = True
 
     def __init__(self, config: FinetuneConfig, tokenizer: PreTrainedTokenizerBase) -> None:

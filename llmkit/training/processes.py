@@ -1,0 +1,154 @@
+"""The processes of a run, one a device, as torchrun or ``accelerate launch`` starts them.
+
+What one does for all, what all agree on, and how their gradients meet. A run of one process asks nobody.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from llmkit.errors import LlmkitError
+
+if TYPE_CHECKING:
+    import torch
+
+_BUCKET = 1 << 24
+"""Numbers that are sent together: many small tensors would each wait for the network."""
+
+
+def process_count() -> int:
+    """Return the number of processes of the run."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def is_first() -> bool:
+    """Tell whether this process is the one that speaks and writes."""
+    return int(os.environ.get("RANK", 0)) == 0
+
+
+def meet(*, on_cpu: bool) -> None:
+    """Join the other processes of the run, if there are any."""
+    if process_count() > 1:
+        from accelerate import PartialState
+
+        PartialState(cpu=on_cpu)
+
+
+def part() -> None:
+    """Leave the other processes, after the last that is done together."""
+    if process_count() > 1:
+        from accelerate import PartialState
+
+        PartialState().destroy_process_group()
+
+
+@contextmanager
+def agreed() -> Iterator[None]:
+    """Do something in every process, or in the first alone; where it fails in one it fails in all.
+
+    Within it no process may wait for another.
+
+    Raises:
+        LlmkitError: in the first process, whatever process failed.
+        SystemExit: in the others, with the error's exit code.
+    """
+    failed: LlmkitError | None = None
+    try:
+        yield
+    except LlmkitError as error:
+        failed = error
+    if process_count() > 1:
+        failed = _first_of(failed)
+    if failed is not None:
+        with said_once():
+            raise failed
+
+
+@contextmanager
+def said_once() -> Iterator[None]:
+    """Let an error that every process has be raised in the first alone; the others end without a word.
+
+    Raises:
+        SystemExit: in the others, with the error's exit code.
+    """
+    try:
+        yield
+    except LlmkitError as error:
+        if is_first():
+            raise
+        raise SystemExit(error.exit_code) from None
+
+
+def _first_of(failed: LlmkitError | None) -> LlmkitError | None:
+    """Return this process's error, or else one of another."""
+    mine = None if failed is None else (failed.message, failed.hint, failed.exit_code)
+    found = next((each for each in gathered(mine) if each is not None), None)
+    if failed is not None or found is None:
+        return failed
+    error = LlmkitError(found[0], hint=found[1])
+    error.exit_code = found[2]
+    return error
+
+
+def gathered(value: Any) -> list[Any]:
+    """Return what each process has, in the order of their ranks."""
+    if process_count() == 1:
+        return [value]
+    from accelerate.utils import gather_object
+
+    return list(gather_object([value]))
+
+
+def largest(value: int, device: torch.device) -> int:
+    """Return the largest of the processes' numbers."""
+    if process_count() == 1:
+        return value
+    import torch
+
+    found = torch.tensor(value, device=device)
+    torch.distributed.all_reduce(found, op=torch.distributed.ReduceOp.MAX)
+    return int(found)
+
+
+def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
+    """Replace each gradient by its mean over the processes; one that no process has stays away.
+
+    Not by DistributedDataParallel: it wants every process to have a micro-batch, every parameter a part in the
+    loss, and every forward to go through its wrapper. Here a device may be without examples in the last step of
+    an epoch, and an objective may run the parts of a model as it likes.
+    """
+    import torch
+
+    if process_count() == 1:
+        return
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    present = torch.tensor([each.grad is not None for each in trained], dtype=torch.int32)
+    present = present.to(trained[0].device)
+    torch.distributed.all_reduce(present, op=torch.distributed.ReduceOp.MAX)
+    wanted = [each for each, has_gradient in zip(trained, present.tolist(), strict=True) if has_gradient]
+    for each in wanted:
+        if each.grad is None:
+            each.grad = torch.zeros_like(each)
+    for bucket in _buckets(each.grad for each in wanted if each.grad is not None):
+        together = torch.cat([gradient.flatten() for gradient in bucket]) / process_count()
+        torch.distributed.all_reduce(together)
+        pieces = together.split([gradient.numel() for gradient in bucket])
+        for gradient, piece in zip(bucket, pieces, strict=True):
+            gradient.copy_(piece.view_as(gradient))
+
+
+def _buckets(gradients: Iterable[torch.Tensor]) -> Iterator[list[torch.Tensor]]:
+    """Go through gradients of one type, as many at a time as are sent together."""
+    bucket: list[torch.Tensor] = []
+    size = 0
+    for gradient in gradients:
+        if bucket and (size + gradient.numel() > _BUCKET or gradient.dtype != bucket[0].dtype):
+            yield bucket
+            bucket, size = [], 0
+        bucket.append(gradient)
+        size += gradient.numel()
+    if bucket:
+        yield bucket
