@@ -65,9 +65,11 @@ def opening(run: Run) -> str:
 
 def step_line(line: dict[str, Any], total: int) -> str:
     """Return a line of the log for a person."""
+    mfu = f"  MFU {line['mfu']:.0%}" if "mfu" in line else ""
     return (
         f"step {line['step']:,}/{total:,}  epoch {line['epoch']:.2f}  loss {line['loss']:.4f}  "
-        f"rate {line['learning_rate']:.2e}  {line['tokens_per_second']:,.0f} tokens/s  padding {line['padding']:.0%}"
+        f"rate {line['learning_rate']:.2e}  {line['tokens_per_second']:,.0f} tokens/s  "
+        f"padding {line['padding']:.0%}{mfu}"
     )
 
 

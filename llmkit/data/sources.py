@@ -6,6 +6,7 @@ import glob
 import gzip
 import io
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -189,11 +190,21 @@ def read_dataset(name: str, *, split: str | None, revision: str | None = None) -
     if _answer(Path(name).is_file) or _is_path(name):
         _check_split(name, split, ["train"])
         return read_file(expand_paths([name])[0])
+    splits = dataset_splits(name, revision)
+    return dataset_rows(splits[_check_split(name, split, list(splits))], name)
+
+
+def dataset_splits(name: str, revision: str | None = None) -> Mapping[str, Iterable[dict[str, Any]]]:
+    """The splits of a dataset and their rows, streamed: ``owner/name``, ``owner/name:config``, or a folder.
+
+    Raises:
+        DataError: no such config, or its files cannot be read.
+        HubError: the hub did not give it: unknown, private, unreachable, offline.
+    """
     try:
-        splits = _load_splits(name, revision)
+        return _load_splits(name, revision)
     except Exception as error:
         raise _dataset_error(name, error) from None
-    return _rows_of(splits[_check_split(name, split, list(splits))], name)
 
 
 def _is_path(name: str) -> bool:
@@ -256,7 +267,8 @@ def _check_split(name: str, split: str | None, splits: list[str]) -> str:
     raise DataError(f"no split {split!r} in the dataset {name}; {there}", hint=did_you_mean(split, splits))
 
 
-def _rows_of(rows: Iterable[dict[str, Any]], name: str) -> Iterator[Row]:
+def dataset_rows(rows: Iterable[dict[str, Any]], name: str) -> Iterator[Row]:
+    """The rows of a split as records, whatever `datasets` raises on the way explained."""
     source = f"dataset {name}"
     number = 0
     try:
@@ -275,7 +287,9 @@ def _dataset_error(name: str, error: Exception) -> LlmkitError:
     reason = (str(error).strip() or type(error).__name__).partition("\n")[0]
     message = f"cannot read the dataset {name}: {reason}"
     if "config name is missing" in reason.lower():
-        return DataError(message, hint=f"Name it after a colon: {name}:CONFIG")
+        listed = re.search(r"available configs: \[(.*)\]", str(error))
+        there = f" There are: {listed[1]}." if listed else ""
+        return DataError(message + there, hint=f"Name it after a colon: {name}:CONFIG")
     if isinstance(error, ValueError | RuntimeError) or Path(name.partition(",")[0]).exists():
         return DataError(message)
     return HubError(message, hint=_WAYS_ON)

@@ -100,6 +100,11 @@ def _cost(run: Run) -> str:
         f"{run.progress.seconds:,.0f} seconds of training on {where}, "
         f"{run.progress.tokens / max(run.progress.seconds, 1e-9):,.0f} tokens a second; {versions}.",
     ]
+    utilization = run.utilization(run.progress.flops, run.progress.seconds)
+    if utilization is not None:
+        lines.append(
+            f"{utilization:.0%} of the peak of the device (MFU: the model's own FLOPs, real tokens alone)."
+        )
     if device.type == "cpu":
         import torch
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+from array import array
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.models.loading import choose_device
+from llmkit.training.costs import memory_of
 from llmkit.training.examples import Examples, read_rows
 from llmkit.training.objectives.base import Objective
 from llmkit.training.preparing import Data, precision_name, prepare
@@ -24,7 +28,8 @@ def check_run(config: FinetuneConfig, *, device: str, listener: Listener) -> dic
 
     Returns:
         rows, examples, labels, two examples as the model will see them, the shares that are cut and padded,
-        duplicates, rows that training and validation share, parameters, steps and devices.
+        duplicates, rows that training and validation share, parameters, the bytes that each device needs and has
+        free, steps and devices.
 
     Raises:
         UsageError, DataError, ModelError: as `finetune`.
@@ -47,6 +52,7 @@ def check_run(config: FinetuneConfig, *, device: str, listener: Listener) -> dic
         "steps_an_epoch": run.loop.steps.an_epoch,
         "batch_size": config.training.batch_size,
         "padding": _padding(run),
+        "memory": memory_of(run, config),
         "devices": run.loop.steps.devices,
         "device": str(choose_device(device)),
         "precision": precision_name(config, device),
@@ -64,9 +70,8 @@ def _set_facts(examples: Examples, objective: Objective) -> dict[str, Any]:
     }
     names = objective.facts().get("labels")
     if names and "label" in examples.table.column_names:
-        labels = [example["label"] for example in examples.take(range(len(examples)))]
-        if all(isinstance(label, int) for label in labels):
-            counts = Counter(labels)
+        counts = Counter(label if isinstance(label, int) else None for label in examples.column("label"))
+        if None not in counts:
             facts["labels"] = {name: counts[number] for number, name in enumerate(names)}
     return facts
 
@@ -89,18 +94,34 @@ def shown(objective: Objective, example: dict[str, Any]) -> dict[str, Any]:
 
 def _duplicates(config: FinetuneConfig, objective: Objective) -> int:
     """Count the training rows that are there before."""
+    import numpy
+
     records = read_rows(config.data.train, config.data.format, config.data.max_rows)
-    counts = Counter(repr(sorted(objective.values_of(record).items())) for record in records)
-    return sum(count - 1 for count in counts.values())
+    hashes = _hashes(repr(sorted(objective.values_of(record).items())) for record in records)
+    return len(hashes) - len(numpy.unique(hashes))
 
 
 def _shared(data: Data) -> int:
     """Count the validation examples whose tokens are those of a training example."""
+    import numpy
+
     if data.validation is None:
         return 0
-    trained = {tuple(example["input_ids"]) for example in data.train.take(range(len(data.train)))}
-    judged = data.validation.take(range(len(data.validation)))
-    return sum(tuple(example["input_ids"]) in trained for example in judged)
+    judged, trained = (
+        _hashes(map(str, examples.column("input_ids"))) for examples in (data.validation, data.train)
+    )
+    return int(numpy.isin(judged, trained).sum())
+
+
+def _hashes(texts: Iterable[str]) -> Any:
+    """Return a number of eight bytes for each text, (texts,): the same for the same, and for others another."""
+    import numpy
+
+    found = array("Q")
+    for text in texts:
+        digest = hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest()
+        found.append(int.from_bytes(digest, "little"))
+    return numpy.frombuffer(found, dtype=numpy.uint64) if found else numpy.zeros(0, dtype=numpy.uint64)
 
 
 def _padding(run: Run) -> float:

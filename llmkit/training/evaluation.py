@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.batching import plan_batches
 from llmkit.training.examples import Examples
+from llmkit.training.fitting import is_out_of_memory
 from llmkit.training.objectives.base import Draw, Objective
 
 if TYPE_CHECKING:
@@ -51,12 +52,21 @@ def judge(
     lengths = [examples.lengths[number] for number in mine]
     total = targets = torch.zeros((), dtype=torch.float64)
     found: list[tuple[int, Any, Any]] = []
+    plans = plan_batches(lengths, max_tokens=max_tokens, max_rows=max_rows)[::-1]
     with torch.inference_mode():
-        for plan in plan_batches(lengths, max_tokens=max_tokens, max_rows=max_rows):
-            rows = [mine[index] for index in plan]
+        while plans:
+            rows = [mine[index] for index in plans[-1]]
             draws = [Draw(seed, _EVALUATION_EPOCH, row) for row in rows]
             batch = objective.collate(examples.take(rows), draws).to(accelerator.device)
-            loss, predictions, references = objective.judge(model, batch)
+            try:
+                loss, predictions, references = objective.judge(model, batch)
+            except (RuntimeError, MemoryError) as error:
+                if len(rows) == 1 or not is_out_of_memory(error):
+                    raise
+                plan = plans.pop()
+                plans += [plan[len(plan) // 2 :], plan[: len(plan) // 2]]
+                continue
+            plans.pop()
             total = total + loss.double().cpu()
             targets = targets + torch.tensor(batch.targets, dtype=torch.float64)
             found += zip(rows, predictions, references, strict=True)

@@ -9,9 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,64 +23,94 @@ from llmkit._version import __version__
 from llmkit.data.atomic import explained_write
 from llmkit.data.cache_folder import cache_folder
 from llmkit.data.records import BadRecord, Record
-from llmkit.data.sources import expand_paths, read_dataset, read_file
+from llmkit.data.sources import expand_paths, read_file
 from llmkit.errors import DataError
+from llmkit.training.hub_sets import HUB_PREFIX, hub_rows
 from llmkit.training.objectives.base import Example, Objective
 
 if TYPE_CHECKING:
     import pyarrow
 
 _ROWS_AT_ONCE = 1000
-_HUB = "hub:"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Examples:
     """A set of examples that lie in a file.
 
     Attributes:
         table: a memory-mapped table; column `place` says where each row came from: ``reviews.csv:17``.
-        lengths: tokens of each example.
+        lengths: tokens of each example, four bytes each.
         identity: a hash of what the examples follow from.
-        numbers: the examples of the table that are in the set; None for all.
+        numbers: the examples of the table that are in the set, in their order; None for all.
     """
 
     table: pyarrow.Table
-    lengths: list[int]
+    lengths: array[int]
     identity: str
-    numbers: list[int] | None = None
+    numbers: array[int] | None = None
 
     def __len__(self) -> int:
         return len(self.lengths)
 
+    @cached_property
+    def _batches(self) -> list[pyarrow.RecordBatch]:
+        return self.table.to_batches()
+
+    @cached_property
+    def _begins(self) -> list[int]:
+        return [0, *accumulate(len(batch) for batch in self._batches)]
+
     def take(self, numbers: Iterable[int]) -> list[Example]:
         """Return examples by their numbers."""
-        rows: list[Example] = self.table.take([self._in_table(number) for number in numbers]).to_pylist()
-        return rows
+        # Not table.take: that copies the whole table together first.
+        found: list[Example] = []
+        for number in numbers:
+            row = self._in_table(number)
+            batch = bisect_right(self._begins, row) - 1
+            found += self._batches[batch].slice(row - self._begins[batch], 1).to_pylist()
+        return found
 
     def place(self, number: int) -> str:
         """Return where an example came from."""
         return str(self.table.column("place")[self._in_table(number)].as_py())
 
-    def subset(self, numbers: list[int]) -> Examples:
-        """Return some of the examples as a set of their own."""
-        digest = hashlib.sha256(f"{self.identity} {numbers}".encode()).hexdigest()[:32]
-        inside = [self._in_table(number) for number in numbers]
-        return Examples(self.table, [self.lengths[number] for number in numbers], digest, inside)
+    def column(self, name: str) -> Iterator[Any]:
+        """Go through one value of all examples, in the set's order, a thousand in memory at a time."""
+        numbers = range(len(self)) if self.numbers is None else self.numbers
+        for batch, begin in zip(self._batches, self._begins, strict=False):
+            first, last = (bisect_left(numbers, at) for at in (begin, begin + len(batch)))
+            inside = [numbers[index] - begin for index in range(first, last)]
+            yield from batch.column(name).take(inside).to_pylist() if inside else ()
+
+    def subset(self, numbers: Sequence[int]) -> Examples:
+        """Return some of the examples, by their numbers in rising order, as a set of their own."""
+        inside = array("q", (self._in_table(number) for number in numbers))
+        digest = hashlib.sha256(self.identity.encode() + inside.tobytes()).hexdigest()[:32]
+        return Examples(self.table, array("i", (self.lengths[number] for number in numbers)), digest, inside)
 
     def _in_table(self, number: int) -> int:
         return number if self.numbers is None else self.numbers[number]
 
 
-def read_rows(files: Iterable[str], format: str | None, limit: int | None = None) -> Iterator[Record]:  # noqa: A002
+def read_rows(
+    files: Iterable[str],
+    format: str | None,  # noqa: A002
+    limit: int | None = None,
+    *,
+    wanted: str = "train",
+) -> Iterator[Record]:
     """Go through the rows of files and hub datasets, one after the other.
+
+    Args:
+        wanted: train, validation or test: tells which split of a hub dataset is meant where none is named.
 
     Raises:
         DataError: a file cannot be read, or one of its rows; the message names the line.
     """
     count = 0
     for name in files:
-        for row in _rows_of(name, format):
+        for row in _rows_of(name, format, wanted):
             if isinstance(row, BadRecord):
                 raise DataError(f"{row.place}: {row.reason}.")
             yield row
@@ -85,10 +119,9 @@ def read_rows(files: Iterable[str], format: str | None, limit: int | None = None
                 return
 
 
-def _rows_of(name: str, format: str | None) -> Iterator[Record | BadRecord]:  # noqa: A002
-    if name.startswith(_HUB):
-        dataset, _, split = name.removeprefix(_HUB).rpartition(":")
-        yield from read_dataset(dataset or split, split=split if dataset else None)
+def _rows_of(name: str, format: str | None, wanted: str) -> Iterator[Record | BadRecord]:  # noqa: A002
+    if name.startswith(HUB_PREFIX):
+        yield from hub_rows(name, wanted)
         return
     path = Path(name)
     patterns = [str(each) for each in _files_of_folder(path)] if path.is_dir() else [name]
@@ -140,7 +173,7 @@ def files_digest(files: Iterable[str]) -> str:
 
 
 def _files_in(name: str) -> list[Path]:
-    if name.startswith(_HUB):
+    if name.startswith(HUB_PREFIX):
         return []
     path = Path(name)
     if path.is_dir():
@@ -162,15 +195,33 @@ def tokenizer_identity(tokenizer: Any) -> str:
 def prepare_examples(
     objective: Objective, records: Callable[[], Iterable[Record]], identity: str, where: str = "the data"
 ) -> Examples:
-    """Return the examples of a set, from the cache or encoded now.
+    """Return the examples of a set, from the cache or encoded now: by one process, while the others wait.
 
     Raises:
         DataError: a row cannot be learned from; the message names its file and line.
     """
     path = cache_folder() / "examples" / f"{identity}.arrow"
     if not path.exists():
-        _encode(objective, records(), path, where)
+        with _alone(path):
+            if not path.exists():
+                _encode(objective, records(), path, where)
     return _open(path, identity)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Let one process at a time go on; the system frees the place of one that is killed.
+
+    No collective of torch: that would have to end within a time, and a large file takes hours.
+    """
+    import fcntl
+
+    with explained_write(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.with_suffix(".lock").open("w")
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _encode(objective: Objective, records: Iterable[Record], path: Path, where: str) -> None:
@@ -179,7 +230,6 @@ def _encode(objective: Objective, records: Iterable[Record], path: Path, where: 
 
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     with explained_write(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
         writer = None
         try:
             with pyarrow.OSFile(str(temporary), "wb") as sink:
@@ -224,4 +274,7 @@ def _open(path: Path, identity: str) -> Examples:
     import pyarrow
 
     table = pyarrow.ipc.open_file(pyarrow.memory_map(str(path))).read_all()
-    return Examples(table, table.column("length").to_pylist(), identity)
+    lengths = array("i")
+    for chunk in table.column("length").chunks:
+        lengths.extend(chunk.to_pylist())
+    return Examples(table, lengths, identity)

@@ -22,8 +22,12 @@ class RunLog(Listener):
         self.listener = listener
         self.every = every
         self._since: list[StepResult] = []
+        self._run: Run | None = None
 
     def note(self, text: str) -> None:
+        if self._run is not None:  # what is said while training is of a step
+            line = {"step": self._run.progress.step, "epoch": _epoch(self._run), "note": text}
+            self._append(line, self._run)
         self.listener.note(text)
 
     def begin(self, run: Run) -> None:
@@ -34,6 +38,7 @@ class RunLog(Listener):
             write_whole(self.path, text.encode())
         if run.config.trackers:
             run.accelerator.init_trackers("llmkit", config=flat(run.config.model_dump(mode="json")))
+        self._run = run
         self.listener.begin(run)
 
     def step(self, result: StepResult, run: Run) -> None:
@@ -52,12 +57,16 @@ class RunLog(Listener):
     def end(self, run: Run) -> None:
         if run.config.trackers:
             run.accelerator.end_training()
+        self._run = None
         self.listener.end(run)
 
-    def _write(self, line: dict[str, Any], run: Run) -> None:
+    def _append(self, line: dict[str, Any], run: Run) -> None:
         if run.accelerator.is_main_process:
             with explained_write(self.path), self.path.open("a", encoding="utf-8") as file:
                 file.write(f"{dump_json(finite(line))}\n")
+
+    def _write(self, line: dict[str, Any], run: Run) -> None:
+        self._append(line, run)
         if run.config.trackers:
             run.accelerator.log(line, step=line["step"])
 
@@ -75,6 +84,7 @@ def summary(results: list[StepResult], run: Run) -> dict[str, Any]:
     last = results[-1]
     seconds = sum(result.seconds for result in results)
     tokens, padded = sum(result.tokens for result in results), sum(result.padded for result in results)
+    utilization = run.utilization(sum(result.flops for result in results), seconds)
     return {
         "step": run.progress.step,
         "epoch": _epoch(run),
@@ -83,6 +93,7 @@ def summary(results: list[StepResult], run: Run) -> dict[str, Any]:
         "learning_rate": last.learning_rate,
         "tokens_per_second": tokens / seconds if seconds else 0.0,
         "padding": 1 - tokens / padded if padded else 0.0,
+        **({} if utilization is None else {"mfu": utilization}),
     }
 
 

@@ -18,6 +18,15 @@ from typing import TYPE_CHECKING, Any
 from llmkit.errors import ModelError
 from llmkit.training.averaging import WeightAverage
 from llmkit.training.examples import Examples
+from llmkit.training.fitting import (
+    TooLargeError,
+    agreed_to_fit,
+    cut_smaller,
+    free_memory,
+    memory_explained,
+    same_random_numbers,
+    within_limits,
+)
 from llmkit.training.objectives.base import Batch, Draw, Objective
 from llmkit.training.processes import average_gradients, gathered
 from llmkit.training.steps import Step, Steps
@@ -36,6 +45,7 @@ class Progress:
         best: the best value of the metric so far, at `best_step`.
         waited: evaluations since then.
         tokens: real tokens seen, and `padded`, with the padding.
+        most_rows, most_tokens: of a micro-batch, where it was found out what fits; a resumed run cuts the same.
     """
 
     step: int = 0
@@ -45,11 +55,14 @@ class Progress:
     tokens: int = 0
     padded: int = 0
     seconds: float = 0.0
+    flops: float = 0.0
+    most_rows: int | None = None
+    most_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What a step gave: the mean loss of its targets, the length of its gradient before clipping, its tokens."""
+    """What a step gave: the mean loss of its targets, its gradient's length before clipping, its tokens and FLOPs."""
 
     step: Step
     loss: float
@@ -58,6 +71,7 @@ class StepResult:
     tokens: int
     padded: int
     seconds: float
+    flops: float = 0.0
 
 
 class NotFiniteError(ModelError):
@@ -71,6 +85,8 @@ class Loop:
     Attributes:
         model: as `accelerator` prepared it; `optimizer` too.
         rate_at: the factor of the learning rate by the number of the step.
+        note: takes a remark for the person.
+        flops: counts what the model needs for some batches; None where nobody asks.
     """
 
     accelerator: Accelerator
@@ -83,6 +99,8 @@ class Loop:
     max_grad_norm: float | None
     seed: int
     average: WeightAverage | None = None
+    note: Callable[[str], None] = lambda text: None
+    flops: Callable[[Sequence[Batch]], float] | None = None
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
@@ -93,27 +111,25 @@ class Loop:
 
         Raises:
             NotFiniteError: the loss is not a number; the weights are those before the step.
+            ModelError: not one example fits in the memory.
         """
         self.model.train()
         while self.progress.step < self.steps.total:
-            yield self._take(self.steps.at(self.progress.step))
+            yield self._take(self.progress.step)
 
-    def _take(self, step: Step) -> StepResult:
+    def _take(self, number: int) -> StepResult:
         begin = time.perf_counter()
-        self._set_rate(step.number)
-        batches = [self._batch(rows, step.epoch) for rows in step.micro_batches]
-        parts = () if self.objective.loss_parts == 1 else (self.objective.loss_parts,)
-        targets = self._over_devices([batch.targets for batch in batches], parts)
-        loss = float((self._over_devices(self._backward(batches, targets), parts) / targets).sum())
-        average_gradients(self.model.parameters())
+        self._set_rate(number)
+        step, batches, loss = self._fitted(number)
         norm = self._clip()
         if not (math.isfinite(loss) and math.isfinite(norm)) and self.accelerator.scaler is None:
             raise self._not_finite(step, loss)
-        self.optimizer.step()
+        with memory_explained("the optimizer's states"):
+            self.optimizer.step()
         self.optimizer.zero_grad()
-        tokens, padded = self._over_devices(
-            [(batch.tokens, batch.padded) for batch in batches], (2,)
-        ).tolist()
+        flops = 0.0 if self.flops is None else self.flops(batches)
+        counts = [(batch.tokens, batch.padded, 0.0) for batch in batches]
+        tokens, padded, flops = self._over_devices([*counts, (0, 0, flops)], (3,)).tolist()
         result = StepResult(
             step,
             loss,
@@ -122,19 +138,52 @@ class Loop:
             round(tokens),
             round(padded),
             time.perf_counter() - begin,
+            flops,
         )
         self.progress.step += 1
         self.progress.tokens += result.tokens
         self.progress.padded += result.padded
         self.progress.seconds += result.seconds
+        self.progress.flops += result.flops
         return result
+
+    def _fitted(self, number: int) -> tuple[Step, list[Batch], float]:
+        """Add up a step's gradients; what does not fit in the memory is cut smaller, and the step begun anew."""
+        is_second_try = False
+        with same_random_numbers(self.accelerator.device) as restore:
+            while True:
+                step = within_limits(self.steps, self.progress).at(number)
+                try:
+                    return step, *self._gradients(step)
+                except TooLargeError as error:
+                    too_large = TooLargeError(error.rows, error.length)  # without the graph in its traceback
+                free_memory(self)
+                restore()
+                if (
+                    too_large.rows == 1 and not is_second_try
+                ):  # it may be what was freed just now that it lacked
+                    is_second_try = True
+                    continue
+                self.note(cut_smaller(self.steps, self.progress, too_large, self._places(step)))
+
+    def _gradients(self, step: Step) -> tuple[list[Batch], float]:
+        """Return a step's batches and its loss, its gradients added up."""
+        batches = [self.batch(rows, step.epoch) for rows in step.micro_batches]
+        parts = () if self.objective.loss_parts == 1 else (self.objective.loss_parts,)
+        targets = self._over_devices([batch.targets for batch in batches], parts)
+        losses: list[torch.Tensor] = []
+        with agreed_to_fit(self.accelerator, step, self.steps.lengths):
+            losses = self._backward(batches, targets)
+        average_gradients(self.model.parameters())
+        return batches, float((self._over_devices(losses, parts) / targets).sum())
 
     def _set_rate(self, number: int) -> None:
         factor = self.rate_at(number)
         for group, base in zip(self.optimizer.param_groups, self._base_rates, strict=True):
             group["lr"] = base * factor
 
-    def _batch(self, rows: list[int], epoch: int) -> Batch:
+    def batch(self, rows: list[int], epoch: int) -> Batch:
+        """Return examples as a batch on the device, what is random in it drawn for an epoch."""
         draws = [Draw(self.seed, epoch, row) for row in rows]
         batch = self.objective.collate(self.examples.take(rows), draws)
         batch.rows = tuple(rows)
@@ -176,14 +225,16 @@ class Loop:
         return self.accelerator.reduce(total.to(self.accelerator.device), reduction="sum").cpu()
 
     def _not_finite(self, step: Step, loss: float) -> NotFiniteError:
-        mine = [self.examples.place(row) for rows in step.micro_batches for row in rows]
-        places = [place for each in gathered(mine) for place in each]
-        shown = ", ".join(places[:8]) + (f" and {len(places) - 8} more" if len(places) > 8 else "")
         what = "the loss" if not math.isfinite(loss) else "the gradient"
         return NotFiniteError(
-            f"step {step.number + 1}: {what} is not a finite number. The rows of the step: {shown}.",
+            f"step {step.number + 1}: {what} is not a finite number. The rows of the step: {self._places(step)}.",
             hint="A lower training.learning_rate, or training.precision: float32, usually helps.",
         )
+
+    def _places(self, step: Step) -> str:
+        mine = [self.examples.place(row) for rows in step.micro_batches for row in rows]
+        places = [place for each in gathered(mine) for place in each]
+        return ", ".join(places[:8]) + (f" and {len(places) - 8} more" if len(places) > 8 else "")
 
 
 class StopRequest:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,13 +14,17 @@ from llmkit.tasks.inputs import RowError
 from llmkit.training.adapters import add_adapter
 from llmkit.training.averaging import WeightAverage
 from llmkit.training.best import check_judging
-from llmkit.training.examples import Examples, identity_of, prepare_examples, read_rows
+from llmkit.training.costs import step_flops
+from llmkit.training.examples import identity_of, prepare_examples, read_rows
 from llmkit.training.loop import Loop
 from llmkit.training.neftune import add_noise
 from llmkit.training.objectives import objective_class
 from llmkit.training.objectives.base import Objective
+from llmkit.training.objectives.variable_length import use_variable_length
 from llmkit.training.optimizer import freeze, make_optimizer, rate_at
 from llmkit.training.origin import Origin, find_origin
+from llmkit.training.peaks import peak_of_device
+from llmkit.training.splitting import split_off
 from llmkit.training.state import Data, Listener, Run
 from llmkit.training.steps import Steps
 from llmkit.training.tracking import check_trackers
@@ -63,6 +66,8 @@ def prepare(config: FinetuneConfig, output: Path, *, device: str, listener: List
     if accelerator.process_index:
         set_seed(config.training.seed, device_specific=True)  # or all devices would drop out the same
     optimizer = make_optimizer(model, config.training)
+    if objective.joins_texts:
+        use_variable_length(model, accelerator.device.type, precision_name(config, device))
     # Several devices' gradients meet in the loop, not in a wrapper around the model: `average_gradients`.
     prepared = accelerator.prepare_model(model, evaluation_mode=True)
     optimizer = accelerator.prepare_optimizer(optimizer)
@@ -92,8 +97,12 @@ def prepare(config: FinetuneConfig, output: Path, *, device: str, listener: List
         config.training.max_grad_norm,
         config.training.seed,
         average=WeightAverage(model, config.training.ema) if config.training.ema is not None else None,
+        note=listener.note,
     )
-    return Run(config, output, accelerator, objective, data, model, loop, listener)
+    peak = peak_of_device(accelerator.device, precision_name(config, device))
+    if peak is not None:
+        loop.flops = step_flops(model, data.train.lengths, head_at_targets=objective.head_at_targets)
+    return Run(config, output, accelerator, objective, data, model, loop, listener, peak_flops=peak)
 
 
 def _set_up(model: Any, config: FinetuneConfig, objective: Objective) -> Any:
@@ -124,16 +133,16 @@ def prepare_data(config: FinetuneConfig, objective: Objective) -> Data:
     """Read and tokenize the sets; a share of the training rows is put aside for validation."""
     data = config.data
 
-    def rows_of(files: list[str]) -> Callable[[], Iterator[Any]]:
-        return lambda: read_rows(files, data.format, data.max_rows)
+    def rows_of(files: list[str], name: str) -> Callable[[], Iterator[Any]]:
+        return lambda: read_rows(files, data.format, data.max_rows, wanted=name)
 
-    study(objective, rows_of(data.train)())
+    study(objective, rows_of(data.train, "train")())
     sets = {}
     for name in ("train", "validation", "test"):
         files = getattr(data, name)
         if isinstance(files, list):
             identity = identity_of(objective, files, {})
-            sets[name] = prepare_examples(objective, rows_of(files), identity, ", ".join(files))
+            sets[name] = prepare_examples(objective, rows_of(files, name), identity, ", ".join(files))
     if isinstance(data.validation, float):
         sets["train"], sets["validation"] = split_off(sets["train"], data.validation, config.training.seed)
     return Data(**sets)
@@ -157,31 +166,6 @@ def study(objective: Objective, records: Iterable[Record]) -> None:
         objective.study(values())
     except RowError as error:
         raise DataError(f"{place}: {error.message}.", hint=error.hint) from None
-
-
-def split_off(examples: Examples, share: float, seed: int) -> tuple[Examples, Examples]:
-    """Return the training and the validation part: rows at random, of each label the same share."""
-    by_label: dict[str, dict[str, list[int]]] = {}
-    places = examples.table.column("place").to_pylist()
-    names = examples.table.column_names
-    labels = examples.table.column("label").to_pylist() if "label" in names else [None] * len(places)
-    for number, (place, label) in enumerate(zip(places, labels, strict=True)):
-        group = "" if isinstance(label, float | list) else str(label)
-        by_label.setdefault(group, {}).setdefault(place, []).append(number)
-    aside: set[int] = set()
-    generator = random.Random(seed)
-    for _, rows in sorted(by_label.items()):
-        parts = list(rows.values())
-        generator.shuffle(parts)
-        count = round(len(parts) * share) or (1 if len(parts) > 1 else 0)
-        aside.update(number for part in parts[:count] for number in part)
-    kept = [number for number in range(len(places)) if number not in aside]
-    if not kept or not aside:
-        raise UsageError(
-            f"data.validation: {share} of {len(places)} rows leaves nothing to learn from or to judge by.",
-            hint="Give a file for data.validation, or more rows.",
-        )
-    return examples.subset(kept), examples.subset(sorted(aside))
 
 
 def load_trainable(config: FinetuneConfig, origin: Origin, objective: Objective) -> Any:
@@ -226,6 +210,12 @@ def _set_value(model_config: Any, name: str, value: Any) -> None:
     except (TypeError, ValueError, StrictDataclassError) as error:  # transformers checks the types itself
         reason = str(error.__cause__ or error).strip().splitlines()[-1].strip()
         raise UsageError(f"model.config.{name}: {value!r} is not allowed: {reason}.") from None
+
+
+def is_measured(config: FinetuneConfig, *, on_cpu: bool) -> bool:
+    """Tell whether what fits is found out before the first step: on a GPU, where the config does not say it."""
+    settings = config.training
+    return not on_cpu and settings.micro_batch_size == "auto" and settings.micro_batch_tokens == "auto"
 
 
 _ACCELERATES_NAMES = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}

@@ -16,11 +16,12 @@ from llmkit.models.loading import choose_device
 from llmkit.training.best import best_by
 from llmkit.training.evaluation import judge
 from llmkit.training.examples import Examples
+from llmkit.training.fitting import measure, within_limits
 from llmkit.training.keeping import keep_best, restore_best, resume_run, save
 from llmkit.training.log import RunLog
 from llmkit.training.loop import StepResult, StopRequest
 from llmkit.training.output import MODEL_FILES, write_output
-from llmkit.training.preparing import micro_batch_limits, prepare
+from llmkit.training.preparing import is_measured, prepare
 from llmkit.training.processes import agreed, is_first, largest, meet, part, said_once
 from llmkit.training.state import CHECKPOINTS, CONFIG, LOG, METRICS, Listener, Run
 
@@ -128,6 +129,9 @@ def _train(run: Run) -> None:
     _rehearse(run)
     run.listener.begin(run)
     settings = run.config.training
+    on_cpu = run.accelerator.device.type == "cpu"
+    if run.progress.most_tokens is None and is_measured(run.config, on_cpu=on_cpu):
+        measure(run.loop)
     with StopRequest() as stop:
         for result in run.loop.run():
             step = run.progress.step
@@ -167,14 +171,14 @@ def _is_stuck(run: Run) -> bool:
 
 def figures_of(run: Run, examples: Examples, prefix: str) -> dict[str, float]:
     """Judge the model on a set: its loss and the task's metrics, each name with `prefix` before it."""
-    max_rows, max_tokens = micro_batch_limits(run.config, on_cpu=run.accelerator.device.type == "cpu")
+    limits = within_limits(run.loop.steps, run.progress)
     judged = judge(
         run.loop.model,
         run.objective,
         examples,
         run.accelerator,
-        max_tokens=max_tokens,
-        max_rows=max_rows,
+        max_tokens=limits.max_tokens,
+        max_rows=limits.max_rows,
         seed=run.config.training.seed,
     )
     figures = {"loss": judged.loss}

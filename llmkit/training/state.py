@@ -59,6 +59,7 @@ class Run:
     Attributes:
         figures: of the last evaluation.
         stopped: the name of the signal that ended it early.
+        peak_flops: FLOPs a second that a device computes at most; None where that is not known.
     """
 
     config: FinetuneConfig
@@ -72,8 +73,15 @@ class Run:
     figures: dict[str, float] = field(default_factory=dict)
     losses: list[tuple[int, float]] = field(default_factory=list)
     stopped: str | None = None
+    peak_flops: float | None = None
 
     @property
     def progress(self) -> Progress:
         """How far it has come."""
         return self.loop.progress
+
+    def utilization(self, flops: float, seconds: float) -> float | None:
+        """Return the share of the devices' peak that the model's own FLOPs are (MFU); None without a known peak."""
+        if self.peak_flops is None or not seconds:
+            return None
+        return flops / (seconds * self.peak_flops * self.accelerator.num_processes)

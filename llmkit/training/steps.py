@@ -11,8 +11,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from llmkit.batching import plan_least_work
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +79,8 @@ class Steps:
     def at(self, number: int) -> Step:
         """Return a step by its number, from 0."""
         epoch, within = divmod(number, self.an_epoch)
-        drawn = _order(len(self.lengths), self.seed, epoch)[
-            within * self.batch_size : (within + 1) * self.batch_size
-        ]
+        order = _order(len(self.lengths), self.seed, epoch)
+        drawn = order[within * self.batch_size : (within + 1) * self.batch_size].tolist()
         mine = self._share(drawn)
         return Step(number, epoch, self._cut(mine), within == self.an_epoch - 1)
 
@@ -106,11 +109,10 @@ class Steps:
 
 
 @lru_cache(maxsize=2)
-def _order(size: int, seed: int, epoch: int) -> list[int]:
-    """Return the numbers below `size` in the random order of an epoch."""
+def _order(size: int, seed: int, epoch: int) -> torch.Tensor:
+    """Return the numbers below `size`, (size,), in the random order of an epoch."""
     import torch
 
     from llmkit.training.objectives.base import Draw
 
-    order: list[int] = torch.randperm(size, generator=Draw(seed, epoch, -1).generator()).tolist()
-    return order
+    return torch.randperm(size, generator=Draw(seed, epoch, -1).generator())

@@ -112,6 +112,8 @@ class Objective(ABC):
         new_head: the head is made new for the task, so that it is trained beside an adapter too.
         start: the model that ``llmkit config init`` names, and `sections`, what it shows of the config beside
             those of every task.
+        joins_texts: it can do with texts side by side in one row, where the model has such attention.
+        head_at_targets: the vocabulary head runs at the targets alone (`target_logits.forward_at`).
     """
 
     task: ClassVar[str]
@@ -123,6 +125,8 @@ class Objective(ABC):
     new_head: ClassVar[bool] = True
     start: ClassVar[str] = "minilm"
     sections: ClassVar[tuple[str, ...]] = ()
+    head_at_targets: ClassVar[bool] = False
+    joins_texts: ClassVar[bool] = False
 
     def __init__(self, config: FinetuneConfig, tokenizer: PreTrainedTokenizerBase) -> None:
         self.config = config

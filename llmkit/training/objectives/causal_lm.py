@@ -22,6 +22,12 @@ from llmkit.training.objectives.packing import (
 )
 from llmkit.training.objectives.parts import Cutter, special_tokens_around
 from llmkit.training.objectives.target_logits import forward_at, judged_tokens, smoothed_loss, tokens_for
+from llmkit.training.objectives.variable_length import (
+    check_side_by_side,
+    has_variable_length,
+    samples_of,
+    side_by_side,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -50,6 +56,8 @@ class CausalLM(Objective):
     heads = ("AutoModelForCausalLM",)
     metrics = ("perplexity", "accuracy")
     packs = True
+    head_at_targets = True
+    joins_texts = True
 
     def __init__(self, config: FinetuneConfig, tokenizer: PreTrainedTokenizerBase) -> None:
         super().__init__(config, tokenizer)
@@ -200,12 +208,26 @@ class CausalLM(Objective):
         """Return logits (targets, vocabulary): of each target from the token before it."""
         import torch
 
+        at = torch.zeros_like(batch.labels, dtype=torch.bool)
+        at[:, :-1] = batch.labels[:, 1:] != IGNORED
+        if has_variable_length(model):
+            row, at = self._row(model, batch, at)
+            return forward_at(model, row, at, use_cache=False)[0]
         if self.packed and not self._is_checked:
             self._is_checked = True
             self._check(model, batch)
-        at = torch.zeros_like(batch.labels, dtype=torch.bool)
-        at[:, :-1] = batch.labels[:, 1:] != IGNORED
         return forward_at(model, batch.inputs, at, use_cache=False)[0]
+
+    def _row(
+        self, model: PreTrainedModel, batch: Batch, at: torch.Tensor
+    ) -> tuple[dict[str, Any], torch.Tensor]:
+        """Return a batch as one row without padding."""
+        samples, is_real = samples_of(batch)
+        row, at = side_by_side(batch.inputs, at, samples, is_real=is_real)
+        if not self._is_checked:
+            self._is_checked = True
+            check_side_by_side(model, {**row, "use_cache": False}, self.task)
+        return row, at
 
     def _check(self, model: PreTrainedModel, batch: Batch) -> None:
         """Try the first row of a batch, packed and alone."""

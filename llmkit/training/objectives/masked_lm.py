@@ -21,6 +21,12 @@ from llmkit.training.objectives.packing import (
 )
 from llmkit.training.objectives.parts import Cutter, special_tokens_around
 from llmkit.training.objectives.target_logits import forward_at, judged_tokens, smoothed_loss, tokens_for
+from llmkit.training.objectives.variable_length import (
+    check_side_by_side,
+    has_variable_length,
+    samples_of,
+    side_by_side,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -43,6 +49,8 @@ class MaskedLM(Objective):
     heads = ("AutoModelForMaskedLM",)
     metrics = ("perplexity", "accuracy")
     packs = True
+    head_at_targets = True
+    joins_texts = True
 
     def __init__(self, config: FinetuneConfig, tokenizer: PreTrainedTokenizerBase) -> None:
         super().__init__(config, tokenizer)
@@ -109,8 +117,26 @@ class MaskedLM(Objective):
 
     def _logits(self, model: PreTrainedModel, batch: Batch) -> torch.Tensor:
         """Return logits (targets, vocabulary)."""
+        at = batch.labels != IGNORED
+        if has_variable_length(model):
+            row, at = self._row(model, batch, at)
+            return forward_at(model, row, at)[0]
         inputs = self._packed_inputs(model, batch) if self.packed else batch.inputs
-        return forward_at(model, inputs, batch.labels != IGNORED)[0]
+        return forward_at(model, inputs, at)[0]
+
+    def _row(
+        self, model: PreTrainedModel, batch: Batch, at: torch.Tensor
+    ) -> tuple[dict[str, Any], torch.Tensor]:
+        """Return a batch as one row without padding."""
+        samples, is_real = samples_of(batch)
+        first = _first_position(inner_model(model))
+        row, at = side_by_side(batch.inputs, at, samples, is_real=is_real, first_position=first)
+        if not takes_positions(model):
+            del row["position_ids"]
+        if not self._is_checked:
+            self._is_checked = True
+            check_side_by_side(model, row, self.task)
+        return row, at
 
     def _packed_inputs(self, model: PreTrainedModel, batch: Batch) -> dict[str, torch.Tensor]:
         inputs = _for_attention(inner_model(model), batch.inputs)

@@ -162,7 +162,7 @@ class TestWhatIsLearned:
         ends = batch.labels == tokenizer.eos_token_id
         assert ends.sum(1).tolist() == [1, 1]
         assert batch.targets == sum(run.data.train.lengths) - 2  # but for the first of each
-        assert batch.inputs["attention_mask"].sum(1).tolist() == run.data.train.lengths
+        assert batch.inputs["attention_mask"].sum(1).tolist() == list(run.data.train.lengths)
 
     def test_long_texts_are_cut_and_end_once(self, tiny: Tiny, tmp_path: Path) -> None:
         text = "The lazy dog jumps over the fox. " * 6

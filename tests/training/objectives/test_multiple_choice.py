@@ -86,7 +86,7 @@ def test_step_of_uneven_rows(tiny: Tiny, tmp_path: Path, split: str, smoothing: 
 def test_lengths_are_of_all_endings(tiny: Tiny, tmp_path: Path) -> None:
     run = run_on(tiny, tmp_path, ROWS)
     tokenizer = run.objective.tokenizer
-    assert run.data.train.lengths == [
+    assert list(run.data.train.lengths) == [
         sum(len(tokenizer(context, f"It {ending}").input_ids) for ending in endings)
         for context, endings in zip(CONTEXTS, ENDINGS, strict=True)
     ]
