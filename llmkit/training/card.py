@@ -18,6 +18,8 @@ PIPELINE_TASKS = {
     "masked-lm": ("fill-mask", "'a ___ text'"),
     "next-sentence": ("fill-mask", "'a ___ text'"),
     "causal-lm": ("text-generation", "'a beginning'"),
+    "sentence-embedding": ("sentence-similarity", "'a text' 'one to compare' 'another'"),
+    "preference": ("text-generation", "'a beginning'"),
 }
 # What a processor draws under load, where no counter says: a rough figure, and the card calls it so.
 _WATTS_A_CORE = 15.0

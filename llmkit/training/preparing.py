@@ -45,6 +45,8 @@ def prepare(config: FinetuneConfig, output: Path, *, device: str, listener: List
         listener.note(origin.resolved.note)
     objective = objective_class(config.task)(config, origin.tokenizer)
     data = prepare_data(config, objective)
+    for text in objective.notes():
+        listener.note(text)
     set_seed(config.training.seed)
     model = load_trainable(config, origin, objective)
     model = _set_up(model, config, objective)
@@ -90,6 +92,7 @@ def prepare(config: FinetuneConfig, output: Path, *, device: str, listener: List
 def _set_up(model: Any, config: FinetuneConfig, objective: Objective) -> Any:
     """Return the model with what the settings add to it: an adapter, frozen parameters, noise."""
     settings = config.training
+    objective.adjust(model)
     freeze(model, settings.freeze)
     if config.adapter is not None:
         model = add_adapter(model, config.adapter, new_head=objective.new_head)

@@ -18,6 +18,7 @@ from llmkit.training.log import RunLog
 from llmkit.training.loop import StepResult, StopRequest
 from llmkit.training.output import write_output
 from llmkit.training.preparing import micro_batch_limits, prepare
+from llmkit.training.reference import add_reference
 from llmkit.training.state import CHECKPOINTS, LOG, METRICS, Listener, Run
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def finetune(
     with claimed_output(Path(config.output), resume=resume, overwrite=overwrite) as output:
         log = RunLog(output / LOG, listener, config.training.logging_steps)
         run = prepare(config, output, device=device, listener=log)
+        add_reference(run)
         if resume:
             resume_run(run)
         _train(run)

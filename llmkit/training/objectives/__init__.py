@@ -14,6 +14,8 @@ OBJECTIVES = {
     "masked-lm": "masked_lm.MaskedLM",
     "next-sentence": "next_sentence.NextSentence",
     "causal-lm": "causal_lm.CausalLM",
+    "sentence-embedding": "sentence_embedding.SentenceEmbedding",
+    "preference": "preference.Preference",
 }
 
 

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 IGNORED = -100
 """The label of a position that is no target, as in torch's cross entropy."""
 
+REFERENCE = "reference"
+"""The name in an example of the figures that the model at the start gave for it."""
+
 Example = dict[str, Any]
 """What a row becomes: lists of token ids and labels, as long as the text; `input_ids` is always among them."""
 
@@ -108,6 +111,7 @@ class Objective(ABC):
         heads: names of transformers' auto classes that have the head, tried in turn.
         metrics: names of the metrics it is judged by, the main one first.
         new_head: the head is made new for the task, so that it is trained beside an adapter too.
+        has_reference: the loss compares with what the model said at the start: see `reference`.
     """
 
     task: ClassVar[str]
@@ -115,6 +119,7 @@ class Objective(ABC):
     heads: ClassVar[tuple[str, ...]]
     metrics: ClassVar[tuple[str, ...]]
     new_head: ClassVar[bool] = True
+    has_reference: ClassVar[bool] = False
 
     def __init__(self, config: FinetuneConfig, tokenizer: PreTrainedTokenizerBase) -> None:
         self.config = config
@@ -156,6 +161,21 @@ class Objective(ABC):
         """Return what the task sets in the model's config: ``{"num_labels": 3, …}``."""
         return {}
 
+    def notes(self) -> list[str]:
+        """Return what the person should know of what was found: which shape the rows have."""
+        return []
+
+    def adjust(self, model: PreTrainedModel) -> None:  # noqa: B027 - most tasks take the model as it is
+        """Change in a model that was just loaded what the task needs.
+
+        Raises:
+            ModelError: the model cannot do the task.
+        """
+
+    def output_files(self, model: PreTrainedModel) -> dict[str, str]:
+        """Return further files to lie beside the model, by their name in the output folder."""
+        return {}
+
     def metrics_for(self) -> tuple[str, ...]:
         """Return the metrics the model is judged by, the main one first."""
         return self.metrics
@@ -192,6 +212,13 @@ class Objective(ABC):
 
         With several parts, (parts,), in the order of `Batch.targets`: the step's loss is the sum of their means.
         """
+
+    def reference(self, model: PreTrainedModel, batch: Batch) -> list[list[float]]:
+        """Return figures of each example by the model as it is at the start, if the task `has_reference`.
+
+        They are computed once, kept with the run, and come back with each example under the name `REFERENCE`.
+        """
+        raise NotImplementedError
 
     # -- judging
 

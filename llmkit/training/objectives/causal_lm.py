@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from llmkit.data.records import Record, columns_of, missing_column
 from llmkit.errors import DataError, ModelError
@@ -40,14 +40,14 @@ class CausalLM(Objective):
     """
 
     task = "causal-lm"
-    fields = (
+    fields: ClassVar[tuple[TaskField, ...]] = (
         TaskField("messages", ("conversations", "conversation"), required=False),
         TaskField("prompt", ("instruction", "question"), required=False),
         TaskField("completion", ("response", "output", "answer"), required=False),
         TaskField("text", ("content", "document"), required=False),
     )
     heads = ("AutoModelForCausalLM",)
-    metrics = ("perplexity", "accuracy")
+    metrics: ClassVar[tuple[str, ...]] = ("perplexity", "accuracy")
 
     def __init__(self, config: FinetuneConfig, tokenizer: PreTrainedTokenizerBase) -> None:
         super().__init__(config, tokenizer)
@@ -109,12 +109,15 @@ class CausalLM(Objective):
 
     def _of_completion(self, values: Mapping[str, Any]) -> list[Example]:
         """Tokenize prompt and completion one by one: as they meet when the model answers."""
-        prompt, completion = (_checked_text(name, values[name]) for name in ("prompt", "completion"))
+        prompt, completion = (checked_text(name, values[name]) for name in ("prompt", "completion"))
         begin = [*self.before, *self._ids(prompt)]
         answer = [*self._ids(completion), self.end]
         return [self._cut([*begin, *answer], [IGNORED] * len(begin) + answer)]
 
     def _of_messages(self, values: Mapping[str, Any]) -> list[Example]:
+        return [self._of_rendered(chat) for chat in self._rendered(values["messages"])]
+
+    def _rendered(self, messages: Any) -> list[Rendered]:
         if not self.tokenizer.chat_template or not self.tokenizer.is_fast:
             raise ModelError(
                 f"{self.config.model.name} has no chat template, which messages need."
@@ -122,8 +125,7 @@ class CausalLM(Objective):
                 else f"{self.config.model.name}: messages need a fast tokenizer, one that tells where tokens stand.",
                 hint="Choose a chat model, or give prompt and completion columns.",
             )
-        chats = rendered_chats(self.tokenizer, checked_messages(values["messages"]))
-        return [self._of_rendered(chat) for chat in chats]
+        return rendered_chats(self.tokenizer, checked_messages(messages))
 
     def _of_rendered(self, chat: Rendered) -> Example:
         encoded = self.tokenizer(
@@ -241,7 +243,12 @@ _FORMS: dict[tuple[str, ...], Callable[[CausalLM, Mapping[str, Any]], list[Examp
 }
 
 
-def _checked_text(name: str, value: Any) -> str:
+def checked_text(name: str, value: Any) -> str:
+    """Return a text.
+
+    Raises:
+        RowError: it is none, or it is empty.
+    """
     if value is None or value == "":
         raise RowError(f"the {name} is empty")
     if not isinstance(value, str):
