@@ -34,7 +34,7 @@ def step_backward(
     """Add up the gradient of a step's loss.
 
     Args:
-        batches: this device's micro-batches, at least one.
+        batches: this device's micro-batches; none where it has no examples in the step.
         targets: of the whole step.
         propagate: goes back from a scalar to the weights.
 
@@ -47,8 +47,8 @@ def step_backward(
         return accelerator.no_sync(model) if len(batches) > 1 else contextlib.nullcontext()
 
     with unsynced():
-        first = objective.represent(model, batches[0])
-    vectors, states = [first.detach()], []
+        graphs = [objective.represent(model, batch) for batch in batches[:1]]
+    vectors, states = [each.detach() for each in graphs], []
     with torch.no_grad(), unsynced():
         for batch in batches[1:]:
             states.append(_random_state(accelerator.device))
@@ -56,14 +56,12 @@ def step_backward(
     loss, gradient = _loss_and_gradient(objective, vectors, batches, accelerator)
     # The devices' gradients are averaged where they meet, hence their number.
     shares = (gradient * accelerator.num_processes).split([len(each) for each in vectors])
-    with unsynced():
-        propagate((first * shares[0]).sum())
-    for number, (batch, state, share) in enumerate(
-        zip(batches[1:], states, shares[1:], strict=True), start=2
-    ):
-        with contextlib.nullcontext() if number == len(batches) else unsynced():
-            _restore(state, accelerator.device)  # the same dropout as the first time
-            propagate((objective.represent(model, batch) * share).sum())
+    for number, (batch, share) in enumerate(zip(batches, shares, strict=True)):
+        with contextlib.nullcontext() if number == len(batches) - 1 else unsynced():
+            if number > 0:
+                _restore(states[number - 1], accelerator.device)  # the same dropout as the first time
+            graph = graphs.pop() if graphs else objective.represent(model, batch)
+            propagate((graph * share).sum())
     return [loss.double().cpu() * targets / accelerator.num_processes]
 
 
@@ -76,27 +74,38 @@ def _loss_and_gradient(
     """Return the loss of all devices' vectors, and its gradient at this device's, (its texts, width)."""
     import torch
 
-    mine = torch.cat(list(vectors)).float()
-    everything, start = _over_devices(mine, accelerator)
-    labels, _ = _over_devices(torch.cat([batch.labels for batch in batches]), accelerator)
+    everything, mine = _over_devices([each.float() for each in vectors], accelerator)
+    labels, _ = _over_devices([batch.labels for batch in batches], accelerator)
     everything.requires_grad_()
     loss = objective.step_loss(everything, labels)
     (gradient,) = torch.autograd.grad(loss, everything)
-    return loss.detach(), gradient[start : start + len(mine)]
+    return loss.detach(), gradient[mine]
 
 
-def _over_devices(rows: torch.Tensor, accelerator: Accelerator) -> tuple[torch.Tensor, int]:
-    """Return the rows of all devices, one device's after the other's, and where this device's begin."""
+def _over_devices(parts: Sequence[torch.Tensor], accelerator: Accelerator) -> tuple[torch.Tensor, slice]:
+    """Return the rows of all devices, one device's after the other's, and where this device's are.
+
+    Args:
+        parts: this device's; none where it has no examples in the step.
+    """
     import torch
 
+    rows = torch.cat(list(parts)) if parts else None
     if accelerator.num_processes == 1:
-        return rows, 0
-    counts = accelerator.gather(torch.tensor([len(rows)], device=rows.device)).tolist()
-    padded = rows.new_zeros((max(counts), *rows.shape[1:]))
-    padded[: len(rows)] = rows
-    parts = accelerator.gather(padded).split(max(counts))
-    everything = torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
-    return everything, sum(counts[: accelerator.process_index])
+        assert rows is not None
+        return rows, slice(0, len(rows))
+    from accelerate.utils import gather_object
+
+    shapes = gather_object([None if rows is None else (len(rows), rows.shape[1:], rows.dtype)])
+    counts = [0 if shape is None else shape[0] for shape in shapes]
+    _, of_row, kind = next(shape for shape in shapes if shape is not None)
+    padded = torch.zeros((max(counts), *of_row), dtype=kind, device=accelerator.device)
+    if rows is not None:
+        padded[: len(rows)] = rows
+    devices = accelerator.gather(padded).split(max(counts))
+    everything = torch.cat([each[:count] for each, count in zip(devices, counts, strict=True)])
+    begin = sum(counts[: accelerator.process_index])
+    return everything, slice(begin, begin + counts[accelerator.process_index])
 
 
 def _random_state(device: torch.device) -> RandomState:

@@ -41,6 +41,7 @@ class Preference(CausalLM):
         TaskField("rejected", ("dispreferred",)),
     )
     metrics = ("reward",)
+    new_head = False
     has_reference = True
 
     def __init__(self, config: FinetuneConfig, tokenizer: PreTrainedTokenizerBase) -> None:
