@@ -73,8 +73,10 @@ def _set_facts(examples: Examples, objective: Objective) -> dict[str, Any]:
 
 def shown(objective: Objective, example: dict[str, Any]) -> dict[str, Any]:
     """Return an example as the model will see it: its tokens, and its label or, token for token, its labels."""
-    tokens = objective.tokenizer.convert_ids_to_tokens(example["input_ids"])
-    label = example.get("label", example.get("labels"))
+    texts, of = example["input_ids"], objective.tokenizer.convert_ids_to_tokens
+    # Tasks that compare texts have several in an example.
+    tokens = [of(ids) for ids in texts] if isinstance(texts[0], list) else of(texts)
+    label = next((example[name] for name in ("label", "labels", "score") if name in example), None)
     return {"tokens": tokens, "label": label, "place": example["place"]}
 
 
@@ -89,9 +91,9 @@ def _shared(data: Data) -> int:
     """Count the validation examples whose tokens are those of a training example."""
     if data.validation is None:
         return 0
-    trained = {tuple(example["input_ids"]) for example in data.train.take(range(len(data.train)))}
+    trained = {str(example["input_ids"]) for example in data.train.take(range(len(data.train)))}
     judged = data.validation.take(range(len(data.validation)))
-    return sum(tuple(example["input_ids"]) in trained for example in judged)
+    return sum(str(example["input_ids"]) in trained for example in judged)
 
 
 def _padding(run: Run) -> float:

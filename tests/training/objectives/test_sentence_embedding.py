@@ -12,9 +12,11 @@ import torch
 from torch.nn import functional
 
 from llmkit.errors import DataError, ModelError
+from llmkit.training.checking import check_run
 from llmkit.training.objectives.similarity import choices, cosent_loss, ranks
 from llmkit.training.run import figures_of, finetune
-from llmkit.training.state import Run
+from llmkit.training.state import Listener, Run
+from tests.training.objectives.test_resumed_masks import StopAt
 from tests.training.stepping import (
     NO_DROPOUT,
     SPLITS,
@@ -274,6 +276,30 @@ def test_learning_and_what_is_read_of_it(tiny: Tiny, llmkit: Any, tmp_path: Path
         one, *others = embedded(run, ["How many cat?", *sentences])
     assert scores == pytest.approx([float(one @ each) for each in others], abs=1e-4)
     assert llmkit("pipeline", "feature-extraction", "Yes", "--model", run.output).code == 0
+
+
+def test_stopped_and_resumed(tiny: Tiny, tmp_path: Path) -> None:
+    """The same bytes, with dropout and steps that are split."""
+    weights = {}
+    train = write_rows(tmp_path / "train.jsonl", KINDS["pairs"] * 3)
+    for name in ("whole", "stopped"):
+        training = {"epochs": 3, "batch_size": 6, "micro_batch_size": 2, "learning_rate": 1e-3}
+        config = config_for(TASK, tiny(MODEL), tmp_path / name, train, model=WITH_DROPOUT, training=training)
+        if name == "stopped":
+            assert finetune(config, device="cpu", listener=StopAt(5)).stopped == "SIGTERM"
+        run = finetune(config, device="cpu", resume=name == "stopped")
+        weights[name] = (run.output / "model.safetensors").read_bytes()
+    assert weights["stopped"] == weights["whole"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_check_shows_each_text(tiny: Tiny, tmp_path: Path, kind: str) -> None:
+    train = write_rows(tmp_path / "train.jsonl", KINDS[kind])
+    config = config_for(TASK, tiny(MODEL), tmp_path, train, data={"validation": train})
+    found = check_run(config, device="cpu", listener=Listener())
+    assert [len(each["tokens"]) for each in found["examples"]] == [3 if kind == "triplets" else 2] * 2
+    assert found["examples"][0]["label"] == (SCORES[0] if kind == "scored pairs" else None)
+    assert found["in_train_and_validation"] == len(TEXTS)
 
 
 class TestSentenceTransformers:
