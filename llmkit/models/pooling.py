@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from llmkit.models.model_files import read_model_json, read_model_list
+from llmkit.models.model_files import read_model_json
 
 if TYPE_CHECKING:
     import torch
@@ -34,55 +33,28 @@ class PoolingConfig:
     Attributes:
         mode: mean, cls, max, last-token, weighted-mean or mean-sqrt-length.
         max_tokens: the length it was trained with; longer texts are cut. None where it does not say.
-        further: the kinds of modules behind the pooling: ``("Normalize",)``.
     """
 
     mode: str = "mean"
     max_tokens: int | None = None
-    further: tuple[str, ...] = ()
 
 
 def read_pooling(location: str, revision: str | None = None) -> PoolingConfig:
-    """Read ``1_Pooling/config.json`` and its like of a model; without them, the mean."""
+    """Read ``1_Pooling/config.json`` and ``sentence_bert_config.json`` of a model; without them, the mean."""
     pooling = read_model_json(location, "1_Pooling/config.json", revision)
     sentence = read_model_json(location, "sentence_bert_config.json", revision)
-    modules = read_model_list(location, "modules.json", revision)
     # Older files have a switch for each mode, newer ones name it.
     mode = pooling.get("pooling_mode") or next(
         (name for key, name in _MODES.items() if pooling.get(key)), "mean"
     )
     mode = _NAMES.get(str(mode), str(mode))
     limit = sentence.get("max_seq_length")
-    kinds = [str(module.get("type", "")).rpartition(".")[2] for module in modules]
-    return PoolingConfig(mode, int(limit) if limit else None, tuple(kinds[2:]))
+    return PoolingConfig(mode, int(limit) if limit else None)
 
 
-def sentence_files(pooling: PoolingConfig, width: int) -> dict[str, str]:
-    """Return the files by which sentence-transformers 2 and later loads a model of transformers.
-
-    Args:
-        pooling: of what stands behind it, `Normalize` is kept.
-        width: of a vector.
-
-    Returns:
-        Their content by their names.
-    """
-    modules = [("", "Transformer"), ("1_Pooling", "Pooling")]
-    if "Normalize" in pooling.further:
-        modules.append(("2_Normalize", "Normalize"))
-    contents: dict[str, Any] = {
-        "modules.json": [
-            {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{kind}"}
-            for number, (path, kind) in enumerate(modules)
-        ],
-        "1_Pooling/config.json": {
-            "word_embedding_dimension": width,
-            **{switch: mode == pooling.mode for switch, mode in _MODES.items()},
-        },
-        "sentence_bert_config.json": {"max_seq_length": pooling.max_tokens, "do_lower_case": False},
-        "config_sentence_transformers.json": {"similarity_fn_name": "cosine"},
-    }
-    return {name: f"{json.dumps(content, indent=2)}\n" for name, content in contents.items()}
+def pooling_switches(mode: str) -> dict[str, bool]:
+    """Return what ``1_Pooling/config.json`` says of a mode, in the words that every release reads."""
+    return {switch: name == mode for switch, name in _MODES.items()}
 
 
 def pool(hidden_states: torch.Tensor, attention_mask: torch.Tensor, mode: str = "mean") -> torch.Tensor:

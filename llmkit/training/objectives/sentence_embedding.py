@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.data.records import Record
 from llmkit.errors import ModelError
-from llmkit.models.pooling import PoolingConfig, pool, read_pooling, sentence_files
+from llmkit.models.pooling import PoolingConfig, pool
+from llmkit.models.resolved import ResolvedModel
+from llmkit.models.sentence_modules import SentenceModules, read_sentence_modules, sentence_files
 from llmkit.tasks.inputs import RowError
 from llmkit.training.objectives.base import Batch, Draw, Example, TaskField
 from llmkit.training.objectives.cells import unpacked
@@ -61,13 +63,26 @@ class SentenceEmbedding(WholeStepObjective):
 
     def __init__(self, config: FinetuneConfig, tokenizer: PreTrainedTokenizerBase) -> None:
         super().__init__(config, tokenizer)
-        found = PoolingConfig()
-        if not config.model.from_scratch:
-            found = read_pooling(tokenizer.name_or_path, config.model.revision)
-        if config.data.max_length is None and found.max_tokens:
-            self.max_length = min(self.max_length, found.max_tokens)
-        mode = config.training.pooling or found.mode
-        self.pooling = PoolingConfig(mode, self.max_length, found.further)
+        found = self._own_modules()
+        if config.data.max_length is None and found.pooling.max_tokens:
+            self.max_length = min(self.max_length, found.pooling.max_tokens)
+        self.left_out = found.dense
+        self.pooling = config.training.pooling or found.pooling.mode
+        self.modules = replace(found, pooling=PoolingConfig(self.pooling, self.max_length))
+
+    def _own_modules(self) -> SentenceModules:
+        """Read what the model's own sentence-transformers files say."""
+        model = self.config.model
+        if model.from_scratch:
+            return SentenceModules(PoolingConfig())
+        location = ResolvedModel(model.name, self.tokenizer.name_or_path, model.revision)
+        try:
+            return read_sentence_modules(location)
+        except ModelError as error:
+            if self.config.training.pooling is not None:
+                return SentenceModules(PoolingConfig())
+            hint = "training.pooling: mean leaves the model's own modules out."
+            raise ModelError(error.message, hint=hint) from None
 
     # -- from rows to examples
 
@@ -91,12 +106,11 @@ class SentenceEmbedding(WholeStepObjective):
         self.kind = next((_kind_of(row) for row in rows), PAIRS)
 
     def facts(self) -> dict[str, Any]:
-        return {"kind": self.kind, "pooling": self.pooling.mode}
+        return {"kind": self.kind, "pooling": self.pooling}
 
     def notes(self) -> list[str]:
-        left_out = sorted({*self.pooling.further} - {"Normalize"})
-        lost = f"of the model's own modules {', '.join(left_out)} is left out: its vectors are those of the pooling."
-        return [_SAID[self.kind], *([lost] if left_out else [])]
+        lost = "the model's own linear layers are left out: its vectors are those of the pooling."
+        return [_SAID[self.kind], *([lost] if self.left_out else [])]
 
     def metrics_for(self) -> tuple[str, ...]:
         return _METRICS[self.kind]
@@ -161,7 +175,7 @@ class SentenceEmbedding(WholeStepObjective):
 
     def represent(self, model: PreTrainedModel, batch: Batch) -> torch.Tensor:
         hidden_states = model(**batch.inputs)[0]
-        return pool(hidden_states.float(), batch.inputs["attention_mask"], self.pooling.mode)
+        return pool(hidden_states.float(), batch.inputs["attention_mask"], self.pooling)
 
     def step_loss(self, representations: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         settings = self.config.training
@@ -172,7 +186,7 @@ class SentenceEmbedding(WholeStepObjective):
         return ranking_loss(representations, labels, settings.temperature, settings.label_smoothing)
 
     def output_files(self, model: PreTrainedModel) -> dict[str, str]:
-        return sentence_files(self.pooling, model.config.hidden_size)
+        return sentence_files(self.modules, model.config.hidden_size)
 
     # -- judging
 
