@@ -49,6 +49,8 @@ FEATURES: dict[str, list[Features]] = {
         )
     ],
     "losses": [Features({"predictions": _FLOAT, "references": _INTEGER})],
+    "ranks": [_alike(_INTEGER)],
+    "rewards": [_alike(_FLOAT)],
 }
 """What predictions and references are, by a row's `examples`, as `evaluate` says it."""
 
@@ -180,9 +182,8 @@ def as_evaluate_metric(entry: MetricEntry, options: Mapping[str, Any]) -> evalua
     own = {key: value for key, value in options.items() if key not in _OF_EVALUATE}
     check_options(entry, own)
     # evaluate takes the metric's name from the name of its class.
-    class_name = "".join(part.capitalize() for part in entry.name.split("_"))
     made: type[EvaluateMetric] = type(
-        class_name, (EvaluateMetric,), {"entry": entry, "__doc__": entry.summary}
+        entry.name.capitalize(), (EvaluateMetric,), {"entry": entry, "__doc__": entry.summary}
     )
     return made(own, **of_evaluate)
 

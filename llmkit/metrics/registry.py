@@ -185,6 +185,34 @@ _ROWS = (
         False,
         "exp of the mean loss of a token",
     ),
+    MetricEntry(
+        "mrr",
+        f"{_PACKAGE}.ranking:MeanReciprocalRank",
+        "ranks",
+        "mrr",
+        True,
+        "The mean of 1 / rank of the right candidate",
+    ),
+    *(
+        MetricEntry(
+            f"recall_at_{k}",
+            f"{_PACKAGE}.ranking:RecallAt",
+            "ranks",
+            f"recall_at_{k}",
+            True,
+            f"How often the right candidate is among the first {k}" if k > 1 else "How often it is the first",
+            options={"k": k},
+        )
+        for k in (1, 5, 10)
+    ),
+    MetricEntry(
+        "reward",
+        f"{_PACKAGE}.reward:Reward",
+        "rewards",
+        "reward_accuracy",
+        True,
+        "How often a preferred answer has the higher reward, and by how much",
+    ),
 )
 _BY_NAME = {row.name: row for row in _ROWS}
 _BY_ANY_NAME = _BY_NAME | {alias: row for row in _ROWS for alias in row.aliases}

@@ -52,6 +52,11 @@ def read_pooling(location: str, revision: str | None = None) -> PoolingConfig:
     return PoolingConfig(mode, int(limit) if limit else None)
 
 
+def pooling_switches(mode: str) -> dict[str, bool]:
+    """Return what ``1_Pooling/config.json`` says of a mode, in the words that every release reads."""
+    return {switch: name == mode for switch, name in _MODES.items()}
+
+
 def pool(hidden_states: torch.Tensor, attention_mask: torch.Tensor, mode: str = "mean") -> torch.Tensor:
     """Pool token vectors into one vector a text; padding counts for nothing.
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import ModelError
 from llmkit.models.model_files import read_model_json, read_model_list
-from llmkit.models.pooling import PoolingConfig, read_pooling
+from llmkit.models.pooling import PoolingConfig, pooling_switches, read_pooling
 from llmkit.models.resolved import ResolvedModel
 
 if TYPE_CHECKING:
@@ -63,6 +64,37 @@ def read_sentence_modules(model: ResolvedModel) -> SentenceModules:
         {str(name): str(text) for name, text in prompts.items()} if isinstance(prompts, dict) else {},
         own.get("default_prompt_name"),
     )
+
+
+def sentence_files(modules: SentenceModules, width: int) -> dict[str, str]:
+    """Return the files by which sentence-transformers 2 and later loads a model of transformers that pools so.
+
+    Args:
+        modules: what is to be done; linear layers are left out.
+        width: of a vector.
+
+    Returns:
+        Their content by their names.
+    """
+    kinds = [("", "Transformer"), ("1_Pooling", "Pooling")]
+    kinds += [("2_Normalize", "Normalize")] if modules.normalize else []
+    contents: dict[str, Any] = {
+        "modules.json": [
+            {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{kind}"}
+            for number, (path, kind) in enumerate(kinds)
+        ],
+        "1_Pooling/config.json": {
+            "word_embedding_dimension": width,
+            **pooling_switches(modules.pooling.mode),
+        },
+        "sentence_bert_config.json": {"max_seq_length": modules.pooling.max_tokens, "do_lower_case": False},
+        "config_sentence_transformers.json": {
+            "prompts": modules.prompts,
+            "default_prompt_name": modules.default_prompt,
+            "similarity_fn_name": "cosine",
+        },
+    }
+    return {name: f"{json.dumps(content, indent=2)}\n" for name, content in contents.items()}
 
 
 def load_dense(model: ResolvedModel, folder: str) -> torch.nn.Module:

@@ -19,6 +19,8 @@ PIPELINE_TASKS = {
     "next-sentence": ("fill-mask", "'a ___ text'"),
     "causal-lm": ("text-generation", "'a beginning'"),
     "seq2seq": ("text2text-generation", "'a text'"),
+    "sentence-embedding": ("sentence-similarity", "'a text' 'one to compare' 'another'"),
+    "preference": ("text-generation", "'a beginning'"),
 }
 # What a processor draws under load, where no counter says: a rough figure, and the card calls it so.
 _WATTS_A_CORE = 15.0

@@ -88,7 +88,9 @@ def _cut_share(examples: Examples, objective: Objective) -> float:
 
 def shown(objective: Objective, example: dict[str, Any]) -> dict[str, Any]:
     """Return an example as the model will see it: its tokens, and its label or, token for token, its labels."""
-    tokens = objective.tokenizer.convert_ids_to_tokens(example["input_ids"])
+    texts, of = example["input_ids"], objective.tokenizer.convert_ids_to_tokens
+    # Tasks that compare texts have several in an example.
+    tokens = [of(ids) for ids in texts] if isinstance(texts[0], list) else of(texts)
     return {"tokens": tokens, "label": objective.shown_label(example), "place": example["place"]}
 
 

@@ -173,6 +173,12 @@ class TrainingSection(Section):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
     masking: Annotated[float, Field(gt=0, lt=1)] = 0.15
     """Share of the tokens to predict (masked-lm, next-sentence)."""
+    pooling: Literal["mean", "cls", "max", "last-token", "weighted-mean", "mean-sqrt-length"] | None = None
+    """How token vectors become one (sentence-embedding); by default as the model's own files say, else mean."""
+    temperature: Positive = 0.05
+    """What cosine similarities are divided by (sentence-embedding)."""
+    beta: Positive = 0.1
+    """How strongly the model is held to what it was at the start (preference)."""
     logging_steps: Count = 10
     eval_steps: Count | None = None
     """By default once an epoch."""

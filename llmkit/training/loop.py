@@ -27,7 +27,9 @@ from llmkit.training.fitting import (
     same_random_numbers,
     within_limits,
 )
+from llmkit.training.gradient_cache import step_backward
 from llmkit.training.objectives.base import Batch, Draw, Objective
+from llmkit.training.objectives.whole_step import WholeStepObjective
 from llmkit.training.processes import average_gradients, gathered
 from llmkit.training.steps import Step, Steps
 
@@ -191,22 +193,24 @@ class Loop:
 
     def _backward(self, batches: list[Batch], targets: torch.Tensor) -> list[torch.Tensor]:
         """Add up the gradients of the batches; return the sums of their losses, each () or (parts,)."""
+        if isinstance(self.objective, WholeStepObjective):
+            return step_backward(
+                self.objective, self.model, batches, targets, self.accelerator, self._propagate
+            )
         losses = []
         # The devices' gradients are averaged where they meet, hence their number.
         scale = self.steps.devices / targets
         for batch in batches:
             loss = self.objective.loss(self.model, batch)
-            # Not accelerator.backward: that would divide by the number of accumulation steps.
-            share = (loss * scale.to(loss)).sum()
-            (share if self.accelerator.scaler is None else self._scaled(share)).backward()
+            self._propagate((loss * scale.to(loss)).sum())
             losses.append(loss.detach())
         return losses
 
-    def _scaled(self, loss: torch.Tensor) -> torch.Tensor:
+    def _propagate(self, share: torch.Tensor) -> None:
+        """Add up the gradients of a share of the loss, scaled up where half precision would lose them."""
         scaler = self.accelerator.scaler
-        assert scaler is not None
-        scaled: torch.Tensor = scaler.scale(loss)
-        return scaled
+        # Not accelerator.backward: that would divide by the number of accumulation steps.
+        (share if scaler is None else scaler.scale(share)).backward()
 
     def _clip(self) -> float:
         """Return the length of the gradient over all parameters; scale it down to the limit, if it is longer."""

@@ -31,6 +31,9 @@ def write_output(run: Run) -> None:
         )
         model.save_pretrained(run.output)
         run.objective.tokenizer.save_pretrained(run.output)
+    for name, text in run.objective.output_files(model).items():
+        (run.output / name).parent.mkdir(exist_ok=True)
+        write_whole(run.output / name, text.encode())
     text = yaml.safe_dump(run.config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     write_whole(run.output / CONFIG, text.encode())
     figures = {**run.figures, "steps": run.progress.step, "tokens": run.progress.tokens}

@@ -52,6 +52,8 @@ def prepare(config: FinetuneConfig, output: Path, *, device: str, listener: List
     objective = objective_class(config.task)(config, origin.tokenizer)
     data = prepare_data(config, objective)
     _check_metrics(config, objective, data)
+    for text in objective.notes():
+        listener.note(text)
     set_seed(config.training.seed)
     model = load_trainable(config, origin, objective)
     objective.set_up(model)
@@ -108,6 +110,7 @@ def prepare(config: FinetuneConfig, output: Path, *, device: str, listener: List
 def _set_up(model: Any, config: FinetuneConfig, objective: Objective) -> Any:
     """Return the model with what the settings add to it: an adapter, frozen parameters, noise."""
     settings = config.training
+    objective.adjust(model)
     freeze(model, settings.freeze)
     if config.adapter is not None:
         model = add_adapter(model, config.adapter, new_head=objective.new_head)

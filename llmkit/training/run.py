@@ -23,6 +23,7 @@ from llmkit.training.loop import StepResult, StopRequest
 from llmkit.training.output import MODEL_FILES, write_output
 from llmkit.training.preparing import is_measured, prepare
 from llmkit.training.processes import agreed, is_first, largest, meet, part, said_once
+from llmkit.training.reference import add_reference
 from llmkit.training.state import CHECKPOINTS, CONFIG, LOG, METRICS, Listener, Run
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def finetune(
         with agreed():
             log = RunLog(output / LOG, listener, config.training.logging_steps)
             run = prepare(config, output, device=device, listener=log)
+            add_reference(run)
             if resume:
                 resume_run(run)
         with said_once():

@@ -99,3 +99,22 @@ def test_no_date_of_validation_is_one_of_training() -> None:
 
     assert {name: len(set(each)) for name, each in days.items()} == {"train": 600, "validation": 150}
     assert not {*days["train"]} & {*days["validation"]}
+
+
+def test_the_help_pages_are_found(llmkit: Command, tmp_path: Path) -> None:
+    figures = train(llmkit, ROOT / "configs" / "sentence-embedding.yaml", tmp_path)
+
+    assert float(str(figures["eval_recall_at_1"])) >= 0.9  # of minilm as it comes: 0.43
+    pages = [f"{product}: Unusual noise" for product in ("Kestrel", "Otter", "Heron")]
+    call = ("pipeline", "sentence-similarity", "My mower rattles.", *pages, "--model", tmp_path / "run")
+    scores = llmkit(*call).json
+    assert max(scores) == scores[2]
+
+
+def test_the_polite_answers_are_preferred(llmkit: Command, tmp_path: Path) -> None:
+    figures = train(llmkit, ROOT / "configs" / "preference.yaml", tmp_path)
+
+    assert float(str(figures["eval_reward_accuracy"])) >= 0.9  # before the first step: 0
+    assert float(str(figures["eval_reward_margin"])) >= 1.0
+    call = ("pipeline", "text-generation", "Where is my parcel?", "-p", "max_new_tokens=5")
+    assert llmkit(*call, "--model", tmp_path / "run").code == 0

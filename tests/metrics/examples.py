@@ -29,6 +29,8 @@ ANSWERS_OR_NONE = (
     [*ANSWERS[1][:2], *({"id": str(i), "answers": {"text": [], "answer_start": []}} for i in (2, 3))],
 )
 LOSSES = ([12.5, 3.25, 40.0, 0.5], [5, 2, 17, 1])
+RANKS = ([1, 3, 1, 12, 2], [4, 4, 20, 20, 7])
+REWARDS = ([0.5, -1.25, 2.0, 0.0], [0.25, -1.0, 1.0, 0.0])
 
 BY_KIND = {
     "classes": CLASSES,
@@ -39,6 +41,8 @@ BY_KIND = {
     "answers": ANSWERS,
     "answers or none": ANSWERS_OR_NONE,
     "losses": LOSSES,
+    "ranks": RANKS,
+    "rewards": REWARDS,
 }
 
 

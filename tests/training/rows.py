@@ -105,4 +105,19 @@ TRIALS = {
         packs=True,
         data={"max_length": 32},
     ),
+    "seq2seq": Trial(
+        "summarization",
+        [{"source": text, "target": text.split()[0]} for text in SENTENCES],
+        model={"config": {"dropout": 0.0, "attention_dropout": 0.0, "activation_dropout": 0.0}},
+    ),
+    "sentence-embedding": Trial(
+        "feature-extraction",
+        [{"anchor": text, "positive": " ".join(reversed(text.split()))} for text in SENTENCES],
+        model=NO_DROPOUT,
+    ),
+    "preference": Trial(
+        "text-generation",
+        [{"prompt": "Which?", "chosen": f" {text}", "rejected": " No"} for text in SENTENCES],
+        data={"max_length": 32},
+    ),
 }

@@ -7,23 +7,20 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 
 from llmkit.training.config_file import check_config
-from llmkit.training.preparing import prepare
 from llmkit.training.processes import is_first, meet, part
 from llmkit.training.run import figures_of
-from llmkit.training.state import Listener
-from tests.training.stepping import first_step
+from tests.training.stepping import first_step, ready
 
 
 def results_of(values: dict[str, object]) -> dict[str, torch.Tensor]:
     """Return the loss, each gradient and each figure of the evaluation, by name."""
     config = check_config(values, "the config")
-    run = prepare(config, Path(config.output), device="cpu", listener=Listener())
+    run = ready(config)
     figures = figures_of(run, run.data.train, "eval")
     loss, gradients = first_step(run)
     numbers = {"loss": loss, "examples": len(run.data.train)} | figures

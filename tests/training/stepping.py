@@ -12,6 +12,7 @@ import torch
 from llmkit.training.config import FinetuneConfig
 from llmkit.training.config_file import check_config
 from llmkit.training.preparing import prepare
+from llmkit.training.reference import add_reference
 from llmkit.training.state import Listener, Run
 
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
@@ -57,7 +58,9 @@ def config_for(task: str, start: Path, folder: Path, train: str, **sections: Any
 
 def ready(config: FinetuneConfig) -> Run:
     """Return a run before its first step."""
-    return prepare(config, Path(config.output), device="cpu", listener=Listener())
+    run = prepare(config, Path(config.output), device="cpu", listener=Listener())
+    add_reference(run)
+    return run
 
 
 class _Recorder(torch.optim.SGD):

@@ -15,6 +15,8 @@ OBJECTIVES = {
     "next-sentence": "next_sentence.NextSentence",
     "causal-lm": "causal_lm.CausalLM",
     "seq2seq": "seq2seq.Seq2Seq",
+    "sentence-embedding": "sentence_embedding.SentenceEmbedding",
+    "preference": "preference.Preference",
 }
 
 

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 IGNORED = -100
 """The label of a position that is no target, as in torch's cross entropy."""
 
+REFERENCE = "reference"
+"""The name in an example of the figures that the model at the start gave for it."""
+
 Example = dict[str, Any]
 """What a row becomes: lists of token ids and labels, as long as the text; `input_ids` is always among them."""
 
@@ -114,6 +117,7 @@ class Objective(ABC):
             those of every task.
         joins_texts: it can do with texts side by side in one row, where the model has such attention.
         head_at_targets: the vocabulary head runs at the targets alone (`target_logits.forward_at`).
+        has_reference: the loss compares with what the model said at the start: see `reference`.
     """
 
     task: ClassVar[str]
@@ -127,6 +131,7 @@ class Objective(ABC):
     sections: ClassVar[tuple[str, ...]] = ()
     head_at_targets: ClassVar[bool] = False
     joins_texts: ClassVar[bool] = False
+    has_reference: ClassVar[bool] = False
 
     def __init__(self, config: FinetuneConfig, tokenizer: PreTrainedTokenizerBase) -> None:
         self.config = config
@@ -197,6 +202,21 @@ class Objective(ABC):
         """Return what the task sets in the model's config: ``{"num_labels": 3, …}``."""
         return {}
 
+    def notes(self) -> list[str]:
+        """Return what the person should know of what was found: which shape the rows have."""
+        return []
+
+    def adjust(self, model: PreTrainedModel) -> None:  # noqa: B027 - most tasks take the model as it is
+        """Change in a model that was just loaded what the task needs.
+
+        Raises:
+            ModelError: the model cannot do the task.
+        """
+
+    def output_files(self, model: PreTrainedModel) -> dict[str, str]:
+        """Return further files to lie beside the model, by their name in the output folder."""
+        return {}
+
     def metrics_for(self) -> tuple[str, ...]:
         """Return the metrics the model is judged by, the main one first."""
         return self.metrics
@@ -223,7 +243,7 @@ class Objective(ABC):
 
     def shown_label(self, example: Example) -> Any:
         """Return what an example is to be learned as, for a person."""
-        return example.get("label", example.get("labels"))
+        return next((example[name] for name in ("label", "labels", "score") if name in example), None)
 
     # -- from examples to a loss
 
@@ -240,6 +260,13 @@ class Objective(ABC):
 
         With several parts, (parts,), in the order of `Batch.targets`: the step's loss is the sum of their means.
         """
+
+    def reference(self, model: PreTrainedModel, batch: Batch) -> list[list[float]]:
+        """Return figures of each example by the model as it is at the start, if the task `has_reference`.
+
+        They are computed once, kept with the run, and come back with each example under the name `REFERENCE`.
+        """
+        raise NotImplementedError
 
     # -- judging
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from llmkit.data.records import Record, columns_of, missing_column
 from llmkit.errors import DataError, ModelError
@@ -47,14 +47,15 @@ class CausalLM(Objective):
     """
 
     task = "causal-lm"
-    fields = (
+    fields: ClassVar[tuple[TaskField, ...]] = (
         TaskField("messages", ("conversations", "conversation"), required=False),
         TaskField("prompt", ("instruction", "question"), required=False),
         TaskField("completion", ("response", "output", "answer"), required=False),
         TaskField("text", ("content", "document"), required=False),
     )
     heads = ("AutoModelForCausalLM",)
-    metrics = ("perplexity", "accuracy")
+    metrics: ClassVar[tuple[str, ...]] = ("perplexity", "accuracy")
+    new_head = False
     packs = True
     head_at_targets = True
     joins_texts = True
@@ -125,6 +126,9 @@ class CausalLM(Objective):
         return [self._cut([*begin, *answer], [IGNORED] * len(begin) + answer)]
 
     def _of_messages(self, values: Mapping[str, Any]) -> list[Example]:
+        return [self._of_rendered(chat) for chat in self._rendered(values["messages"])]
+
+    def _rendered(self, messages: Any) -> list[Rendered]:
         if not self.tokenizer.chat_template or not self.tokenizer.is_fast:
             raise ModelError(
                 f"{self.config.model.name} has no chat template, which messages need."
@@ -132,8 +136,7 @@ class CausalLM(Objective):
                 else f"{self.config.model.name}: messages need a fast tokenizer, one that tells where tokens stand.",
                 hint="Choose a chat model, or give prompt and completion columns.",
             )
-        chats = rendered_chats(self.tokenizer, checked_messages(values["messages"]))
-        return [self._of_rendered(chat) for chat in chats]
+        return rendered_chats(self.tokenizer, checked_messages(messages))
 
     def _of_rendered(self, chat: Rendered) -> Example:
         encoded = self.tokenizer(

@@ -48,6 +48,7 @@ class MaskedLM(Objective):
     fields = (TaskField("text", ("content", "sentence", "review", "document")),)
     heads = ("AutoModelForMaskedLM",)
     metrics = ("perplexity", "accuracy")
+    new_head = False
     packs = True
     head_at_targets = True
     joins_texts = True

@@ -48,6 +48,7 @@ class NextSentence(Objective):
     heads = ("AutoModelForPreTraining",)
     metrics = ("perplexity", "accuracy")
     loss_parts = 2
+    new_head = False
     head_at_targets = True
 
     def __init__(self, config: FinetuneConfig, tokenizer: PreTrainedTokenizerBase) -> None:
