@@ -50,7 +50,7 @@ def prepare(config: FinetuneConfig, output: Path, *, device: str, listener: List
     model = _set_up(model, config, objective)
     check_trackers(config.trackers)
     accelerator = Accelerator(
-        mixed_precision=_ACCELERATES_NAMES[precision_name(config, device)],
+        mixed_precision=ACCELERATES_NAMES[precision_name(config, device)],
         cpu=device == "cpu",
         log_with=list(config.trackers) or None,
         project_dir=output,
@@ -120,8 +120,15 @@ def prepare_data(config: FinetuneConfig, objective: Objective) -> Data:
     return Data(**sets)
 
 
-def study(objective: Objective, records: Iterable[Record]) -> None:
-    """Let the objective learn from the training rows what encoding needs.
+def study(
+    objective: Objective,
+    records: Iterable[Record],
+    learn: Callable[[Iterable[dict[str, Any]]], None] | None = None,
+) -> None:
+    """Let the objective learn from rows what encoding needs.
+
+    Args:
+        learn: what it learns by; `Objective.study` when None.
 
     Raises:
         DataError: a row cannot be learned from; the message names its file and line.
@@ -135,7 +142,7 @@ def study(objective: Objective, records: Iterable[Record]) -> None:
             yield objective.values_of(record)
 
     try:
-        objective.study(values())
+        (learn or objective.study)(values())
     except RowError as error:
         raise DataError(f"{place}: {error.message}.", hint=error.hint) from None
 
@@ -194,7 +201,7 @@ def load_trainable(config: FinetuneConfig, origin: Origin, objective: Objective)
     )
 
 
-_ACCELERATES_NAMES = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
+ACCELERATES_NAMES = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 
 
 def precision_name(config: FinetuneConfig, device: str) -> str:

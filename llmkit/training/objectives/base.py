@@ -19,7 +19,7 @@ from llmkit.tasks.inputs import RowError
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from llmkit.training.config import FinetuneConfig
     from llmkit.training.evaluation import Judged
@@ -99,6 +99,24 @@ class Batch:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a model made of the examples of a batch.
+
+    Attributes:
+        loss: the sum of the losses, as `Objective.loss` has it.
+        predictions, references: one an example.
+        losses: of each example the mean over its own targets; None where the task does not tell.
+        probabilities: how sure the model was of each prediction, 0 to 1; None where the task does not tell.
+    """
+
+    loss: torch.Tensor
+    predictions: list[Any]
+    references: list[Any]
+    losses: list[float] | None = None
+    probabilities: list[float] | None = None
+
+
 class Objective(ABC):
     """One training task.
 
@@ -147,6 +165,18 @@ class Objective(ABC):
 
     def study(self, rows: Iterable[Mapping[str, Any]]) -> None:  # noqa: B027 - most tasks have nothing to find
         """Learn from the training rows what encoding needs: the labels there are."""
+
+    def adopt(self, model_config: PreTrainedConfig, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Learn what encoding needs from a model that was trained, and the rows that it is judged on.
+
+        Raises:
+            RowError, DataError: the rows do not fit the model: a label that is none of its classes.
+        """
+        self.study(rows)
+
+    def notes(self) -> list[str]:
+        """Return what a person should know of how the rows were taken."""
+        return []
 
     def facts(self) -> dict[str, Any]:
         """Return what `study` found, as JSON: kept with the model, and compared when a run is resumed."""
@@ -198,6 +228,14 @@ class Objective(ABC):
     @abstractmethod
     def judge(self, model: PreTrainedModel, batch: Batch) -> tuple[torch.Tensor, list[Any], list[Any]]:
         """Return the sum of the losses, the predictions and the references of a batch, without gradients."""
+
+    def judge_closely(self, model: PreTrainedModel, batch: Batch) -> Verdict:
+        """Judge a batch, and say of each example how wrong and how sure the model was, where the task can."""
+        return Verdict(*self.judge(model, batch))
+
+    def readable(self, value: Any) -> Any:
+        """Return a prediction or a reference, as `settle` left it, for a person: a class by its name."""
+        return value
 
     def settle(self, judged: Judged) -> Judged:
         """Return what was found in the whole set, in its order, as the metrics take it.
