@@ -35,7 +35,7 @@ def rows(found: Evaluation) -> Iterator[dict[str, Any]]:
 
 def _figures(found: Evaluation) -> Sheet:
     level = f"{100 * found.confidence:g} %"
-    columns = (Column("metric"), Column("value", True))
+    columns: tuple[Column, ...] = (Column("metric"), Column("value", True))
     if found.intervals:
         columns = (*columns, Column(f"{level} from", True), Column("to", True))
     cells = [

@@ -120,8 +120,9 @@ def evaluate_model(
     objective = objective_class(trained.config.task)(
         trained.config, load_tokenizer(trained.resolved, trained.config.task)
     )
-    examples = _examples_of(objective, trained)
+    # First the model: of one that was not trained for the task, the classes are no use.
     model, accelerator = _loaded(trained, objective, device, dtype)
+    examples = _examples_of(objective, trained)
     judged = _judged(model, objective, examples, accelerator, heard)
     figures, intervals, details = _figures(objective, judged, trained.config.metrics, sureness)
     classes, confusion = _by_class(objective, judged, details)

@@ -67,10 +67,11 @@ def judge(
             draws = [Draw(seed, _EVALUATION_EPOCH, row) for row in rows]
             taken = examples.take(rows)
             batch = objective.collate(taken, draws).to(accelerator.device)
+            each: tuple[list[Any], ...] = ()
             if closely:
                 verdict, each = _close_verdict(model, objective, batch, taken, draws)
             else:
-                verdict, each = Verdict(*objective.judge(model, batch)), []
+                verdict = Verdict(*objective.judge(model, batch))
             total = total + verdict.loss.double().cpu()
             targets = targets + torch.tensor(batch.targets, dtype=torch.float64)
             found += zip(rows, verdict.predictions, verdict.references, *each, strict=True)
@@ -81,13 +82,13 @@ def judge(
 
 def _close_verdict(
     model: Any, objective: Objective, batch: Batch, examples: Sequence[Example], draws: Sequence[Draw]
-) -> tuple[Verdict, tuple[list[float], list[float | None]]]:
+) -> tuple[Verdict, tuple[list[Any], ...]]:
     """Return the verdict on a batch, and the loss and the probability of each of its examples."""
     verdict = objective.judge_closely(model, batch)
     losses = verdict.losses
     if losses is None:
         losses = [_loss_alone(model, objective, *each, batch) for each in zip(examples, draws, strict=True)]
-    return verdict, (losses, list(verdict.probabilities or [None] * len(losses)))
+    return verdict, (losses, verdict.probabilities or [None] * len(losses))
 
 
 def _loss_alone(model: Any, objective: Objective, example: Example, draw: Draw, batch: Batch) -> float:

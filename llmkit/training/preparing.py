@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.data.records import Record
 from llmkit.errors import DataError, ModelError, UsageError
-from llmkit.models.loading import LoadOptions, choose_device, has_native_bfloat16, load_model
+from llmkit.models.loading import LoadOptions, choose_device, choose_head, has_native_bfloat16, load_model
 from llmkit.tasks.inputs import RowError
 from llmkit.training.adapters import add_adapter
 from llmkit.training.averaging import WeightAverage
 from llmkit.training.examples import Examples, identity_of, prepare_examples, read_rows
+from llmkit.training.four_bits import four_bit_arguments, keep_layout
 from llmkit.training.loop import Loop
 from llmkit.training.neftune import add_noise
 from llmkit.training.objectives import objective_class
@@ -46,7 +47,7 @@ def prepare(config: FinetuneConfig, output: Path, *, device: str, listener: List
     objective = objective_class(config.task)(config, origin.tokenizer)
     data = prepare_data(config, objective)
     set_seed(config.training.seed)
-    model = load_trainable(config, origin, objective)
+    model = load_trainable(config, origin, objective, device=device)
     model = _set_up(model, config, objective)
     check_trackers(config.trackers)
     accelerator = Accelerator(
@@ -172,8 +173,12 @@ def split_off(examples: Examples, share: float, seed: int) -> tuple[Examples, Ex
     return examples.subset(kept), examples.subset(sorted(aside))
 
 
-def load_trainable(config: FinetuneConfig, origin: Origin, objective: Objective) -> Any:
+def load_trainable(
+    config: FinetuneConfig, origin: Origin, objective: Objective, *, device: str = "auto"
+) -> Any:
     """Load the model with the task's head, in the config's dtype, or make it new from the architecture alone.
+
+    With ``adapter: {type: qlora}`` its linear layers, the head aside, are in 4 bits, on the device.
 
     Raises:
         UsageError: model.config has a value that the model's config does not know.
@@ -188,17 +193,34 @@ def load_trainable(config: FinetuneConfig, origin: Origin, objective: Objective)
         setattr(model_config, name, value)
     heads = [getattr(transformers, name) for name in objective.heads]
     if config.model.from_scratch:
+        if config.adapter is not None and config.adapter.type == "qlora":
+            raise UsageError("adapter.type: qlora: new weights are not kept in 4 bits: nothing would learn.")
         head = next((each for each in heads if type(model_config) in each._model_mapping), None)
         if head is None:
             raise ModelError(f"{resolved.name} has no head for {config.task}.")
         return head.from_config(model_config, dtype=config.model.dtype)
-    return load_model(
+    in_four_bits = config.adapter is not None and config.adapter.type == "qlora"
+    arguments = (
+        four_bit_arguments(
+            choose_head(heads, model_config, resolved, config.task),
+            model_config,
+            device=choose_device(device),
+            compute_dtype=precision_name(config, device),
+            new_head=objective.new_head,
+        )
+        if in_four_bits
+        else {}
+    )
+    loaded = load_model(
         resolved,
         heads,
-        LoadOptions(device="cpu", dtype=config.model.dtype, config=model_config),
+        LoadOptions(device="cpu", dtype=config.model.dtype, config=model_config, arguments=arguments),
         task=config.task,
         to_train=True,
     )
+    if in_four_bits:
+        keep_layout(loaded)
+    return loaded
 
 
 ACCELERATES_NAMES = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from llmkit.errors import UsageError
 from llmkit.metrics import find_metric, load_metric
@@ -16,18 +17,21 @@ from llmkit.training.examples import Examples
 from llmkit.training.keeping import keep_best, restore_best, resume_run, save
 from llmkit.training.log import RunLog
 from llmkit.training.loop import StepResult, StopRequest
-from llmkit.training.output import write_output
+from llmkit.training.output import write_output, write_start
 from llmkit.training.preparing import micro_batch_limits, prepare
-from llmkit.training.state import CHECKPOINTS, LOG, METRICS, Listener, Run
+from llmkit.training.state import CHECKPOINTS, LOCK, LOG, METRICS, RUN, Listener, Run
 
 if TYPE_CHECKING:
     from llmkit.training.config import FinetuneConfig
+
+_PAUSES = (0.0, 0.05, 0.1)  # seconds
 
 
 def finetune(
     config: FinetuneConfig,
     *,
     resume: bool = False,
+    resume_anyway: bool = False,
     overwrite: bool = False,
     device: str = "auto",
     listener: Listener | None = None,
@@ -36,6 +40,7 @@ def finetune(
 
     Args:
         resume: go on from the newest whole checkpoint in the output folder.
+        resume_anyway: the same, also where config, data or tokenizer are others than it began with.
         overwrite: begin anew though the folder has a run in it.
 
     Raises:
@@ -45,11 +50,14 @@ def finetune(
         OutputError: the disk is full, or the folder cannot be written.
     """
     listener = listener or Listener()
+    resume = resume or resume_anyway
     with claimed_output(Path(config.output), resume=resume, overwrite=overwrite) as output:
         log = RunLog(output / LOG, listener, config.training.logging_steps)
         run = prepare(config, output, device=device, listener=log)
         if resume:
-            resume_run(run)
+            resume_run(run, anyway=resume_anyway)
+        if run.accelerator.is_main_process:
+            write_start(run)
         _train(run)
         if run.stopped is None:
             _finish(run)
@@ -63,8 +71,6 @@ def claimed_output(output: Path, *, resume: bool, overwrite: bool) -> Iterator[P
     Raises:
         UsageError: it has a run in it, or another process has it.
     """
-    import fcntl
-
     has_run = (output / LOG).exists() or (output / CHECKPOINTS).exists()
     if has_run and not (resume or overwrite):
         raise UsageError(
@@ -75,25 +81,37 @@ def claimed_output(output: Path, *, resume: bool, overwrite: bool) -> Iterator[P
         raise UsageError(f"{output} has no run to go on with.", hint="Leave --resume out to begin one.")
     try:
         output.mkdir(parents=True, exist_ok=True)
-        lock = (output / ".lock").open("w")
+        lock = (output / LOCK).open("w")
     except OSError as error:
         raise UsageError(f"cannot write to {output}: {error.strerror or error}.") from None
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not _locked(lock):
             raise UsageError(
                 f"{output} is in use by another run.", hint="Wait for it, or name another folder in output."
-            ) from None
+            )
         if overwrite and not resume:
             _clear(output)
         yield output
 
 
+def _locked(lock: IO[str]) -> bool:
+    """Take the lock; a look of `llmkit runs` at it, which holds it for a moment, is waited for."""
+    import fcntl
+
+    for pause in _PAUSES:
+        time.sleep(pause)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            continue
+        return True
+    return False
+
+
 def _clear(output: Path) -> None:
     """Remove what a run has written, and nothing else."""
     shutil.rmtree(output / CHECKPOINTS, ignore_errors=True)
-    for name in (LOG, METRICS):
+    for name in (LOG, METRICS, RUN):
         (output / name).unlink(missing_ok=True)
 
 
