@@ -127,7 +127,8 @@ def resume_run(run: Run, *, anyway: bool = False) -> None:
     differing = list(identity_differences(state["identity"], now))
     if differing and not anyway:
         raise UsageError(
-            f"{checkpoint.path} is of a run that began otherwise:\n" + "\n".join(f"  {d}" for d in differing),
+            f"{checkpoint.path} is of a run with another config, data or tokenizer:\n"
+            + "\n".join(f"  {d}" for d in differing),
             hint="Resume it with what it began with, take it up as it is with --resume-anyway, "
             "or begin a new run in another output folder.",
         )

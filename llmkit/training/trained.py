@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 # What a run's config says of the rows, and of the loss that is told of them.
 _OF_DATA = ("format", "columns", "labels", "max_length", "stride", "truncate")
 _OF_TRAINING = ("seed", "masking", "label_smoothing", "class_weights", "precision", "batching")
+_ANY_HEAD = (
+    "AutoModelForPreTraining"  # holds the heads of other classes too, of a GPT-2 the one for causal-lm
+)
 _AT_ONCE = 1 << 20  # rows of a batch: its tokens bound it
 
 
@@ -128,13 +131,13 @@ def _judged_by(run: FinetuneConfig | None) -> list[str]:
 
 
 def _task_of(model_config: PreTrainedConfig, resolved: ResolvedModel) -> str:
-    """Return the first task whose head a model was saved with.
+    """Return the first task whose head a model was saved with, of those with a head of their own if there is one.
 
     Raises:
         UsageError: it has none of the heads.
     """
     saved = set(model_config.architectures or [])
-    for task in OBJECTIVES:
+    for task in sorted(OBJECTIVES, key=lambda task: _ANY_HEAD in objective_class(task).heads):
         if saved & set(_head_names(task, model_config)):
             return task
     of = f", saved as {', '.join(sorted(saved))}," if saved else ""
