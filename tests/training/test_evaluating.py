@@ -233,7 +233,6 @@ def test_a_model_that_is_no_run(tiny: Tiny, tmp_path: Path) -> None:
         {"text": sentence(n), "label": [["LABEL_0"], [], ["LABEL_1", "LABEL_0"]][n % 3]} for n in range(6)
     ]
     data = [write_rows(tmp_path / "rows.jsonl", rows)]
-    model = tmp_path / "model"
 
     found = evaluate_model(
         Asked(str(tiny("text-classification")), data=data), device="cpu", sureness=Sureness(resamples=0)
