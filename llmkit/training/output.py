@@ -17,6 +17,7 @@ from llmkit.training.state import CONFIG, METRICS, RUN, Run
 
 LOSS_CURVE = "loss.png"
 CARD = "README.md"
+_ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
 def write_start(run: Run) -> None:
@@ -56,6 +57,9 @@ def write_output(run: Run) -> None:
             merged(run.model) if run.config.adapter is not None and run.config.adapter.merge else run.model
         )
         model.save_pretrained(run.output)
+        if model is not run.model:  # merged: of a run that kept its adapter alone before
+            for name in _ADAPTER_FILES:
+                (run.output / name).unlink(missing_ok=True)
         run.objective.tokenizer.save_pretrained(run.output)
     _write_config(run)
     figures = {**run.figures, "steps": run.progress.step, "tokens": run.progress.tokens}

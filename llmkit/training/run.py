@@ -213,10 +213,12 @@ def _finish(run: Run) -> None:
     """Write the best model, or the last where none was judged, and the final figures."""
     if run.loop.average is not None:
         run.loop.average.keep()
-    if restore_best(run):
+    is_another = restore_best(run)
+    if is_another:
         run.listener.note(f"keeping the model of step {run.progress.best_step:,}, the best.")
-        if run.data.validation is not None:
-            run.figures = figures_of(run, run.data.validation, "eval")
+    # A resumed run that had no step left has not judged anything yet.
+    if run.data.validation is not None and (is_another or not run.figures):
+        run.figures = figures_of(run, run.data.validation, "eval")
     if run.data.test is not None:
         run.figures |= figures_of(run, run.data.test, "test")
     if run.accelerator.is_main_process:

@@ -12,8 +12,10 @@ import transformers
 
 from llmkit.errors import ModelError, UsageError
 from llmkit.training.config import FinetuneConfig
+from llmkit.training.evaluating import evaluate_model
 from llmkit.training.run import finetune
 from llmkit.training.state import Listener, Run
+from llmkit.training.trained import Asked
 from tests.fixtures.command import Command
 from tests.training.stepping import config_for, write_rows
 
@@ -125,6 +127,20 @@ def test_nothing_left_to_do(tiny: Tiny, tmp_path: Path) -> None:
 
     assert run.progress.step == 2
     assert (tmp_path / "run/metrics.json").exists()
+
+
+def test_an_adapter_that_was_kept_alone_is_merged(tiny: Tiny, tmp_path: Path) -> None:
+    sections = {"data": {"validation": 0.25}}
+    alone = config(tiny, tmp_path, adapter={"r": 2, "merge": False}, **sections)
+    finetune(alone, device="cpu")
+    with pytest.raises(ModelError, match="holds an adapter alone"):
+        evaluate_model(Asked(alone.output, data=alone.data.train), device="cpu")
+
+    run = finetune(config(tiny, tmp_path, adapter={"r": 2}, **sections), resume_anyway=True, device="cpu")
+
+    found = evaluate_model(Asked(alone.output, data=alone.data.train), device="cpu")
+    assert found.examples == len(ROWS)
+    assert "eval_accuracy" in run.figures
 
 
 def test_the_command(llmkit: Command, tiny: Tiny, tmp_path: Path) -> None:
