@@ -40,6 +40,12 @@ def finetune(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the newest whole checkpoint in the output folder.")
     ] = False,
+    resume_anyway: Annotated[
+        bool,
+        typer.Option(
+            "--resume-anyway", help="The same, though the config, data or tokenizer are others now."
+        ),
+    ] = False,
     overwrite: options.Overwrite = False,
     device: options.Device = "auto",
     format: options.OutputFormat = None,  # noqa: A002
@@ -66,7 +72,14 @@ def finetune(
             if is_first():
                 write_rows(results, [found], format, title=config, single=True)
             return
-        run = train(checked, resume=resume, overwrite=overwrite, device=device, listener=listener)
+        run = train(
+            checked,
+            resume=resume,
+            resume_anyway=resume_anyway,
+            overwrite=overwrite,
+            device=device,
+            listener=listener,
+        )
     if run.stopped is not None:
         _end_stopped(run.stopped, config, run.progress.step)
     note(f"the model is in {checked.output}: llmkit pipeline … --model {checked.output}")

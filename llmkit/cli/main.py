@@ -35,6 +35,8 @@ COMMANDS = {
     "embed": ("llmkit.cli.embed", "Turn texts into vectors: of sentences, tokens, words; any layer."),
     "params": ("llmkit.cli.params", "Count a model's parameters, and what it costs to run and to train."),
     "finetune": ("llmkit.cli.finetune", "Train a model as a YAML file says."),
+    "evaluate": ("llmkit.cli.evaluate", "Judge a model on data, and show where it is wrong."),
+    "runs": ("llmkit.cli.runs", "List and compare the runs of finetune in a folder."),
     "config": ("llmkit.cli.config", "Write, check or explain a file for finetune."),
 }
 

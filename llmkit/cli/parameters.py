@@ -24,7 +24,7 @@ def parse_pairs(pairs: Iterable[str], option: str) -> dict[str, Any]:
     return parsed
 
 
-def parse_mapping(text: str | None) -> dict[str, str]:
+def parse_mapping(text: str | None, option: str = "--map") -> dict[str, str]:
     """Return ``{"question": "q"}`` for ``question=q``, pairs separated by commas.
 
     Raises:
@@ -34,6 +34,6 @@ def parse_mapping(text: str | None) -> dict[str, str]:
     for pair in text.split(",") if text else ():
         name, equals, column = pair.partition("=")
         if not equals or not name.strip() or not column.strip():
-            raise UsageError(f"--map {text}: write it as field=column,field=column.")
+            raise UsageError(f"{option} {text}: write it as field=column,field=column.")
         mapping[name.strip()] = column.strip()
     return mapping

@@ -8,8 +8,8 @@ import typer
 
 from llmkit.architectures import catalogue
 from llmkit.cli import options
+from llmkit.cli.answers import checked_format
 from llmkit.cli.channels import claim_stdout, set_quiet
-from llmkit.cli.params_output import checked_format
 from llmkit.errors import UsageError
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)

@@ -12,9 +12,9 @@ from llmkit.architectures.cache import keep, key_of, read_kept
 from llmkit.architectures.cost_choice import CostChoice, check_choice
 from llmkit.architectures.heads import check_head
 from llmkit.architectures.naming import name_model
+from llmkit.cli.answers import Answer, deliver, put, write_to
 from llmkit.cli.channels import ResultStream, note
 from llmkit.cli.collection import collection_paused
-from llmkit.cli.params_output import Answer, deliver, put, write_to
 from llmkit.errors import UsageError
 
 if TYPE_CHECKING:

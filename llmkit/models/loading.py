@@ -170,6 +170,7 @@ def load_model(
     task: str,
     needs_pooler: bool = False,
     to_train: bool = False,
+    speed_up: bool = True,
 ) -> PreTrainedModel:
     """Load a model with the head that a task needs, on its device, in evaluation mode unless it is `to_train`.
 
@@ -177,6 +178,7 @@ def load_model(
         heads: auto classes that fit the task, tried in turn.
         needs_pooler: the task reads the pooler's output; otherwise a checkpoint without one will do.
         to_train: a head without weights is made new, and so is one of another size.
+        speed_up: let a CPU take its faster layers; not for a model that computes under autocast.
 
     Raises:
         ModelError: no weights, damaged weights, or no weights for the head that the task needs.
@@ -212,8 +214,9 @@ def load_model(
         training: PreTrainedModel = loaded.train()
         return training
     _check_head(loaded, report, model, task, needs_pooler=needs_pooler)
-    speed_up_linear_layers(loaded)
-    speed_up_attention(loaded)
+    if speed_up:
+        speed_up_linear_layers(loaded)
+        speed_up_attention(loaded)
     evaluating: PreTrainedModel = loaded.eval()
     return evaluating
 

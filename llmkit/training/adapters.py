@@ -1,10 +1,11 @@
-"""Training a small addition instead of all weights: LoRA and DoRA, by peft."""
+"""Training a small addition instead of all weights: LoRA, DoRA and QLoRA, by peft."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import MissingExtraError, UsageError, did_you_mean
+from llmkit.training.four_bits import merged_in_full
 
 if TYPE_CHECKING:
     from llmkit.training.config import AdapterSection
@@ -31,7 +32,7 @@ def add_adapter(model: Any, settings: AdapterSection, *, new_head: bool) -> Any:
         lora_dropout=settings.dropout,
         target_modules=_ALL if settings.targets == [_ALL] else settings.targets,
         use_dora=settings.type == "dora",
-        modules_to_save=_head_modules(model) if new_head else None,
+        modules_to_save=head_modules(model) if new_head else None,
     )
     try:
         return get_peft_model(model, config)
@@ -47,7 +48,7 @@ def _check_targets(model: Any, targets: list[str] | None) -> None:
             raise UsageError(f"adapter.targets: the model has no module {target!r}.", hint=near)
 
 
-def _head_modules(model: Any) -> list[str]:
+def head_modules(model: Any) -> list[str]:
     """Return the names of the modules that are not the bare model: its head."""
     return [
         name
@@ -58,4 +59,6 @@ def _head_modules(model: Any) -> list[str]:
 
 def merged(model: Any) -> Any:
     """Return the model with its adapter added to the weights: a plain one, as ``from_pretrained`` loads it."""
+    if getattr(model, "is_loaded_in_4bit", False):
+        return merged_in_full(model)
     return model.merge_and_unload()

@@ -194,7 +194,8 @@ class TrainingSection(Section):
 class AdapterSection(Section):
     """Train a small addition instead of all weights (peft)."""
 
-    type: Literal["lora", "dora"] = "lora"
+    type: Literal["lora", "dora", "qlora"] = "lora"
+    """qlora is lora on weights kept in 4 bits (bitsandbytes: nf4, doubly quantized)."""
     r: Count = 8
     alpha: Count = 16
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0

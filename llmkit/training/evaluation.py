@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from llmkit.batching import plan_batches
 from llmkit.training.examples import Examples
 from llmkit.training.fitting import is_out_of_memory
-from llmkit.training.objectives.base import Draw, Objective
+from llmkit.training.objectives.base import Batch, Draw, Example, Objective, Verdict
 
 if TYPE_CHECKING:
     import torch
@@ -26,11 +26,14 @@ class Judged:
         loss: the mean over the targets.
         predictions, references: of each example, in the set's order; of each row where `Objective.settle`
             put the parts of rows together.
+        losses, probabilities: of each example, where it was judged closely, as `Verdict` has them.
     """
 
     loss: float
     predictions: list[Any]
     references: list[Any]
+    losses: list[float] = field(default_factory=list)
+    probabilities: list[float | None] = field(default_factory=list)
 
 
 def judge(
@@ -42,8 +45,15 @@ def judge(
     max_tokens: int,
     max_rows: int,
     seed: int,
+    closely: bool = False,
+    heard: Callable[[int], None] = lambda count: None,
 ) -> Judged:
-    """Run a model over a set of examples, each on one device."""
+    """Run a model over a set of examples, each on one device.
+
+    Args:
+        closely: find out the loss of each example, too.
+        heard: is told of each batch how many examples it had.
+    """
     import torch
 
     was_training = model.training
@@ -51,15 +61,16 @@ def judge(
     mine = range(accelerator.process_index, len(examples), accelerator.num_processes)
     lengths = [examples.lengths[number] for number in mine]
     total = targets = torch.zeros((), dtype=torch.float64)
-    found: list[tuple[int, Any, Any]] = []
+    found: list[tuple[Any, ...]] = []
     plans = plan_batches(lengths, max_tokens=max_tokens, max_rows=max_rows)[::-1]
     with torch.inference_mode():
         while plans:
             rows = [mine[index] for index in plans[-1]]
             draws = [Draw(seed, _EVALUATION_EPOCH, row) for row in rows]
-            batch = objective.collate(examples.take(rows), draws).to(accelerator.device)
+            taken = examples.take(rows)
+            batch = objective.collate(taken, draws).to(accelerator.device)
             try:
-                loss, predictions, references = objective.judge(model, batch)
+                verdict, each = _verdict(model, objective, batch, taken, draws, closely=closely)
             except (RuntimeError, MemoryError) as error:
                 if len(rows) == 1 or not is_out_of_memory(error):
                     raise
@@ -67,17 +78,45 @@ def judge(
                 plans += [plan[len(plan) // 2 :], plan[: len(plan) // 2]]
                 continue
             plans.pop()
-            total = total + loss.double().cpu()
+            total = total + verdict.loss.double().cpu()
             targets = targets + torch.tensor(batch.targets, dtype=torch.float64)
-            found += zip(rows, predictions, references, strict=True)
+            found += zip(rows, verdict.predictions, verdict.references, *each, strict=True)
+            heard(len(rows))
     model.train(was_training)
     return objective.settle(_gathered(total, targets, found, accelerator))
+
+
+def _verdict(
+    model: Any,
+    objective: Objective,
+    batch: Batch,
+    examples: Sequence[Example],
+    draws: Sequence[Draw],
+    *,
+    closely: bool,
+) -> tuple[Verdict, tuple[list[Any], ...]]:
+    """Return the verdict on a batch and, looking `closely`, the loss and the probability of each of its examples."""
+    if not closely:
+        return Verdict(*objective.judge(model, batch)), ()
+    verdict = objective.judge_closely(model, batch)
+    losses = verdict.losses
+    if losses is None:
+        losses = [_loss_alone(model, objective, *each, batch) for each in zip(examples, draws, strict=True)]
+    return verdict, (losses, verdict.probabilities or [None] * len(losses))
+
+
+def _loss_alone(model: Any, objective: Objective, example: Example, draw: Draw, batch: Batch) -> float:
+    """Return the mean loss of an example's targets, for a task that does not tell it beside the others'."""
+    import torch
+
+    alone = objective.collate([example], [draw]).to(batch.labels.device)
+    return float((objective.loss(model, alone).double().cpu() / torch.tensor(alone.targets)).sum())
 
 
 def _gathered(
     total: torch.Tensor,
     targets: torch.Tensor,
-    found: Sequence[tuple[int, Any, Any]],
+    found: Sequence[tuple[Any, ...]],
     accelerator: Accelerator,
 ) -> Judged:
     """Put the devices' findings together; the sum of losses and the number of targets are (), or (parts,)."""
@@ -93,6 +132,5 @@ def _gathered(
     everything = sorted((each for part in parts for each in part[2]), key=lambda each: each[0])
     return Judged(
         float(mean.sum()),
-        [prediction for _, prediction, _ in everything],
-        [reference for _, _, reference in everything],
+        *(list(column) for column in zip(*(each[1:] for each in everything), strict=True)),
     )

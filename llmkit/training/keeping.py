@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from llmkit.data.atomic import explained_write
-from llmkit.errors import UsageError
+from llmkit.errors import ModelError, UsageError
 from llmkit.training.checkpoints import (
     OPTIMIZER,
     STATE,
@@ -22,6 +22,7 @@ from llmkit.training.checkpoints import (
     sync,
     write_checkpoint,
 )
+from llmkit.training.examples import files_digest, tokenizer_identity
 from llmkit.training.loop import Progress
 from llmkit.training.processes import agreed, gathered, is_first
 from llmkit.training.state import CHECKPOINTS, Run
@@ -113,21 +114,27 @@ def _state(run: Run) -> dict[str, Any]:
 
 def run_identity(run: Run) -> dict[str, Any]:
     """Return what a resumed run must have in common with the one it goes on with."""
+    tokenizer = run.objective.tokenizer
     return {
         "config": run.config.model_dump(mode="json", exclude={"output"}),
         "train": run.data.train.identity,
+        "files": files_digest(run.config.data.train),
+        "rows": len(run.data.train),
+        "tokenizer": {"tokens": len(tokenizer), "content": tokenizer_identity(tokenizer)},
         "devices": run.loop.steps.devices,
     }
 
 
-def resume_run(run: Run) -> None:
+def resume_run(run: Run, *, anyway: bool = False) -> None:
     """Put the run where its newest whole checkpoint was.
 
-    Raises:
-        UsageError: there is none, or the config or the data are others; the message shows the difference.
-    """
-    from safetensors.torch import load_file
+    Args:
+        anyway: also where the config, the data or the tokenizer are others: what differs is said.
 
+    Raises:
+        UsageError: the config, the data or the tokenizer are others; the message shows the difference.
+        ModelError: its tensors do not fit the model.
+    """
     checkpoint, passed = newest_whole(run.output / CHECKPOINTS)
     for each in passed:
         run.listener.note(f"passing over {each.path}: {each.reason}.")
@@ -135,13 +142,35 @@ def resume_run(run: Run) -> None:
         run.listener.note("there is no whole checkpoint: beginning anew.")
         return
     state = read_state(checkpoint)
-    if state["identity"] != json.loads(json.dumps(run_identity(run))):
+    now = run_identity(run)
+    differing = list(identity_differences(state["identity"], now))
+    if differing and not anyway:
         raise UsageError(
-            f"{checkpoint.path} is of a run with another config or other data:\n"
-            + "\n".join(f"  {line}" for line in differences(state["identity"], run_identity(run))),
-            hint="Resume it with what it began with, or begin a new run in another output folder.",
+            f"{checkpoint.path} is of a run with another config, data or tokenizer:\n"
+            + "\n".join(f"  {d}" for d in differing),
+            hint="Resume it with what it began with, take it up as it is with --resume-anyway, "
+            "or begin a new run in another output folder.",
         )
-    run.model.load_state_dict(load_file(checkpoint.path / WEIGHTS), strict=False)
+    for line in differing:
+        run.listener.note(f"resumed anyway: {line}.")
+    _restore(run, checkpoint, state)
+    if not _judged_alike(state["identity"], now):
+        run.progress.best, run.progress.best_step, run.progress.waited = None, 0, 0
+        run.listener.note("what was the best model so far is told by other figures: the best is sought anew.")
+    run.listener.note(f"going on after step {checkpoint.step:,}.")
+    if run.progress.step >= run.loop.steps.total:
+        run.listener.note(
+            f"all {run.loop.steps.total:,} steps are taken: only the model and its figures are written."
+        )
+
+
+def _restore(run: Run, checkpoint: Checkpoint, state: Mapping[str, Any]) -> None:
+    """Give the run the weights, the optimizer's state and the place that a checkpoint has."""
+    from safetensors.torch import load_file
+
+    weights = load_file(checkpoint.path / WEIGHTS)
+    _check_fit(run, weights, checkpoint)
+    run.model.load_state_dict(weights, strict=False)
     tensors = load_file(checkpoint.path / OPTIMIZER)
     _restore_random_state(tensors, run.accelerator.process_index)
     tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(_RANDOM)}
@@ -150,7 +179,66 @@ def resume_run(run: Run) -> None:
     restore_optimizer(run.loop.optimizer, tensors, _names(run))
     run.loop.progress = Progress(**state["progress"])
     run.losses = [(step, loss) for step, loss in state["losses"]]
-    run.listener.note(f"going on after step {checkpoint.step:,}.")
+
+
+def _check_fit(run: Run, weights: Mapping[str, Any], checkpoint: Checkpoint) -> None:
+    """Refuse weights of another model.
+
+    Raises:
+        ModelError: a parameter is missing, is one too many, or has another shape.
+    """
+    mine = dict(run.model.named_parameters())  # a shared one once, as in the checkpoint
+    known = run.model.state_dict().keys()
+    problems = [f"{name} is not in it" for name in mine if name not in weights]
+    problems += [f"{name} is not in the model" for name in weights if name not in known]
+    problems += [
+        f"{name} is {tuple(weights[name].shape)}, in the model {tuple(tensor.shape)}"
+        for name, tensor in mine.items()
+        if name in weights and weights[name].shape != tensor.shape
+    ]
+    if problems:
+        more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
+        raise ModelError(
+            f"the weights of {checkpoint.path} do not fit the model: {'; '.join(problems[:3])}{more}.",
+            hint="Begin a new run in another output folder; model.name may be the output of this one.",
+        )
+
+
+_WHAT_JUDGES = ("task", "data", "metrics", "tokenizer")
+
+
+def _judged_alike(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Tell whether the figures of two runs can be compared."""
+
+    def what(identity: Mapping[str, Any]) -> list[Any]:
+        config = identity["config"]
+        best_by = config["training"].get("best_metric")
+        return [identity["train"], best_by, *(config.get(name) for name in _WHAT_JUDGES)]
+
+    return what(before) == what(json.loads(json.dumps(now)))
+
+
+def identity_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """Go through what two runs differ in, in words for a person.
+
+    What an older release did not keep is taken to be the same.
+    """
+    now = json.loads(json.dumps(now))
+    yield from differences(before["config"], now["config"])
+    if before["devices"] != now["devices"]:
+        yield f"devices: {before['devices']} before, {now['devices']} now"
+    tokens = before.get("tokenizer", now["tokenizer"])
+    if tokens != now["tokenizer"]:
+        counts = f"{tokens['tokens']:,} tokens before, {now['tokenizer']['tokens']:,} now"
+        same = "as many tokens, but others, or other rules"
+        yield f"the tokenizer: {counts if tokens['tokens'] != now['tokenizer']['tokens'] else same}"
+    if before.get("files", now["files"]) != now["files"]:
+        if before["rows"] != now["rows"]:
+            yield f"the training data: {before['rows']:,} examples before, {now['rows']:,} now"
+        else:
+            yield f"the training data: {now['rows']:,} examples as before, but their content is another"
+    elif before["train"] != now["train"] and before["config"] == now["config"] and tokens == now["tokenizer"]:
+        yield "the training examples: they are read or tokenized otherwise, as by another release"
 
 
 def differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
@@ -191,7 +279,8 @@ def restore_best(run: Run) -> bool:
     from safetensors.torch import load_file
 
     best = run.output / CHECKPOINTS / _BEST
-    if not best.exists() or run.progress.best_step == run.progress.step:
+    is_last = run.progress.best is None or run.progress.best_step == run.progress.step
+    if is_last or not best.exists():
         return False
     run.model.load_state_dict(load_file(best), strict=False)
     return True

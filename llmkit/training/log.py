@@ -11,7 +11,7 @@ from llmkit.data.atomic import explained_write, write_whole
 from llmkit.data.encoding import dump_json
 from llmkit.training.loop import StepResult
 from llmkit.training.state import LOG, Listener, Run
-from llmkit.training.tracking import flat
+from llmkit.training.tracking import start_trackers, tracked
 
 
 class RunLog(Listener):
@@ -32,12 +32,12 @@ class RunLog(Listener):
 
     def begin(self, run: Run) -> None:
         """Drop the lines of steps that a resumed run takes again."""
+        settings = run.config.model_dump(mode="json")
+        start_trackers(run.accelerator, settings, run.output, resumed=run.progress.step > 0)
         kept = [line for line in read_log(self.path) if line["step"] <= run.progress.step]
         text = "".join(f"{dump_json(line)}\n" for line in kept)
         if run.accelerator.is_main_process:
             write_whole(self.path, text.encode())
-        if run.config.trackers:
-            run.accelerator.init_trackers("llmkit", config=flat(run.config.model_dump(mode="json")))
         self._run = run
         self.listener.begin(run)
 
@@ -68,7 +68,7 @@ class RunLog(Listener):
     def _write(self, line: dict[str, Any], run: Run) -> None:
         self._append(line, run)
         if run.config.trackers:
-            run.accelerator.log(line, step=line["step"])
+            run.accelerator.log(tracked(line), step=line["step"])
 
 
 def finite(figures: dict[str, Any]) -> dict[str, Any]:

@@ -3,18 +3,48 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
+from datetime import UTC, datetime
 
+from llmkit._version import __version__
 from llmkit.data.atomic import explained_write, write_whole
 from llmkit.errors import MissingExtraError
 from llmkit.training.adapters import merged
 from llmkit.training.card import model_card
 from llmkit.training.log import finite, log_of
 from llmkit.training.plot import draw_loss
-from llmkit.training.state import CONFIG, METRICS, Run
+from llmkit.training.state import CONFIG, METRICS, RUN, Run
 
 LOSS_CURVE = "loss.png"
 CARD = "README.md"
 MODEL_FILES = ("model.safetensors", "adapter_model.safetensors", "config.json", CARD)
+_ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+
+
+def write_start(run: Run) -> None:
+    """Write what `llmkit runs` tells of a run that is under way: its config, when it began, how far it goes.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    _write_config(run)
+    path = run.output / RUN
+    start = {"begun": _now(), "total_steps": run.loop.steps.total, "llmkit": __version__}
+    if run.progress.step:
+        with suppress(OSError, ValueError, KeyError, TypeError):  # of a release that did not write it
+            start["begun"] = json.loads(path.read_text(encoding="utf-8"))["begun"]
+    write_whole(path, f"{json.dumps(start, indent=1)}\n".encode())
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _write_config(run: Run) -> None:
+    import yaml
+
+    text = yaml.safe_dump(run.config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    write_whole(run.output / CONFIG, text.encode())
 
 
 def write_output(run: Run) -> None:
@@ -23,19 +53,19 @@ def write_output(run: Run) -> None:
     Raises:
         OutputError: the disk is full, or the folder cannot be written; the checkpoints are whole.
     """
-    import yaml
-
     with explained_write(run.output, hint="The checkpoints are whole: --resume ends the run."):
         model = (
             merged(run.model) if run.config.adapter is not None and run.config.adapter.merge else run.model
         )
         model.save_pretrained(run.output)
+        if model is not run.model:  # merged: of a run that kept its adapter alone before
+            for name in _ADAPTER_FILES:
+                (run.output / name).unlink(missing_ok=True)
         run.objective.tokenizer.save_pretrained(run.output)
     for name, text in run.objective.output_files(model).items():
         (run.output / name).parent.mkdir(exist_ok=True)
         write_whole(run.output / name, text.encode())
-    text = yaml.safe_dump(run.config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    write_whole(run.output / CONFIG, text.encode())
+    _write_config(run)
     figures = {**run.figures, "steps": run.progress.step, "tokens": run.progress.tokens}
     write_whole(run.output / METRICS, f"{json.dumps(finite(figures), indent=1)}\n".encode())
     evaluations = [line for line in log_of(run.output) if line.get("eval_loss") is not None]

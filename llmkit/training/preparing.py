@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 from llmkit.data.records import Record
 from llmkit.errors import DataError, ModelError, UsageError
 from llmkit.metrics import load_metric
-from llmkit.models.loading import LoadOptions, choose_device, has_native_bfloat16, load_model
+from llmkit.models.loading import LoadOptions, choose_device, choose_head, has_native_bfloat16, load_model
 from llmkit.tasks.inputs import RowError
 from llmkit.training.adapters import add_adapter
 from llmkit.training.averaging import WeightAverage
 from llmkit.training.best import check_judging
 from llmkit.training.costs import step_flops
 from llmkit.training.examples import identity_of, prepare_examples, read_rows
+from llmkit.training.four_bits import four_bit_arguments, keep_layout
 from llmkit.training.loop import Loop
 from llmkit.training.neftune import add_noise
 from llmkit.training.objectives import objective_class
@@ -55,12 +56,11 @@ def prepare(config: FinetuneConfig, output: Path, *, device: str, listener: List
     for text in objective.notes():
         listener.note(text)
     set_seed(config.training.seed)
-    model = load_trainable(config, origin, objective)
-    objective.set_up(model)
+    model = load_trainable(config, origin, objective, device=device)
     model = _set_up(model, config, objective)
     check_trackers(config.trackers)
     accelerator = Accelerator(
-        mixed_precision=_ACCELERATES_NAMES[precision_name(config, device)],
+        mixed_precision=ACCELERATES_NAMES[precision_name(config, device)],
         cpu=choose_device(device).type == "cpu",
         log_with=list(config.trackers) or None,
         project_dir=output,
@@ -110,7 +110,7 @@ def prepare(config: FinetuneConfig, output: Path, *, device: str, listener: List
 def _set_up(model: Any, config: FinetuneConfig, objective: Objective) -> Any:
     """Return the model with what the settings add to it: an adapter, frozen parameters, noise."""
     settings = config.training
-    objective.adjust(model)
+    objective.set_up(model)
     freeze(model, settings.freeze)
     if config.adapter is not None:
         model = add_adapter(model, config.adapter, new_head=objective.new_head)
@@ -151,8 +151,15 @@ def prepare_data(config: FinetuneConfig, objective: Objective) -> Data:
     return Data(**sets)
 
 
-def study(objective: Objective, records: Iterable[Record]) -> None:
-    """Let the objective learn from the training rows what encoding needs.
+def study(
+    objective: Objective,
+    records: Iterable[Record],
+    learn: Callable[[Iterable[dict[str, Any]]], None] | None = None,
+) -> None:
+    """Let the objective learn from rows what encoding needs.
+
+    Args:
+        learn: what it learns by; `Objective.study` when None.
 
     Raises:
         DataError: a row cannot be learned from; the message names its file and line.
@@ -166,13 +173,17 @@ def study(objective: Objective, records: Iterable[Record]) -> None:
             yield objective.values_of(record)
 
     try:
-        objective.study(values())
+        (learn or objective.study)(values())
     except RowError as error:
         raise DataError(f"{place}: {error.message}.", hint=error.hint) from None
 
 
-def load_trainable(config: FinetuneConfig, origin: Origin, objective: Objective) -> Any:
+def load_trainable(
+    config: FinetuneConfig, origin: Origin, objective: Objective, *, device: str = "auto"
+) -> Any:
     """Load the model with the task's head, in the config's dtype, or make it new from the architecture alone.
+
+    With ``adapter: {type: qlora}`` its linear layers, the head aside, are in 4 bits, on the device.
 
     Raises:
         UsageError: model.config has a value that the model's config does not know.
@@ -189,6 +200,8 @@ def load_trainable(config: FinetuneConfig, origin: Origin, objective: Objective)
         _set_value(model_config, name, value)
     heads = [getattr(transformers, name) for name in objective.heads]
     if config.model.from_scratch:
+        if config.adapter is not None and config.adapter.type == "qlora":
+            raise UsageError("adapter.type: qlora: new weights are not kept in 4 bits: nothing would learn.")
         head = next((each for each in heads if type(model_config) in each._model_mapping), None)
         if head is None:
             raise ModelError(f"{resolved.name} has no head for {config.task}.")
@@ -196,13 +209,28 @@ def load_trainable(config: FinetuneConfig, origin: Origin, objective: Objective)
             return head.from_config(model_config, dtype=config.model.dtype)
         except (ValueError, TypeError, RuntimeError) as error:
             raise UsageError(f"model.config: {resolved.name} cannot be made so: {error}") from None
-    return load_model(
+    in_four_bits = config.adapter is not None and config.adapter.type == "qlora"
+    arguments = (
+        four_bit_arguments(
+            choose_head(heads, model_config, resolved, config.task),
+            model_config,
+            device=choose_device(device),
+            compute_dtype=precision_name(config, device),
+            new_head=objective.new_head,
+        )
+        if in_four_bits
+        else {}
+    )
+    loaded = load_model(
         resolved,
         heads,
-        LoadOptions(device="cpu", dtype=config.model.dtype, config=model_config),
+        LoadOptions(device="cpu", dtype=config.model.dtype, config=model_config, arguments=arguments),
         task=config.task,
         to_train=True,
     )
+    if in_four_bits:
+        keep_layout(loaded)
+    return loaded
 
 
 def _set_value(model_config: Any, name: str, value: Any) -> None:
@@ -221,7 +249,7 @@ def is_measured(config: FinetuneConfig, *, on_cpu: bool) -> bool:
     return not on_cpu and settings.micro_batch_size == "auto" and settings.micro_batch_tokens == "auto"
 
 
-_ACCELERATES_NAMES = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
+ACCELERATES_NAMES = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 
 
 def precision_name(config: FinetuneConfig, device: str) -> str:

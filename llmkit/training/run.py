@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import shutil
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from llmkit.errors import DataError, UsageError
 from llmkit.metrics import load_metric
@@ -20,20 +21,23 @@ from llmkit.training.fitting import measure, within_limits
 from llmkit.training.keeping import keep_best, restore_best, resume_run, save
 from llmkit.training.log import RunLog
 from llmkit.training.loop import StepResult, StopRequest
-from llmkit.training.output import MODEL_FILES, write_output
+from llmkit.training.output import MODEL_FILES, write_output, write_start
 from llmkit.training.preparing import is_measured, prepare
 from llmkit.training.processes import agreed, is_first, largest, meet, part, said_once
 from llmkit.training.reference import add_reference
-from llmkit.training.state import CHECKPOINTS, CONFIG, LOG, METRICS, Listener, Run
+from llmkit.training.state import CHECKPOINTS, CONFIG, LOCK, LOG, METRICS, RUN, Listener, Run
 
 if TYPE_CHECKING:
     from llmkit.training.config import FinetuneConfig
+
+_PAUSES = (0.0, 0.05, 0.1)  # seconds
 
 
 def finetune(
     config: FinetuneConfig,
     *,
     resume: bool = False,
+    resume_anyway: bool = False,
     overwrite: bool = False,
     device: str = "auto",
     listener: Listener | None = None,
@@ -42,6 +46,7 @@ def finetune(
 
     Args:
         resume: go on from the newest whole checkpoint in the output folder.
+        resume_anyway: the same, also where config, data or tokenizer are others than it began with.
         overwrite: begin anew though the folder has a run in it.
 
     Raises:
@@ -51,6 +56,7 @@ def finetune(
         OutputError: the disk is full, or the folder cannot be written.
     """
     listener = listener if listener is not None and is_first() else Listener()
+    resume = resume or resume_anyway
     meet(on_cpu=choose_device(device).type == "cpu")
     with claimed_output(Path(config.output), resume=resume, overwrite=overwrite) as output:
         with agreed():
@@ -58,7 +64,9 @@ def finetune(
             run = prepare(config, output, device=device, listener=log)
             add_reference(run)
             if resume:
-                resume_run(run)
+                resume_run(run, anyway=resume_anyway)
+            if is_first():
+                write_start(run)
         with said_once():
             _train(run)
             if run.stopped is None:
@@ -83,9 +91,7 @@ def claimed_output(output: Path, *, resume: bool, overwrite: bool) -> Iterator[P
 
 @contextmanager
 def _locked(output: Path, *, resume: bool, overwrite: bool) -> Iterator[None]:
-    import fcntl
-
-    has_run = (output / LOG).exists() or (output / CHECKPOINTS).exists()
+    has_run = any((output / name).exists() for name in (LOG, CHECKPOINTS, RUN))
     if has_run and not (resume or overwrite):
         raise UsageError(
             f"{output} has a run in it already.",
@@ -101,28 +107,40 @@ def _locked(output: Path, *, resume: bool, overwrite: bool) -> Iterator[None]:
         raise UsageError(f"{output} has no run to go on with.", hint="Leave --resume out to begin one.")
     try:
         output.mkdir(parents=True, exist_ok=True)
-        lock = (output / ".lock").open("w")
+        lock = (output / LOCK).open("w")
     except OSError as error:
         raise UsageError(
             f"cannot write to {output}: {error.strerror or error}.",
             hint="Name in output a folder that is there or can be made, and that you may write to.",
         ) from None
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not _takes(lock):
             raise UsageError(
                 f"{output} is in use by another run.", hint="Wait for it, or name another folder in output."
-            ) from None
+            )
         if overwrite and not resume:
             _clear(output)
         yield
 
 
+def _takes(lock: IO[str]) -> bool:
+    """Take the lock; a look of `llmkit runs` at it, which holds it for a moment, is waited for."""
+    import fcntl
+
+    for pause in _PAUSES:
+        time.sleep(pause)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            continue
+        return True
+    return False
+
+
 def _clear(output: Path) -> None:
     """Remove what a run has written, and nothing else."""
     shutil.rmtree(output / CHECKPOINTS, ignore_errors=True)
-    for name in (LOG, METRICS):
+    for name in (LOG, METRICS, RUN):
         (output / name).unlink(missing_ok=True)
 
 
@@ -221,10 +239,12 @@ def _finish(run: Run) -> None:
     """Write the best model, or the last where none was judged, and the final figures."""
     if run.loop.average is not None:
         run.loop.average.keep()
-    if restore_best(run):
+    is_another = restore_best(run)
+    if is_another:
         run.listener.note(f"keeping the model of step {run.progress.best_step:,}, the best.")
-        if run.data.validation is not None:
-            run.figures = figures_of(run, run.data.validation, "eval")
+    # A resumed run that had no step left has not judged anything yet.
+    if run.data.validation is not None and (is_another or not run.figures):
+        run.figures = figures_of(run, run.data.validation, "eval")
     if run.data.test is not None:
         run.figures |= figures_of(run, run.data.test, "test")
     with agreed():

@@ -19,6 +19,8 @@ CHECKPOINTS = "checkpoints"
 CONFIG = "config.yaml"
 LOG = "log.jsonl"
 METRICS = "metrics.json"
+RUN = "run.json"
+LOCK = ".lock"
 
 
 class Listener:

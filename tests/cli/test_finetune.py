@@ -169,7 +169,7 @@ def test_a_resumed_run_must_be_the_same_run(llmkit: Command, folder: Path) -> No
     code, _, errors = train(llmkit, folder, "--resume", "--set", "training.learning_rate=1e-4")
 
     assert code == 2
-    assert "config.training.learning_rate: 0.005 before, 0.0001 now" in errors
+    assert "training.learning_rate: 0.005 before, 0.0001 now" in errors
 
 
 def test_there_must_be_something_to_resume(llmkit: Command, folder: Path) -> None:

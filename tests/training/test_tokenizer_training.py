@@ -136,7 +136,7 @@ class TestInARun:
         other = config_for(tmp_path, ROWS, tokenizer={"train": "bpe", "vocab_size": 400})
         with pytest.raises(UsageError, match=r"tokenizer\.train: 'wordpiece' before, 'bpe' now"):
             finetune(other, resume=True, device="cpu")
-        with pytest.raises(UsageError, match=r"another config or other data"):
+        with pytest.raises(UsageError, match=r"another config, data or tokenizer"):
             finetune(config_for(tmp_path, [*ROWS, {"text": "zebra"}]), resume=True, device="cpu")
 
     def test_a_model_with_weights(self, tiny: Tiny, tmp_path: Path) -> None:

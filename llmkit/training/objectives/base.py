@@ -19,7 +19,7 @@ from llmkit.tasks.inputs import RowError
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from llmkit.training.config import FinetuneConfig
     from llmkit.training.evaluation import Judged
@@ -100,6 +100,24 @@ class Batch:
             self.rows,
             self.examples,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a model made of the examples of a batch.
+
+    Attributes:
+        loss: the sum of the losses, as `Objective.loss` has it.
+        predictions, references: one an example.
+        losses: of each example the mean over its own targets; None where the task does not tell.
+        probabilities: how sure the model was of each prediction, 0 to 1; None where the task does not tell.
+    """
+
+    loss: torch.Tensor
+    predictions: list[Any]
+    references: list[Any]
+    losses: list[float] | None = None
+    probabilities: list[float] | None = None
 
 
 class Objective(ABC):
@@ -194,6 +212,14 @@ class Objective(ABC):
     def study(self, rows: Iterable[Mapping[str, Any]]) -> None:  # noqa: B027 - most tasks have nothing to find
         """Learn from the training rows what encoding needs: the labels there are."""
 
+    def adopt(self, model_config: PreTrainedConfig, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Learn what encoding needs from a model that was trained, and the rows that it is judged on.
+
+        Raises:
+            RowError, DataError: the rows do not fit the model: a label that is none of its classes.
+        """
+        self.study(rows)
+
     def facts(self) -> dict[str, Any]:
         """Return what `study` found, as JSON: kept with the model, and compared when a run is resumed."""
         return {}
@@ -206,8 +232,8 @@ class Objective(ABC):
         """Return what the person should know of what was found: which shape the rows have."""
         return []
 
-    def adjust(self, model: PreTrainedModel) -> None:  # noqa: B027 - most tasks take the model as it is
-        """Change in a model that was just loaded what the task needs.
+    def set_up(self, model: PreTrainedModel) -> None:  # noqa: B027 - most tasks take the model as it is
+        """Change in a model that was just loaded what the task needs, and set what it keeps beside its weights.
 
         Raises:
             ModelError: the model cannot do the task.
@@ -247,9 +273,6 @@ class Objective(ABC):
 
     # -- from examples to a loss
 
-    def set_up(self, model: PreTrainedModel) -> None:  # noqa: B027 - most tasks set values of the config alone
-        """Set what the model keeps beside its weights and its config: how it generates."""
-
     @abstractmethod
     def collate(self, examples: Sequence[Example], draws: Sequence[Draw]) -> Batch:
         """Make a batch, padded to its longest example."""
@@ -273,6 +296,14 @@ class Objective(ABC):
     @abstractmethod
     def judge(self, model: PreTrainedModel, batch: Batch) -> tuple[torch.Tensor, list[Any], list[Any]]:
         """Return the sum of the losses, the predictions and the references of a batch, without gradients."""
+
+    def judge_closely(self, model: PreTrainedModel, batch: Batch) -> Verdict:
+        """Judge a batch, and say of each example how wrong and how sure the model was, where the task can."""
+        return Verdict(*self.judge(model, batch))
+
+    def readable(self, value: Any) -> Any:
+        """Return a prediction or a reference, as `settle` left it, for a person: a class by its name."""
+        return value
 
     def settle(self, judged: Judged) -> Judged:
         """Return what was found in the whole set, in its order, as the metrics take it.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.data.records import Record
 from llmkit.errors import ModelError
-from llmkit.training.objectives.base import IGNORED, Batch, Draw, Example, Objective, TaskField
+from llmkit.training.objectives.base import IGNORED, Batch, Draw, Example, Objective, TaskField, Verdict
 from llmkit.training.objectives.masking import masking_of
 from llmkit.training.objectives.packing import (
     check_isolation,
@@ -20,7 +20,14 @@ from llmkit.training.objectives.packing import (
     within_samples,
 )
 from llmkit.training.objectives.parts import Cutter, special_tokens_around
-from llmkit.training.objectives.target_logits import forward_at, judged_tokens, smoothed_loss, tokens_for
+from llmkit.training.objectives.target_logits import (
+    forward_at,
+    judged_tokens,
+    readable_tokens,
+    row_losses,
+    smoothed_loss,
+    tokens_for,
+)
 from llmkit.training.objectives.variable_length import (
     check_side_by_side,
     has_variable_length,
@@ -159,6 +166,13 @@ class MaskedLM(Objective):
 
     def judge(self, model: PreTrainedModel, batch: Batch) -> tuple[torch.Tensor, list[Any], list[Any]]:
         return judged_tokens(self._logits(model, batch), batch.labels)
+
+    def judge_closely(self, model: PreTrainedModel, batch: Batch) -> Verdict:
+        loss, predictions, references = self.judge(model, batch)
+        return Verdict(loss, predictions, references, row_losses(predictions, references))
+
+    def readable(self, value: Any) -> str:
+        return readable_tokens(self.tokenizer, value)
 
     def for_metric(self, name: str, judged: Judged) -> Judged:
         return replace(

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.data.records import Record
 from llmkit.tasks.inputs import RowError
-from llmkit.training.objectives.base import Batch, Draw, Example, Objective, TaskField
+from llmkit.training.objectives.base import Batch, Draw, Example, Objective, TaskField, Verdict
 from llmkit.training.objectives.cells import listed, unpacked
-from llmkit.training.objectives.weighting import choice_loss
+from llmkit.training.objectives.weighting import choice_loss, each_choice_loss
 
 if TYPE_CHECKING:
     import torch
@@ -106,11 +106,24 @@ class MultipleChoice(Objective):
     # -- judging
 
     def judge(self, model: PreTrainedModel, batch: Batch) -> tuple[torch.Tensor, list[Any], list[Any]]:
+        return self._judged(*self._scores(model, batch), batch)
+
+    def _judged(
+        self, scores: torch.Tensor, there: torch.Tensor, batch: Batch
+    ) -> tuple[torch.Tensor, list[Any], list[Any]]:
+        import torch
+
+        best = scores.masked_fill(~there, -torch.inf).argmax(-1)
+        return self._loss_of(scores, there, batch), best.tolist(), batch.labels[:, 0].tolist()
+
+    def judge_closely(self, model: PreTrainedModel, batch: Batch) -> Verdict:
         import torch
 
         scores, there = self._scores(model, batch)
-        best = scores.masked_fill(~there, -torch.inf).argmax(-1)
-        return self._loss_of(scores, there, batch), best.tolist(), batch.labels[:, 0].tolist()
+        smoothing = self.config.training.label_smoothing
+        losses = each_choice_loss(scores, batch.labels[:, 0], there, smoothing)
+        sure = scores.masked_fill(~there, -torch.inf).softmax(-1).amax(-1)
+        return Verdict(*self._judged(scores, there, batch), losses, sure.tolist())
 
 
 def _endings(value: Any) -> tuple[list[str], list[Any]]:

@@ -16,11 +16,19 @@ from llmkit.training.objectives.base import (
     Example,
     Objective,
     TaskField,
+    Verdict,
     errors_placed,
 )
 from llmkit.training.objectives.documents import documents, passages
 from llmkit.training.objectives.masking import masking_of
-from llmkit.training.objectives.target_logits import forward_at, judged_tokens, smoothed_loss, tokens_for
+from llmkit.training.objectives.target_logits import (
+    forward_at,
+    judged_tokens,
+    readable_tokens,
+    row_losses,
+    smoothed_loss,
+    tokens_for,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -163,15 +171,36 @@ class NextSentence(Objective):
 
     def judge(self, model: PreTrainedModel, batch: Batch) -> tuple[torch.Tensor, list[Any], list[Any]]:
         """Judge both parts; of each row ``{"loss", "tokens", "kind"}``, as `judged_tokens` has it and the class."""
+        return self._judged(*self._logits(model, batch), batch)
+
+    def _judged(
+        self, logits: torch.Tensor, kinds: torch.Tensor, batch: Batch
+    ) -> tuple[torch.Tensor, list[Any], list[Any]]:
         import torch
 
-        logits, kinds = self._logits(model, batch)
         loss, predictions, references = judged_tokens(logits, batch.labels[:, 1:])
         right = batch.labels[:, 0]
         for rows, classes in ((predictions, kinds.argmax(-1)), (references, right)):
             for row, kind in zip(rows, classes.tolist(), strict=True):
                 row["kind"] = kind
         return torch.stack([loss, smoothed_loss(kinds, right, 0.0)]), predictions, references
+
+    def judge_closely(self, model: PreTrainedModel, batch: Batch) -> Verdict:
+        """Judge a batch; a row's probability is that of the class that was predicted of the pair."""
+        from torch.nn import functional
+
+        logits, kinds = self._logits(model, batch)
+        loss, predictions, references = self._judged(logits, kinds, batch)
+        of_pairs = functional.cross_entropy(kinds.float(), batch.labels[:, 0], reduction="none").tolist()
+        losses = [
+            each + pair for each, pair in zip(row_losses(predictions, references), of_pairs, strict=True)
+        ]
+        sure = kinds.float().softmax(-1).amax(-1).tolist()
+        return Verdict(loss, predictions, references, losses, sure)
+
+    def readable(self, value: Any) -> str:
+        kind = "follows" if value["kind"] == FOLLOWS else "random"
+        return f"{kind}: {readable_tokens(self.tokenizer, value)}"
 
     def for_metric(self, name: str, judged: Judged) -> Judged:
         """Perplexity is of the masked tokens; all others are of the pairs."""

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from llmkit.errors import DataError, ModelError, UsageError
 from llmkit.tasks.inputs import RowError
 from llmkit.training.objectives.answers import Answer, gold_answers
-from llmkit.training.objectives.base import Batch, Draw, Example, Objective, TaskField
-from llmkit.training.objectives.weighting import choice_loss
+from llmkit.training.objectives.base import Batch, Draw, Example, Objective, TaskField, Verdict
+from llmkit.training.objectives.weighting import choice_loss, each_choice_loss
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from llmkit.training.config import FinetuneConfig
     from llmkit.training.evaluation import Judged
@@ -84,6 +84,10 @@ class QuestionAnswering(Objective):
                 "no question of the training rows has an answer: there is nothing to learn.",
                 hint="Check data.columns: is answers the right column?",
             )
+
+    def adopt(self, model_config: PreTrainedConfig, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Find whether there are questions without an answer; a set of such questions alone will do."""
+        self.unanswerable = any(not self._gold(row) for row in rows)
 
     def _gold(self, values: Mapping[str, Any]) -> list[Answer]:
         for name in ("question", "context"):
@@ -202,7 +206,9 @@ class QuestionAnswering(Objective):
 
     def judge(self, model: PreTrainedModel, batch: Batch) -> tuple[torch.Tensor, list[Any], list[Any]]:
         """Return for each part the likeliest answer in it, and how likely it is that there is none."""
-        output = model(**batch.inputs)
+        return self._judged(model(**batch.inputs), batch)
+
+    def _judged(self, output: Any, batch: Batch) -> tuple[torch.Tensor, list[Any], list[Any]]:
         start, end = output.start_logits.float().cpu(), output.end_logits.float().cpu()
         found = []
         for row, example in enumerate(batch.examples):
@@ -210,6 +216,20 @@ class QuestionAnswering(Objective):
             mine = slice(begin, begin + len(example["input_ids"]))
             found.append(_likeliest(example, start[row, mine], end[row, mine]))
         return self._loss_of(output, batch), found, [each["answers"] for each in batch.examples]
+
+    def judge_closely(self, model: PreTrainedModel, batch: Batch) -> Verdict:
+        output = model(**batch.inputs)
+        real, smoothing = batch.inputs.get("attention_mask"), self.config.training.label_smoothing
+        ends = [
+            each_choice_loss(logits, batch.labels[:, column], real, smoothing)
+            for column, logits in enumerate((output.start_logits, output.end_logits))
+        ]
+        losses = [(first + last) / 2 for first, last in zip(*ends, strict=True)]
+        loss, predictions, references = self._judged(output, batch)
+        return Verdict(loss, predictions, references, losses, [each["score"] for each in predictions])
+
+    def readable(self, value: Any) -> Any:
+        return value["text"] if isinstance(value, Mapping) else value
 
     def settle(self, judged: Judged) -> Judged:
         """Return one answer for each question, the likeliest over its parts, and its gold answers."""

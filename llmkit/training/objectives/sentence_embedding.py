@@ -15,7 +15,7 @@ from llmkit.models.pooling import PoolingConfig, pool
 from llmkit.models.resolved import ResolvedModel
 from llmkit.models.sentence_modules import SentenceModules, read_sentence_modules, sentence_files
 from llmkit.tasks.inputs import RowError
-from llmkit.training.objectives.base import Batch, Draw, Example, TaskField
+from llmkit.training.objectives.base import Batch, Draw, Example, TaskField, Verdict
 from llmkit.training.objectives.cells import unpacked
 from llmkit.training.objectives.similarity import cosent_loss, ranking_loss, ranks
 from llmkit.training.objectives.whole_step import WholeStepObjective
@@ -162,7 +162,7 @@ class SentenceEmbedding(WholeStepObjective):
         kind = torch.float64 if self.kind == SCORED else torch.int64
         return Batch(inputs, torch.tensor(labels, dtype=kind), float(len(examples)), tokens, padded)
 
-    def adjust(self, model: PreTrainedModel) -> None:
+    def set_up(self, model: PreTrainedModel) -> None:
         """Leave a pooler alone, which the vectors do not come from."""
         if model.config.is_encoder_decoder:
             raise ModelError(
@@ -200,6 +200,11 @@ class SentenceEmbedding(WholeStepObjective):
         sizes = counts.tolist()
         return torch.zeros(()), list(vectors.split(sizes)), list(labels.split(sizes))
 
+    def judge_closely(self, model: PreTrainedModel, batch: Batch) -> Verdict:
+        """Judge a batch; how wrong the model is on a row, only the whole set tells: `settle`."""
+        loss, vectors, labels = self.judge(model, batch)
+        return Verdict(loss, vectors, labels, [0.0] * len(vectors))
+
     def settle(self, judged: Judged) -> Judged:
         """Return the cosine and the score of each scored pair; of other rows the rank of the positive in the set."""
         import torch
@@ -208,9 +213,17 @@ class SentenceEmbedding(WholeStepObjective):
         loss = float(self.step_loss(vectors, labels))
         if self.kind == SCORED:
             alike = torch.cosine_similarity(vectors[0::2], vectors[1::2])
-            return replace(judged, loss=loss, predictions=alike.tolist(), references=labels[0::2, 1].tolist())
+            scores = labels[0::2, 1]
+            return replace(
+                judged,
+                loss=loss,
+                predictions=alike.tolist(),
+                references=scores.tolist(),
+                losses=(_standardized(alike) - _standardized(scores)).abs().tolist(),
+            )
         ranked, counts = ranks(vectors, labels)
-        return replace(judged, loss=loss, predictions=ranked, references=counts)
+        far = [math.log(each.rank) for each in ranked]
+        return replace(judged, loss=loss, predictions=ranked, references=counts, losses=far)
 
     def for_metric(self, name: str, judged: Judged) -> Judged:
         if self.kind == SCORED:
@@ -234,6 +247,11 @@ def _negatives(values: Mapping[str, Any]) -> Iterator[Any]:
     """Go through the negatives of a row; cells that a csv leaves empty are none."""
     found = unpacked(values.get("negative"))
     yield from (each for each in (found if isinstance(found, list) else [found]) if each not in (None, ""))
+
+
+def _standardized(values: torch.Tensor) -> torch.Tensor:
+    """Return numbers, (pairs,), less their mean and over their standard deviation."""
+    return (values - values.mean()) / values.std(correction=0).clamp(min=1e-9)
 
 
 def _score(value: Any) -> float:

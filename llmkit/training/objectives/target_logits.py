@@ -101,3 +101,15 @@ def tokens_for(name: str, rows: list[Any]) -> list[Any]:
     if name == "perplexity":
         return [row["loss"] for row in rows]
     return [token for row in rows for token in row["tokens"]]
+
+
+def row_losses(predictions: list[Any], references: list[Any]) -> list[float]:
+    """Return the mean loss of a target of each row, from what `judged_tokens` gave."""
+    return [
+        found["loss"] / max(1, right["loss"]) for found, right in zip(predictions, references, strict=True)
+    ]
+
+
+def readable_tokens(tokenizer: Any, row: Any) -> str:
+    """Return the tokens of a row of `judged_tokens` as text."""
+    return str(tokenizer.decode(row["tokens"]))

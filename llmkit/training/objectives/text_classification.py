@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import DataError, did_you_mean
 from llmkit.tasks.inputs import RowError
-from llmkit.training.objectives.base import Batch, Draw, Example, Objective, TaskField
+from llmkit.training.objectives.base import Batch, Draw, Example, Objective, TaskField, Verdict
+from llmkit.training.objectives.class_names import class_numbers, classes_of, renaming_notes
 from llmkit.training.objectives.weighting import class_weights
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+    from llmkit.training.config import FinetuneConfig
 
 _MOST_CLASSES = 1000
 _METRICS = {
@@ -40,6 +43,11 @@ class TextClassification(Objective):
 
     problem: str = ""
     labels: list[str]
+    numbers: dict[str, int]
+
+    def __init__(self, config: FinetuneConfig, tokenizer: PreTrainedTokenizerBase) -> None:
+        super().__init__(config, tokenizer)
+        self.numbers = {}  # of a model that was trained before: the class that each label of the data is
 
     def study(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Find the classes, or that there are none because the label is a number.
@@ -81,8 +89,30 @@ class TextClassification(Objective):
         if not several:
             class_weights(self.config.training.class_weights, self.labels, counts)
 
+    def adopt(self, model_config: PreTrainedConfig, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Take the classes of a trained model, and find which of them each label of the rows is."""
+        counts: dict[str, int] = {}
+        several = False
+        for row in rows:
+            label = row["label"]
+            several = several or isinstance(label, list)
+            for each in label if isinstance(label, list) else [label]:
+                counts[_name(each)] = counts.get(_name(each), 0) + 1
+        found = "multi_label_classification" if several else "single_label_classification"
+        self.problem = model_config.problem_type or ("regression" if model_config.num_labels == 1 else found)
+        self.counts = counts
+        if self.problem == "regression":
+            self.labels = []
+            return
+        self.labels = classes_of(model_config, self.config.data.labels)
+        self.numbers = class_numbers(counts, self.labels)
+
+    def notes(self) -> list[str]:
+        return renaming_notes(self.numbers, self.labels)
+
     def facts(self) -> dict[str, Any]:
-        return {"problem": self.problem, "labels": self.labels}
+        facts: dict[str, Any] = {"problem": self.problem, "labels": self.labels}
+        return {**facts, "numbers": self.numbers} if self.numbers else facts
 
     def model_config(self) -> dict[str, Any]:
         if self.problem == "regression":
@@ -117,6 +147,8 @@ class TextClassification(Objective):
 
     def _number_of(self, label: Any) -> int:
         name = _name(label)
+        if name in self.numbers:
+            return self.numbers[name]
         if name not in self.labels:
             near = did_you_mean(name, self.labels)
             known = ", ".join(self.labels[:10])
@@ -147,30 +179,56 @@ class TextClassification(Objective):
     def loss(self, model: PreTrainedModel, batch: Batch) -> torch.Tensor:
         return self._loss_of(model(**batch.inputs).logits, batch.labels)
 
-    def _loss_of(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def _loss_of(self, logits: torch.Tensor, labels: torch.Tensor, reduction: str = "sum") -> torch.Tensor:
         from torch.nn import functional
 
         logits = logits.float()
         if self.problem == "regression":
-            return functional.mse_loss(logits.squeeze(-1), labels.float(), reduction="sum")
+            return functional.mse_loss(logits.squeeze(-1), labels.float(), reduction=reduction)
         if self.problem == "multi_label_classification":
-            return functional.binary_cross_entropy_with_logits(logits, labels, reduction="sum")
+            return functional.binary_cross_entropy_with_logits(logits, labels, reduction=reduction)
         return functional.cross_entropy(
             logits,
             labels,
             weight=self._weights(labels),
             label_smoothing=self.config.training.label_smoothing,
-            reduction="sum",
+            reduction=reduction,
         )
 
+    # -- judging
+
     def judge(self, model: PreTrainedModel, batch: Batch) -> tuple[torch.Tensor, list[Any], list[Any]]:
-        logits = model(**batch.inputs).logits
+        return self._judged(model(**batch.inputs).logits, batch)
+
+    def _judged(self, logits: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, list[Any], list[Any]]:
         loss = self._loss_of(logits, batch.labels)
         if self.problem == "regression":
             return loss, logits.squeeze(-1).tolist(), batch.labels.tolist()
         if self.problem == "multi_label_classification":
             return loss, (logits > 0).int().tolist(), batch.labels.int().tolist()
         return loss, logits.argmax(-1).tolist(), batch.labels.tolist()
+
+    def judge_closely(self, model: PreTrainedModel, batch: Batch) -> Verdict:
+        logits = model(**batch.inputs).logits
+        losses = self._loss_of(logits, batch.labels, "none")
+        if losses.dim() > 1:
+            losses = losses.mean(-1)
+        probabilities = None
+        if self.problem == "single_label_classification":
+            probabilities = logits.float().softmax(-1).amax(-1).tolist()
+        elif (
+            self.problem == "multi_label_classification"
+        ):  # of the whole row, the labels taken as independent
+            chances = logits.float().sigmoid()
+            probabilities = chances.maximum(1 - chances).prod(-1).tolist()
+        return Verdict(*self._judged(logits, batch), losses.tolist(), probabilities)
+
+    def readable(self, value: Any) -> Any:
+        if self.problem == "regression":
+            return value
+        if self.problem == "multi_label_classification":
+            return [name for name, held in zip(self.labels, value, strict=True) if held]
+        return self.labels[value]
 
 
 def _number(label: Any) -> float | None:

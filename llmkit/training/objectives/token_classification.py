@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import DataError, ModelError, did_you_mean
 from llmkit.tasks.inputs import RowError
-from llmkit.training.objectives.base import IGNORED, Batch, Draw, Example, Objective, TaskField
+from llmkit.training.objectives.base import IGNORED, Batch, Draw, Example, Objective, TaskField, Verdict
 from llmkit.training.objectives.cells import listed
+from llmkit.training.objectives.class_names import class_numbers, classes_of, renaming_notes
 from llmkit.training.objectives.weighting import class_weights
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from llmkit.training.config import FinetuneConfig
     from llmkit.training.evaluation import Judged
@@ -51,6 +52,7 @@ class TokenClassification(Objective):
             raise ModelError(
                 f"{config.model.name}: {self.task} needs a fast tokenizer, one that tells where tokens stand."
             )
+        self.numbers: dict[str, int] = {}  # of a model that was trained before: the class that each tag is
 
     # -- from rows to examples
 
@@ -76,6 +78,18 @@ class TokenClassification(Objective):
             )
         class_weights(self.config.training.class_weights, self.labels, self.counts)
 
+    def adopt(self, model_config: PreTrainedConfig, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Take the tags of a trained model, and find which of them each tag of the rows is."""
+        self.counts = {}
+        for row in rows:
+            for _, tag in self._tagged(row):
+                self.counts[tag] = self.counts.get(tag, 0) + 1
+        self.labels = classes_of(model_config, self.config.data.labels)
+        self.numbers = class_numbers(self.counts, self.labels)
+
+    def notes(self) -> list[str]:
+        return renaming_notes(self.numbers, self.labels)
+
     def _tagged(self, values: Mapping[str, Any]) -> list[tuple[str, str]]:
         words, tags = listed(values["words"], "words"), listed(values["tags"], "tags")
         if len(words) != len(tags):
@@ -97,7 +111,7 @@ class TokenClassification(Objective):
         return tag.strip()
 
     def facts(self) -> dict[str, Any]:
-        return {"labels": self.labels}
+        return {"labels": self.labels, "numbers": self.numbers} if self.numbers else {"labels": self.labels}
 
     def model_config(self) -> dict[str, Any]:
         names = dict(enumerate(self.labels))
@@ -130,6 +144,8 @@ class TokenClassification(Objective):
         return [{**example, "labels": labels, "tags": tags, "at": at}]
 
     def _number_of(self, name: str, word: str) -> int:
+        if name in self.numbers:
+            return self.numbers[name]
         if name not in self.labels:
             known = f"They are: {', '.join(self.labels[:20])}."
             raise RowError(
@@ -168,7 +184,7 @@ class TokenClassification(Objective):
     def loss(self, model: PreTrainedModel, batch: Batch) -> torch.Tensor:
         return self._loss_of(model(**batch.inputs).logits, batch.labels)
 
-    def _loss_of(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def _loss_of(self, logits: torch.Tensor, labels: torch.Tensor, reduction: str = "sum") -> torch.Tensor:
         from torch.nn import functional
 
         return functional.cross_entropy(
@@ -177,13 +193,15 @@ class TokenClassification(Objective):
             weight=self._weights(labels),
             ignore_index=IGNORED,
             label_smoothing=self.config.training.label_smoothing,
-            reduction="sum",
+            reduction=reduction,
         )
 
     # -- judging
 
     def judge(self, model: PreTrainedModel, batch: Batch) -> tuple[torch.Tensor, list[Any], list[Any]]:
-        logits = model(**batch.inputs).logits
+        return self._judged(model(**batch.inputs).logits, batch)
+
+    def _judged(self, logits: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, list[Any], list[Any]]:
         found = logits.argmax(-1).tolist()
         longest = logits.shape[1]
         predictions = []
@@ -194,6 +212,16 @@ class TokenClassification(Objective):
             )
         references = [[self.labels[tag] for tag in example["tags"]] for example in batch.examples]
         return self._loss_of(logits, batch.labels), predictions, references
+
+    def judge_closely(self, model: PreTrainedModel, batch: Batch) -> Verdict:
+        """Judge a batch; a sentence's probability is that of its least likely predicted tag."""
+        logits = model(**batch.inputs).logits
+        is_target = batch.labels != IGNORED
+        losses = self._loss_of(logits, batch.labels, "none").view(batch.labels.shape).sum(1) / is_target.sum(
+            1
+        )
+        sure = logits.float().softmax(-1).amax(-1).masked_fill(~is_target, 1.0).amin(1)
+        return Verdict(*self._judged(logits, batch), losses.tolist(), sure.tolist())
 
     def for_metric(self, name: str, judged: Judged) -> Judged:
         """Return tags by sentence, to find the entities in them, and word by word for other metrics."""

@@ -58,3 +58,20 @@ def choice_loss(
         return right
     spread = -(log_chances.masked_fill(~allowed, 0.0).sum(-1) / allowed.sum(-1)).sum()
     return (1 - smoothing) * right + smoothing * spread
+
+
+def each_choice_loss(
+    logits: torch.Tensor, targets: torch.Tensor, allowed: torch.Tensor | None = None, smoothing: float = 0.0
+) -> list[float]:
+    """Return what each row adds to `choice_loss`, (rows,)."""
+    return [
+        float(
+            choice_loss(
+                logits[row : row + 1],
+                targets[row : row + 1],
+                None if allowed is None else allowed[row : row + 1],
+                smoothing,
+            )
+        )
+        for row in range(len(targets))
+    ]

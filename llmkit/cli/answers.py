@@ -1,4 +1,4 @@
-"""How ``llmkit params`` writes: its formats, and where the bytes go."""
+"""How `params`, `evaluate` and `runs` write an answer: the formats, and where the bytes go."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class ParamsFormat:
+class AnswerFormat:
     """A row of the table of formats: its name, the endings of its files, and how it is made."""
 
     name: str
@@ -77,13 +77,13 @@ def _structured(name: str, part: str) -> Callable[[Answer, ResultStream], str]:
 FORMATS = {
     row.name: row
     for row in (
-        ParamsFormat("table", (".txt",), _table),
-        ParamsFormat("json", (".json",), _structured("json", "objects")),
-        ParamsFormat("jsonl", (".jsonl", ".ndjson"), _structured("jsonl", "objects")),
-        ParamsFormat("csv", (".csv",), _structured("csv", "rows")),
-        ParamsFormat("tsv", (".tsv", ".tab"), _structured("tsv", "rows")),
-        ParamsFormat("markdown", (".md", ".markdown"), _markdown),
-        ParamsFormat("latex", (".tex",), _latex),
+        AnswerFormat("table", (".txt",), _table),
+        AnswerFormat("json", (".json",), _structured("json", "objects")),
+        AnswerFormat("jsonl", (".jsonl", ".ndjson"), _structured("jsonl", "objects")),
+        AnswerFormat("csv", (".csv",), _structured("csv", "rows")),
+        AnswerFormat("tsv", (".tsv", ".tab"), _structured("tsv", "rows")),
+        AnswerFormat("markdown", (".md", ".markdown"), _markdown),
+        AnswerFormat("latex", (".tex",), _latex),
     )
 }
 

@@ -1,0 +1,186 @@
+"""``llmkit evaluate``: the figures of fine-tuning for any model, how sure they are, and where it is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llmkit.cli import options
+from llmkit.cli.answers import Answer, checked_format, deliver
+from llmkit.cli.channels import claim_stdout, note, set_quiet
+from llmkit.cli.parameters import parse_mapping
+from llmkit.cli.progress import progress
+from llmkit.errors import UsageError
+from llmkit.models.loading import LoadOptions, check_options
+from llmkit.training.objectives import OBJECTIVES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from llmkit.training.trained import Asked
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command(
+    epilog="Examples:  llmkit evaluate runs/reviews --data test.csv   |   "
+    "llmkit evaluate runs/reviews --data hub:stanfordnlp/sst2:validation --columns text=sentence   |   "
+    "llmkit evaluate OWNER/NAME --data test.conll --format json --output figures.json"
+)
+def evaluate(
+    model: Annotated[str, typer.Argument(help="The folder of a run or of a model, a hub id, or 'minilm'.")],
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--data",
+            "-i",
+            help="csv tsv json jsonl parquet txt conll, a folder, or hub:NAME[:config][:split]. Repeatable."
+            "  [default: what the run was judged on]",
+            show_default=False,
+        ),
+    ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="The training task.  [default: the run's, else what the model was saved for]",
+            show_default=False,
+            autocompletion=lambda: list(OBJECTIVES),
+        ),
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            "--columns",
+            "--map",
+            help="The task's fields and your columns: text=review,label=stars.",
+            show_default=False,
+        ),
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            help="Names for the model's classes, in its order: negative,positive.", show_default=False
+        ),
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Judge by this metric; hub:NAME loads one by evaluate.load. Repeatable."
+            "  [default: the run's, else the task's]",
+            show_default=False,
+        ),
+    ] = None,
+    worst: Annotated[int, typer.Option(help="Show so many examples with the highest loss.")] = 10,
+    confidence: Annotated[float, typer.Option(help="What the intervals hold of the resamples.")] = 0.95,
+    resamples: Annotated[int, typer.Option(help="Resamples of the bootstrap; 0 for no intervals.")] = 1000,
+    input_format: options.InputFormat = None,
+    max_rows: Annotated[int | None, typer.Option(help="Only the first rows.", show_default=False)] = None,
+    max_length: Annotated[
+        int | None, typer.Option(help="Tokens an example may have.", show_default=False)
+    ] = None,
+    revision: options.Revision = None,
+    device: options.Device = "auto",
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            help="auto, float32, bfloat16, float16.  [default: what the run computed in, else as saved]",
+            show_default=False,
+        ),
+    ] = None,
+    batch_size: options.BatchSize = "auto",
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Of the masks and the resamples.  [default: the run's, and 0]", show_default=False),
+    ] = None,
+    format: Annotated[  # noqa: A002
+        str | None,
+        typer.Option(
+            "--format",
+            "-f",
+            help="table, json, jsonl, csv, tsv, markdown, latex.  [default: table on a terminal, else jsonl]",
+            show_default=False,
+        ),
+    ] = None,
+    output: options.Output = None,
+    overwrite: options.Overwrite = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Judge a model on data: figures with confidence intervals, each class, confusions, the worst examples."""
+    set_quiet(quiet)
+    chosen = checked_format(format, output)
+    results = claim_stdout()
+    check_options(LoadOptions(device=device, dtype=dtype))
+    from llmkit.training.trained import Asked, check_task
+
+    check_task(task)
+    asked = Asked(
+        model,
+        revision=revision,
+        data=tuple(data or ()),
+        task=task,
+        format=input_format,
+        columns=parse_mapping(columns, "--columns"),
+        labels=_names(labels),
+        metrics=metric,
+        max_rows=_positive(max_rows, "--max-rows"),
+        max_length=_positive(max_length, "--max-length"),
+        batch_size=None if batch_size == "auto" else _positive(batch_size, "--batch-size"),
+        seed=seed,
+    )
+    answer = _answer(
+        asked, {"device": device, "dtype": dtype, "worst": worst}, confidence, resamples, seed or 0
+    )
+    deliver(answer, results, chosen, output, overwrite=overwrite)
+
+
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else [name.strip() for name in text.split(",")]
+
+
+def _positive(value: int | str | None, option: str) -> int | None:
+    """Return a number of 1 or more.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if value is None:
+        return None
+    if not str(value).isdecimal() or int(value) < 1:
+        raise UsageError(f"{option} {value}: a whole number of 1 or more.")
+    return int(value)
+
+
+def _answer(asked: Asked, how: dict[str, Any], level: float, resamples: int, seed: int) -> Answer:
+    from llmkit.cli.evaluate_view import rows, sheets
+    from llmkit.cli.loading import quiet_libraries
+
+    with quiet_libraries():
+        from llmkit.training.evaluating import Sureness, evaluate_model
+    with _heard() as heard:
+        found = evaluate_model(asked, **how, sureness=Sureness(level, resamples, seed), heard=heard)
+    for each in found.notes:
+        note(each)
+    return Answer(
+        sheets=lambda: list(sheets(found)),
+        objects=lambda: [found.as_object()],
+        rows=lambda: list(rows(found)),
+        single=True,
+    )
+
+
+@contextmanager
+def _heard() -> Iterator[Callable[[int, int], None]]:
+    """Give what shows the progress; how much there is shows with the first batch."""
+    with ExitStack() as stack:
+        advance: Callable[[int], None] | None = None
+
+        def heard(count: int, total: int) -> None:
+            nonlocal advance
+            advance = advance or stack.enter_context(progress(total))
+            advance(count)
+
+        yield heard

@@ -1,0 +1,305 @@
+"""Judging any model on any data: the figures of fine-tuning with confidence intervals, and where it is wrong."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from llmkit.errors import UsageError
+from llmkit.metrics import find_metric, load_metric
+from llmkit.metrics.confidence import confidence_interval
+from llmkit.metrics.metric import StreamedMetric
+from llmkit.models.loading import LoadOptions, choose_device, load_model
+from llmkit.models.tokenizing import load_tokenizer
+from llmkit.training.evaluation import Judged, judge
+from llmkit.training.examples import Examples, identity_of, prepare_examples, read_rows
+from llmkit.training.objectives import objective_class
+from llmkit.training.objectives.base import Objective
+from llmkit.training.preparing import ACCELERATES_NAMES, micro_batch_limits, precision_name, study
+from llmkit.training.trained import Asked, Trained, find_trained
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+_BY_CLASS = "f1_macro"  # the metric that has the figures of each class behind it
+
+
+@dataclass(frozen=True, slots=True)
+class Sureness:
+    """How confidence intervals are found: `resamples` of 0 for none."""
+
+    level: float = 0.95
+    resamples: int = 1000
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WorstExample:
+    """An example that the model was wrong about, or least sure of.
+
+    Attributes:
+        place: ``reviews.csv:17``
+        loss: the mean over its targets.
+        row: what the task takes of the row: field -> value.
+        expected, predicted: classes by their names, text as text.
+        probability: how sure the model was of what it predicted; None where the task does not tell.
+    """
+
+    place: str
+    loss: float
+    row: dict[str, Any]
+    expected: Any
+    predicted: Any
+    probability: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What a model is worth on a set.
+
+    Attributes:
+        examples: what the metrics count; a long text that was cut into parts is one where the task says so.
+        metrics: the loss and the results of the metrics.
+        intervals: of each result its ``{"low": …, "high": …}``.
+        classes: of each class or type of entity its label, precision, recall, F1 and support.
+        confusion: its labels, and counts, a row each expected class, a column each predicted one.
+        worst: those with the highest loss, the highest first.
+    """
+
+    model: str
+    task: str
+    data: list[str]
+    examples: int
+    metrics: dict[str, float]
+    intervals: dict[str, dict[str, float]]
+    confidence: float
+    classes: list[dict[str, Any]] = field(default_factory=list)
+    confusion: dict[str, Any] | None = None
+    worst: list[WorstExample] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def as_object(self) -> dict[str, Any]:
+        """Return it as JSON has it: None for what is not defined."""
+        return _plain(asdict(self))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def evaluate_model(
+    asked: Asked,
+    *,
+    device: str = "auto",
+    dtype: str | None = None,
+    worst: int = 10,
+    sureness: Sureness = Sureness(),
+    heard: Callable[[int, int], None] = lambda done, total: None,
+) -> Evaluation:
+    """Judge a model on rows, each once.
+
+    Args:
+        dtype: of the weights; None for what the run computed in, else as the model was saved.
+        worst: how many of the worst examples to return.
+        heard: is told how many examples are done, of how many.
+
+    Raises:
+        UsageError, DataError: the call or the data does not fit the model; the message names the place.
+        ModelError: the model cannot be had, or was not trained for the task.
+    """
+    _check(sureness, worst)
+    trained = find_trained(asked)
+    for name in trained.config.metrics or ():
+        find_metric(name)
+    objective = objective_class(trained.config.task)(
+        trained.config, load_tokenizer(trained.resolved, trained.config.task)
+    )
+    # First the model: of one that was not trained for the task, the classes are no use.
+    model, accelerator = _loaded(trained, objective, device, dtype)
+    examples = _examples_of(objective, trained)
+    judged = _judged(model, objective, examples, accelerator, heard)
+    figures, intervals, details = _figures(objective, judged, trained.config.metrics, sureness)
+    classes, confusion = _by_class(objective, judged, details)
+    return Evaluation(
+        model=asked.model,
+        task=trained.config.task,
+        data=list(trained.config.data.train),
+        examples=len(judged.predictions),
+        metrics={"loss": judged.loss, **figures},
+        intervals=intervals,
+        confidence=sureness.level,
+        classes=classes,
+        confusion=confusion,
+        worst=list(_worst(objective, examples, judged, worst)),
+        notes=[*trained.notes, *objective.notes()],
+    )
+
+
+def _check(sureness: Sureness, worst: int) -> None:
+    if not 0 < sureness.level < 1:
+        raise UsageError(f"--confidence {sureness.level}: it lies between 0 and 1, such as 0.95.")
+    if sureness.resamples < 0:
+        raise UsageError(f"--resamples {sureness.resamples}: 0 for no intervals, or more.")
+    if worst < 0:
+        raise UsageError(f"--worst {worst}: 0 for none, or more.")
+
+
+def _rows(objective: Objective) -> Iterator[Any]:
+    data = objective.config.data
+    return read_rows(data.train, data.format, data.max_rows)
+
+
+def _examples_of(objective: Objective, trained: Trained) -> Examples:
+    """Read and tokenize the rows, their labels as the model has them."""
+    study(objective, _rows(objective), lambda rows: objective.adopt(trained.model_config, rows))
+    files = trained.config.data.train
+    return prepare_examples(
+        objective, lambda: _rows(objective), identity_of(objective, files, {"judged": True})
+    )
+
+
+def _loaded(
+    trained: Trained, objective: Objective, device: str, dtype: str | None
+) -> tuple[Any, Accelerator]:
+    """Load the model; a run's computes as it did when the run judged it, unless a dtype is named."""
+    import torch
+    import transformers
+    from accelerate import Accelerator
+
+    chosen = choose_device(device)
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+    precision = precision_name(trained.config, device) if trained.of_run and dtype is None else "float32"
+    model = load_model(
+        trained.resolved,
+        [getattr(transformers, name) for name in objective.heads],
+        LoadOptions(device=device, dtype=dtype, config=trained.model_config),
+        task=trained.config.task,
+        # The faster layers of inference would not compute in the precision of the run.
+        speed_up=precision == "float32",
+    )
+    objective.set_up(model)
+    accelerator = Accelerator(
+        mixed_precision=ACCELERATES_NAMES[precision], cpu=chosen.type == "cpu", device_placement=False
+    )
+    return accelerator.prepare_model(model, device_placement=False, evaluation_mode=True), accelerator
+
+
+def _judged(
+    model: Any,
+    objective: Objective,
+    examples: Examples,
+    accelerator: Accelerator,
+    heard: Callable[[int, int], None],
+) -> Judged:
+    max_rows, max_tokens = micro_batch_limits(objective.config, on_cpu=accelerator.device.type == "cpu")
+    return judge(
+        model,
+        objective,
+        examples,
+        accelerator,
+        max_tokens=max_tokens,
+        max_rows=max_rows,
+        seed=objective.config.training.seed,
+        closely=True,
+        heard=lambda count: heard(count, len(examples)),
+    )
+
+
+def _figures(
+    objective: Objective, judged: Judged, names: Sequence[str] | None, sureness: Sureness
+) -> tuple[dict[str, float], dict[str, dict[str, float]], dict[str, Any]]:
+    """Return the metrics' results, the interval of each, and what is behind them."""
+    figures: dict[str, float] = {}
+    intervals: dict[str, dict[str, float]] = {}
+    details: dict[str, Any] = {}
+    for name in names or objective.metrics_for():
+        metric: StreamedMetric = load_metric(name)
+        given = objective.for_metric(name, judged)
+        metric.update(given.predictions, given.references)
+        figures |= metric.compute()
+        details |= metric.details()
+        if sureness.resamples:
+            found = confidence_interval(
+                load_metric(name),
+                given.predictions,
+                given.references,
+                n=sureness.resamples,
+                seed=sureness.seed,
+                level=sureness.level,
+            )
+            intervals |= {key: {"low": each.low, "high": each.high} for key, each in found.items()}
+    return figures, intervals, details
+
+
+def _by_class(
+    objective: Objective, judged: Judged, details: dict[str, Any]
+) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+    """Return the figures of each class, and which was taken for which; nothing for a task without classes."""
+    names = objective.facts().get("labels")
+    if not names:
+        return [], None
+    given = objective.for_metric(_BY_CLASS, judged)
+    is_named = bool(given.references) and isinstance(given.references[0], str)
+    metric = load_metric(_BY_CLASS, labels=list(names) if is_named else list(range(len(names))))
+    metric.update(given.predictions, given.references)
+    found = metric.details()
+    confusion = found.get("confusion_matrix")
+    if confusion is not None:
+        confusion = {"labels": list(names), "counts": [list(row) for row in confusion["counts"]]}
+    if "types" in details:  # entities say more than the tags that they are made of
+        return [
+            {"label": kind, **{k: v for k, v in each.items() if k != "number"}, "support": each["number"]}
+            for kind, each in details["types"].items()
+        ], confusion
+    return [
+        {"label": label if is_named else names[label], **each} for label, each in found["classes"].items()
+    ], confusion
+
+
+def _worst(objective: Objective, examples: Examples, judged: Judged, count: int) -> Iterator[WorstExample]:
+    """Go through the examples with the highest loss; parts of one row are one, where they were settled as one."""
+    if not count:
+        return
+    groups = _groups(examples, judged)
+    losses = [sum(judged.losses[part] for part in parts) / len(parts) for parts in groups]
+    order = sorted(range(len(groups)), key=lambda number: (-_ordered(losses[number]), number))[:count]
+    places = {number: examples.place(groups[number][0]) for number in order}
+    wanted = set(places.values())
+    rows = {r.place: objective.values_of(r) for r in _rows(objective) if r.place in wanted}
+    for number in order:
+        sure = [judged.probabilities[part] for part in groups[number]]
+        yield WorstExample(
+            places[number],
+            losses[number],
+            rows.get(places[number], {}),
+            objective.readable(judged.references[number]),
+            objective.readable(judged.predictions[number]),
+            max((each for each in sure if each is not None), default=None),
+        )
+
+
+def _ordered(loss: float) -> float:
+    """Return what losses are sorted by: one that is no number is the worst."""
+    return float("inf") if loss != loss else loss
+
+
+def _groups(examples: Examples, judged: Judged) -> list[list[int]]:
+    """Return the numbers of the examples that each prediction is of."""
+    if len(judged.predictions) == len(examples):
+        return [[number] for number in range(len(examples))]
+    groups: list[list[int]] = []
+    before = None
+    for number in range(len(examples)):
+        place = examples.place(number)
+        if place != before:
+            groups.append([])
+        groups[-1].append(number)
+        before = place
+    return groups

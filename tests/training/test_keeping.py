@@ -1,0 +1,158 @@
+"""Taking up a checkpoint of a run that began otherwise: refused with what differs, or taken up anyway."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import transformers
+
+from llmkit.errors import ModelError, UsageError
+from llmkit.training.config import FinetuneConfig
+from llmkit.training.evaluating import evaluate_model
+from llmkit.training.run import finetune
+from llmkit.training.state import Listener, Run
+from llmkit.training.trained import Asked
+from tests.fixtures.command import Command
+from tests.training.stepping import config_for, write_rows
+
+Tiny = Callable[[str], Path]
+ROWS = [
+    {"text": f"the film was {('good', 'bad')[n % 2]} {n}", "label": ("good", "bad")[n % 2]} for n in range(16)
+]
+
+
+class Notes(Listener):
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.said.append(text)
+
+
+def config(tiny: Tiny, folder: Path, rows: list[dict[str, Any]] = ROWS, **sections: Any) -> FinetuneConfig:
+    train = write_rows(folder / "train.jsonl", rows)
+    training = {"max_steps": 4, "save_steps": 2, "batch_size": 4} | sections.pop("training", {})
+    start = sections.pop("start", None) or tiny("text-classification")
+    return config_for("text-classification", start, folder, train, training=training, **sections)
+
+
+def begun(tiny: Tiny, folder: Path, **sections: Any) -> None:
+    """A run that was killed after its second step."""
+    finetune(config(tiny, folder, **sections), device="cpu")
+    shutil.rmtree(folder / "run/checkpoints/step-00000004")
+    (folder / "run/metrics.json").unlink()
+
+
+def resumed(changed: FinetuneConfig) -> tuple[Run, list[str]]:
+    with pytest.raises(UsageError) as caught:
+        finetune(changed, resume=True, device="cpu")
+    assert "step-00000002 is of a run with another config, data or tokenizer:" in caught.value.message
+    assert caught.value.hint is not None
+    assert "--resume-anyway" in caught.value.hint
+    listener = Notes()
+    run = finetune(changed, resume_anyway=True, device="cpu", listener=listener)
+    said = [line.removeprefix("  ") for line in caught.value.message.splitlines()[1:]]
+    assert [f"resumed anyway: {line}." for line in said] == listener.said[: len(said)]
+    assert "going on after step 2." in listener.said
+    return run, said
+
+
+def test_another_setting(tiny: Tiny, tmp_path: Path) -> None:
+    begun(tiny, tmp_path)
+
+    run, said = resumed(config(tiny, tmp_path, training={"learning_rate": 1e-3, "max_steps": 6}))
+
+    assert said == ["training.learning_rate: 5e-05 before, 0.001 now", "training.max_steps: 4 before, 6 now"]
+    assert run.progress.step == 6
+    assert [step for step, _ in run.losses] == [1, 2, 3, 4, 5, 6]
+
+
+def test_more_rows(tiny: Tiny, tmp_path: Path) -> None:
+    begun(tiny, tmp_path)
+
+    run, said = resumed(config(tiny, tmp_path, [*ROWS, {"text": "one more", "label": "good"}]))
+
+    assert said == ["the training data: 16 examples before, 17 now"]
+    assert run.progress.step == 4
+
+
+def test_as_many_other_rows(tiny: Tiny, tmp_path: Path) -> None:
+    begun(tiny, tmp_path)
+
+    _, said = resumed(config(tiny, tmp_path, [*ROWS[:-1], {"text": "another", "label": "bad"}]))
+
+    assert said == ["the training data: 16 examples as before, but their content is another"]
+
+
+def test_another_tokenizer(tiny: Tiny, tmp_path: Path) -> None:
+    start = tmp_path / "start"
+    shutil.copytree(tiny("text-classification"), start)
+    begun(tiny, tmp_path, start=start)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(start)
+    before = len(tokenizer)
+    tokenizer.add_tokens(["quokka"])
+    tokenizer.save_pretrained(start)
+
+    _, said = resumed(config(tiny, tmp_path, start=start))
+
+    assert said == [f"the tokenizer: {before:,} tokens before, {before + 1:,} now"]
+
+
+def test_the_best_is_sought_anew_where_other_data_judge(tiny: Tiny, tmp_path: Path) -> None:
+    begun(tiny, tmp_path, data={"validation": 0.25})
+
+    run, _ = resumed(config(tiny, tmp_path, data={"validation": 0.5}))
+
+    assert run.progress.best_step == 4
+
+
+def test_tensors_that_do_not_fit_are_one_error(tiny: Tiny, tmp_path: Path) -> None:
+    begun(tiny, tmp_path)
+    other = config(tiny, tmp_path, [*ROWS, {"text": "so", "label": "so-so"}])
+
+    with pytest.raises(ModelError, match=r"classifier\.weight is \(2, \d+\), in the model \(3, \d+\)"):
+        finetune(other, resume_anyway=True, device="cpu")
+    with pytest.raises(ModelError, match="is not in it"):
+        finetune(config(tiny, tmp_path, adapter={"r": 2}), resume_anyway=True, device="cpu")
+
+
+def test_nothing_left_to_do(tiny: Tiny, tmp_path: Path) -> None:
+    begun(tiny, tmp_path)
+
+    run, _ = resumed(config(tiny, tmp_path, training={"max_steps": 2, "seed": 7}))
+
+    assert run.progress.step == 2
+    assert (tmp_path / "run/metrics.json").exists()
+
+
+def test_an_adapter_that_was_kept_alone_is_merged(tiny: Tiny, tmp_path: Path) -> None:
+    sections = {"data": {"validation": 0.25}}
+    alone = config(tiny, tmp_path, adapter={"r": 2, "merge": False}, **sections)
+    finetune(alone, device="cpu")
+    with pytest.raises(ModelError, match="holds an adapter alone"):
+        evaluate_model(Asked(alone.output, data=alone.data.train), device="cpu")
+
+    run = finetune(config(tiny, tmp_path, adapter={"r": 2}, **sections), resume_anyway=True, device="cpu")
+
+    found = evaluate_model(Asked(alone.output, data=alone.data.train), device="cpu")
+    assert found.examples == len(ROWS)
+    assert "eval_accuracy" in run.figures
+
+
+def test_the_command(llmkit: Command, tiny: Tiny, tmp_path: Path) -> None:
+    import yaml
+
+    begun(tiny, tmp_path)
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(config(tiny, tmp_path).model_dump(mode="json")))
+    call = ("finetune", tmp_path / "run.yaml", "--set", "training.seed=7")
+
+    refused, done = llmkit(*call, "--resume"), llmkit(*call, "--resume-anyway")
+
+    assert refused.code == 2
+    assert "training.seed: 42 before, 7 now" in refused.stderr
+    assert done.code == 0, done.stderr
+    assert "resumed anyway: training.seed: 42 before, 7 now." in done.stderr
