@@ -63,21 +63,27 @@ def plan_least_work(
     Returns:
         Batches of indices into `lengths`.
     """
+    import numpy
+
     order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
-    cheapest = [0.0] + [float("inf")] * len(order)
-    start_of = [0] * (len(order) + 1)
+    cheapest = numpy.full(len(order) + 1, numpy.inf)  # of all that stands before a place
+    cheapest[0] = 0
+    start_of = numpy.zeros(len(order) + 1, numpy.int64)
+    rows = numpy.arange(1, min(max_rows, len(order)) + 1)
     for start in range(len(order)):
         longest = max(1, lengths[order[start]])
-        most = max(1, min(max_rows, max_tokens // longest))
-        for end in range(start + 1, min(start + most, len(order)) + 1):
-            cost = cheapest[start] + longest * (end - start) + overhead_tokens
-            if cost < cheapest[end]:
-                cheapest[end], start_of[end] = cost, start
+        most = max(1, min(max_rows, max_tokens // longest, len(order) - start))
+        costs = cheapest[start] + longest * rows[:most] + overhead_tokens
+        ends = slice(start + 1, start + most + 1)
+        is_cheaper = costs < cheapest[ends]
+        cheapest[ends][is_cheaper] = costs[is_cheaper]
+        start_of[ends][is_cheaper] = start
     batches: list[list[int]] = []
     end = len(order)
     while end:
-        batches.append(order[start_of[end] : end])
-        end = start_of[end]
+        start = int(start_of[end])
+        batches.append(order[start:end])
+        end = start
     return batches[::-1]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,8 @@ from llmkit.tasks.catalogue import find_task
 from llmkit.tasks.inputs import RowError, compose
 
 if TYPE_CHECKING:
+    from llmkit.data.row_run import Summary
+    from llmkit.data.sinks import Sink
     from llmkit.embeddings.encoder import Encoder
     from llmkit.embeddings.run import TextRow
     from llmkit.embeddings.settings import EmbedSettings
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
     from llmkit.inference.rows import MappedRow
     from llmkit.models.loading import LoadOptions
     from llmkit.models.resolved import ResolvedModel
+
+
+TEXT_TASK = replace(find_task("feature-extraction").task, example="llmkit embed 'He went to the bank.'")
 
 
 def run_embedding(
@@ -51,6 +56,7 @@ def run_embedding(
     """
     from llmkit.data.sinks import FileSink
     from llmkit.embeddings.api import find_encoder
+    from llmkit.embeddings.seen import forget, seen_path
     from llmkit.inference.apply import read_rows
     from llmkit.models.loading import model_identity
 
@@ -58,7 +64,7 @@ def run_embedding(
         note(f"{out.output} is finished already.")
         return
     refuse_own_input(out.output, choice)
-    rows = _texts(read_rows(find_task("feature-extraction").task, choice))
+    rows = _texts(read_rows(TEXT_TASK, choice))
     resolved = find_encoder(model, revision, allow_pickle=load.allow_pickle)
     if resolved.note:
         note(resolved.note)
@@ -80,6 +86,7 @@ def run_embedding(
         sink.close(finished=False)
         raise
     done = sink.progress.rows if isinstance(sink, FileSink) else 0
+    seen = seen_path(sink.path) if isinstance(sink, FileSink) else None
     from llmkit.embeddings.run import EmbedRun
 
     try:
@@ -89,31 +96,48 @@ def run_embedding(
                 sink,
                 shaper_for(out.format, settings, out.formats, keep_input=out.keep_input),
                 dedupe=dedupe,
+                seen_file=seen,
                 batch_size=batch_size,
                 rows_done=done,
                 advance=advance,
                 rejected=(lambda text: None) if _is_single(choice) else RejectReporter(),
+                counts=sink.progress.counts if isinstance(sink, FileSink) else {},
             )
             summary = run.run(rows, live=choice.is_live)
     except BaseException as error:
         say_how_to_resume(error, sink)
         raise
+    finally:
+        if seen is not None and not (isinstance(sink, FileSink) and sink.is_unfinished):
+            forget(seen)
     if run.cut:
-        note(
-            f"{run.cut:,} of {summary.done:,} texts {'was' if run.cut == 1 else 'were'} cut: the model takes "
-            f"{encoder.tokenizer.limit:,} tokens. --long split-mean counts every token of a text."
-        )
+        note(_about_cut(run.cut, _rows_done(sink, summary), encoder))
     report_rejects(sink, summary, done)
 
 
+def _rows_done(sink: Sink, summary: Summary) -> int:
+    """Return how many rows have vectors, those of the run that was resumed included."""
+    from llmkit.data.sinks import FileSink
+
+    if isinstance(sink, FileSink):
+        return sink.progress.rows - sink.progress.rejected
+    return summary.done
+
+
+def _about_cut(cut: int, done: int, encoder: Encoder) -> str:
+    """Return what is said of texts that were longer than a model takes."""
+    were = "was" if cut == 1 else "were"
+    text = f"{cut:,} of {done:,} texts {were} cut to {encoder.tokenizer.limit:,} tokens."
+    return text if encoder.settings.by_token else f"{text} --long split-mean counts every token of a text."
+
+
 def _texts(rows: Iterator[MappedRow]) -> Iterator[TextRow]:
-    task = find_task("feature-extraction").task
     for row, values in rows:
         if isinstance(values, Exception):
             yield row, values
             continue
         try:
-            yield row, str(compose(task, values).value)
+            yield row, str(compose(TEXT_TASK, values).value)
         except RowError as error:
             yield row, error
 

@@ -109,6 +109,7 @@ class Progress:
         size, rejects_size: bytes of the partial file and of the rejects file that belong to them.
         rejected: how many rows were rejected.
         state: the formatter's state.
+        counts: what the run counts besides, over all the calls that it took.
     """
 
     call: dict[str, Any]
@@ -117,6 +118,7 @@ class Progress:
     rejects_size: int = 0
     rejected: int = 0
     state: dict[str, Any] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
 
 
 class FileSink:
@@ -159,6 +161,11 @@ class FileSink:
             _cut(self._rejects_file, self.progress.rejects_size)
         if self.progress.rows == 0:
             self._put(self._formatter.begin())
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether what was done lies there to be gone on with."""
+        return self._progress_path.exists()
 
     def _explained(self) -> AbstractContextManager[None]:
         kept = f"{self.progress.rows:,} rows are done and kept: run the same command with --resume to go on."

@@ -67,6 +67,7 @@ def embed(
     """
     import numpy
 
+    from llmkit.embeddings.batches import WINDOW_ROWS
     from llmkit.embeddings.embedding import Embedding, embed_texts
     from llmkit.embeddings.reduced import TRIAL_TEXTS, load_trusted_encoder
 
@@ -80,11 +81,13 @@ def embed(
             raise DataError(f"text {number} is {type(text).__name__}, not str.")
     encoder = load_trusted_encoder(find_encoder(model, revision), wanted, options, every[:TRIAL_TEXTS])
     vectors: list[Array] = []
-    found = embed_texts(encoder, every, encoder.tokenizer.tokenize(every), batch_size=batch_size)
-    for number, each in enumerate(found):
-        if not isinstance(each, Embedding):
-            raise DataError(f"text {number}: {each.message}.")
-        vectors.append(each.vectors)
+    for start in range(0, len(every), WINDOW_ROWS):
+        window = every[start : start + WINDOW_ROWS]
+        found = embed_texts(encoder, window, encoder.tokenizer.tokenize(window), batch_size=batch_size)
+        for number, each in enumerate(found, start):
+            if not isinstance(each, Embedding):
+                raise DataError(f"text {number}: {each.message}.")
+            vectors.append(each.vectors)
     if isinstance(texts, str):
         return vectors[0]
     if wanted.by_token and wanted.word is None:

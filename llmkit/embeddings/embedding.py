@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from llmkit.embeddings.attempts import ModelFailedError, attempts
 from llmkit.embeddings.batches import batches
 from llmkit.embeddings.encoder import Encoder
 from llmkit.embeddings.tokens import Offsets, Piece, TokenizedText
@@ -70,7 +71,7 @@ def embed_texts(
 
     Args:
         tokenized: of the texts, as the encoder's tokenizer gives it.
-        advance: hears of each text that is done.
+        advance: hears how many texts are done.
     """
     pieces: list[Piece] = []
     of_text: list[range] = []
@@ -78,15 +79,32 @@ def embed_texts(
         start = len(pieces)
         pieces += [] if isinstance(each, RowError) else each.pieces
         of_text.append(range(start, len(pieces)))
+    firsts = {numbers.start for numbers in of_text if numbers}
     vectors: list[Any] = [None] * len(pieces)
     run = encoder.token_vectors if encoder.settings.by_token else encoder.sentence_vectors
     for batch in batches(pieces, on_cpu=encoder.model.device.type == "cpu", batch_size=batch_size):
-        for number, found in zip(batch, run([pieces[number] for number in batch]), strict=True):
+        for number, found in zip(batch, attempts(run, [pieces[number] for number in batch]), strict=True):
             vectors[number] = found
-        advance(len(batch))
-    if encoder.settings.by_token:
-        return list(_unit_embeddings(encoder, texts, tokenized, vectors, of_text))
-    return list(_text_embeddings(encoder, texts, tokenized, vectors, of_text))
+        advance(sum(number in firsts for number in batch))
+    tokenized = [
+        _failure_among(vectors[numbers.start : numbers.stop]) or each
+        for each, numbers in zip(tokenized, of_text, strict=True)
+    ]
+    give = _unit_embeddings if encoder.settings.by_token else _text_embeddings
+    return [_finite(each) for each in give(encoder, texts, tokenized, vectors, of_text)]
+
+
+def _failure_among(vectors: Iterable[Any]) -> ModelFailedError | None:
+    return next((each for each in vectors if isinstance(each, ModelFailedError)), None)
+
+
+def _finite(embedded: Embedded) -> Embedded:
+    """Return what is given, or an error where the model gave no numbers."""
+    import numpy
+
+    if isinstance(embedded, Embedding) and not numpy.isfinite(embedded.vectors).all():
+        return ModelFailedError(ArithmeticError("the vector that the model gives has NaN or infinity in it"))
+    return embedded
 
 
 def _text_embeddings(

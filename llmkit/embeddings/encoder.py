@@ -49,7 +49,7 @@ class Encoder:
     Attributes:
         layers: numbers of the hidden states that are merged; (last,) for the usual one.
         pooling: as of `EmbedSettings`, settled.
-        hidden_size: of the merged hidden states, before `finish`.
+        hidden_size: of a pooled vector, before `finish`.
     """
 
     model: Any
@@ -78,7 +78,8 @@ class Encoder:
                 vectors = output.pooler_output
             else:
                 every = torch.ones_like(ids) if mask is None else mask
-                vectors = pool(self._merged(output), every, self.pooling)
+                # In float32: counted in bfloat16, 257 tokens are 256.
+                vectors = pool(self._merged(output).float(), every, self.pooling)
             return vectors.float().cpu()
 
     def token_vectors(self, pieces: Sequence[Piece]) -> list[torch.Tensor]:
@@ -155,7 +156,16 @@ def load_encoder(resolved: ResolvedModel, settings: EmbedSettings, options: Load
         )
     last = config.num_hidden_layers
     layers = tuple(layer_numbers(settings.layers, last))
+    pooling = PoolingConfig(settings.pooling) if settings.pooling else modules.pooling
+    prompt = _prompt(settings.prompt, modules)
+    if prompt and not modules.pooling.counts_prompt:
+        raise ModelError(
+            f"{resolved.name} leaves its prompt out of the pooling (include_prompt), which llmkit does not.",
+            hint="--pooling mean pools the prompt with the text; --prompt '' leaves it away.",
+        )
     size = config.hidden_size * (len(layers) if settings.layers_merge == "concat" else 1)
+    if not settings.by_token:
+        size *= len(pooling.modes)
     finish = Finish(
         () if settings.by_token else tuple(load_dense(resolved, folder) for folder in modules.dense),
         settings.dim,
@@ -166,12 +176,10 @@ def load_encoder(resolved: ResolvedModel, settings: EmbedSettings, options: Load
         loaded_tokenizer,
         _limit(token_limit(config, loaded_tokenizer), modules.pooling.max_tokens, settings.max_length),
         settings.long,
-        _prompt(settings.prompt, modules),
+        prompt,
         has_offsets=settings.by_token,
     )
-    encoder = Encoder(
-        model, tokenizer, settings, layers, last, settings.pooling or modules.pooling.mode, finish, size
-    )
+    encoder = Encoder(model, tokenizer, settings, layers, last, pooling.mode, finish, size)
     if settings.dim is not None and encoder.dimension < settings.dim:
         raise UsageError(
             f"--dim {settings.dim}: the vectors of {resolved.name} have {encoder.dimension} numbers."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from llmkit.embeddings.attempts import ModelFailedError
 from llmkit.embeddings.embedding import Embedding, embed_texts
 from llmkit.embeddings.encoder import Encoder, load_encoder
 from llmkit.embeddings.settings import EmbedSettings
@@ -54,6 +55,8 @@ def _cosines(one: Encoder, other: Encoder, texts: Sequence[str]) -> list[float]:
     pairs = zip(embed_texts(one, texts, tokenized), embed_texts(other, texts, tokenized), strict=True)
     found: list[float] = []
     for first, second in pairs:
+        if isinstance(first, ModelFailedError) and isinstance(second, Embedding):
+            found.append(-1.0)  # too large for reduced precision, or NaN there
         if isinstance(first, Embedding) and isinstance(second, Embedding):
             a, b = first.vectors.astype(numpy.float64), second.vectors.astype(numpy.float64)
             lengths = numpy.linalg.norm(a, axis=-1) * numpy.linalg.norm(b, axis=-1)

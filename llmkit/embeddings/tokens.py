@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from llmkit.errors import ModelError
+from llmkit.errors import ModelError, UsageError
 from llmkit.tasks.inputs import RowError
 
 Offsets = list[tuple[int, int]]
@@ -59,10 +59,22 @@ class TextTokenizer:
     has_offsets: bool = False
 
     def __post_init__(self) -> None:
+        name = type(self.tokenizer).__name__
         if self.has_offsets and not self.tokenizer.is_fast:
             raise ModelError(
-                f"the tokenizer of this model ({type(self.tokenizer).__name__}) does not say where tokens stand.",
+                f"the tokenizer of this model ({name}) does not say where tokens stand.",
                 hint="Token and word vectors need a model with a tokenizer.json.",
+            )
+        if self.long == "split-mean" and not self.tokenizer.is_fast:
+            raise ModelError(
+                f"the tokenizer of this model ({name}) does not split long texts.",
+                hint="--long split-mean needs a model with a tokenizer.json.",
+            )
+        added = self.tokenizer.num_special_tokens_to_add()
+        if self.limit is not None and self.limit <= added:
+            raise UsageError(
+                f"--max-length {self.limit}: the model adds {added} tokens of its own to each text.",
+                hint=f"Use a number from {added + 1}.",
             )
 
     def tokenize(self, texts: Sequence[str]) -> list[TokenizedText | RowError]:
@@ -95,8 +107,7 @@ class TextTokenizer:
         cut = self._encode(
             [text], truncation=True, max_length=self.limit, return_overflowing_tokens=is_split, stride=0
         )
-        rows = cut["input_ids"] if self.tokenizer.is_fast or not is_split else [cut["input_ids"][0]]
-        pieces = [self._piece(cut, number, len(text)) for number in range(len(rows))]
+        pieces = [self._piece(cut, number, len(text)) for number in range(len(cut["input_ids"]))]
         return TokenizedText(pieces, count, 0 if is_split else count - len(pieces[0].ids))
 
     def _piece(self, encodings: Any, index: int, length: int) -> Piece:

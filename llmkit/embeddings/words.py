@@ -8,6 +8,7 @@ cuts it out of the text as it was written.
 from __future__ import annotations
 
 import itertools
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -61,26 +62,34 @@ def words_of(text: str, offsets: Sequence[tuple[int, int]], special: Sequence[bo
         while first < len(real) and real[first][2] <= start:
             first += 1
         tokens = []
-        for number, token_start, token_end in real[first:]:
-            if token_start >= end:
-                break
+        place = first
+        while place < len(real) and real[place][1] < end:
+            number, token_start, token_end = real[place]
             if _overlaps(text, max(start, token_start), min(end, token_end)):
                 tokens.append(number)
+            place += 1
         if tokens:
             words.append(Word(text[start:end], start, end, tuple(tokens)))
     return words
 
 
 def occurrences(word: str, words: Sequence[Word]) -> list[Word]:
-    """Return where a word (or several in a row: "New York") stands among a text's words, in any case."""
-    wanted = [word[start:end].casefold() for start, end in word_spans(word)]
+    """Return where a word (or several in a row: "New York") stands among a text's words.
+
+    Upper and lower case are alike, and so are an accented letter and the letter with its accent.
+    """
+    wanted = [_folded(word[start:end]) for start, end in word_spans(word)]
     found = []
     for index in range(len(words) - len(wanted) + 1):
         run = words[index : index + len(wanted)]
-        if [each.text.casefold() for each in run] == wanted:
+        if [_folded(each.text) for each in run] == wanted:
             tokens = tuple(dict.fromkeys(token for each in run for token in each.tokens))
             found.append(Word(" ".join(each.text for each in run), run[0].start, run[-1].end, tokens))
     return found
+
+
+def _folded(word: str) -> str:
+    return unicodedata.normalize("NFC", word.casefold())
 
 
 def _overlaps(text: str, start: int, end: int) -> bool:

@@ -10,13 +10,14 @@ from llmkit.models.model_files import read_model_json
 if TYPE_CHECKING:
     import torch
 
+# Older files have a switch for each mode; the vectors of several stand one after the other, in this order.
 _MODES = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
-    "pooling_mode_lasttoken": "last-token",
-    "pooling_mode_weightedmean_tokens": "weighted-mean",
-    "pooling_mode_mean_sqrt_len_tokens": "mean-sqrt-length",
     "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_mean_sqrt_len_tokens": "mean-sqrt-length",
+    "pooling_mode_weightedmean_tokens": "weighted-mean",
+    "pooling_mode_lasttoken": "last-token",
 }
 # Newer files name the mode, in words of their own.
 _NAMES = {
@@ -31,25 +32,35 @@ class PoolingConfig:
     """How a model's own sentence-transformers files pool.
 
     Attributes:
-        mode: mean, cls, max, last-token, weighted-mean or mean-sqrt-length.
+        mode: mean, cls, max, last-token, weighted-mean or mean-sqrt-length; or several, joined by ``+``.
         max_tokens: the length it was trained with; longer texts are cut. None where it does not say.
+        counts_prompt: the tokens of a prompt before the text are pooled with those of the text.
     """
 
     mode: str = "mean"
     max_tokens: int | None = None
+    counts_prompt: bool = True
+
+    @property
+    def modes(self) -> list[str]:
+        """The poolings whose vectors stand one after the other."""
+        return self.mode.split("+")
 
 
 def read_pooling(location: str, revision: str | None = None) -> PoolingConfig:
     """Read ``1_Pooling/config.json`` and ``sentence_bert_config.json`` of a model; without them, the mean."""
     pooling = read_model_json(location, "1_Pooling/config.json", revision)
     sentence = read_model_json(location, "sentence_bert_config.json", revision)
-    # Older files have a switch for each mode, newer ones name it.
-    mode = pooling.get("pooling_mode") or next(
-        (name for key, name in _MODES.items() if pooling.get(key)), "mean"
+    named = (
+        pooling.get("pooling_mode") or [name for key, name in _MODES.items() if pooling.get(key)] or "mean"
     )
-    mode = _NAMES.get(str(mode), str(mode))
+    modes = [named] if isinstance(named, str) else named
     limit = sentence.get("max_seq_length")
-    return PoolingConfig(mode, int(limit) if limit else None)
+    return PoolingConfig(
+        "+".join(_NAMES.get(mode, mode) for mode in modes),
+        int(limit) if limit else None,
+        bool(pooling.get("include_prompt", True)),
+    )
 
 
 def pooling_switches(mode: str) -> dict[str, bool]:
@@ -64,16 +75,19 @@ def pool(hidden_states: torch.Tensor, attention_mask: torch.Tensor, mode: str = 
         hidden_states: (batch, sequence, hidden)
         attention_mask: (batch, sequence), 1 for real tokens.
         mode: mean, cls, max, last-token, weighted-mean (weights 1 … n, as in SGPT, Muennighoff 2022) or
-            mean-sqrt-length (the sum over the root of n).
+            mean-sqrt-length (the sum over the root of n); or several joined by ``+``, their vectors one after
+            the other.
 
     Returns:
-        (batch, hidden)
+        (batch, hidden), or (batch, modes × hidden)
 
     Raises:
         ValueError: no such mode.
     """
     import torch
 
+    if "+" in mode:
+        return torch.cat([pool(hidden_states, attention_mask, each) for each in mode.split("+")], dim=-1)
     mask = attention_mask.to(hidden_states.dtype).unsqueeze(-1)  # (batch, sequence, 1)
     if mode == "cls":
         first = attention_mask.long().argmax(dim=1)  # not 0 where the padding is on the left
