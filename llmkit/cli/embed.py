@@ -44,7 +44,8 @@ def embed_texts(
     pooling: Annotated[
         str | None,
         typer.Option(
-            help="mean, cls, max, pooler, last-token, weighted-mean, none.  [default: the model's own, else mean]",
+            help="mean, cls, max, pooler, last-token, weighted-mean, mean-sqrt-length, none."
+            "  [default: the model's own, else mean]",
             show_default=False,
         ),
     ] = None,

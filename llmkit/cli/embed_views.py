@@ -57,14 +57,18 @@ def described(embedding: Embedding) -> dict[str, Any]:
 
 
 def floats(array: numpy.ndarray[Any, Any]) -> Any:
-    """Return an array as lists of the shortest numbers that are the same in float32."""
+    """Return an array as lists of numbers of nine digits, which are the same in float32."""
     if array.ndim > 1:
         return [floats(row) for row in array]
     return [float(f"{value:.9g}") for value in array.tolist()]
 
 
 def _beside(result: dict[str, Any], row: Row, keep_input: bool) -> dict[str, Any]:
-    return beside_input(row, result) if keep_input else result
+    """Put the input's columns beside a result where that is wanted; the text, which is one of them, stands once."""
+    if not keep_input:
+        return result
+    is_there = result.get("text") in getattr(row, "values", {}).values()
+    return beside_input(row, {name: each for name, each in result.items() if name != "text" or not is_there})
 
 
 def _table_rows(embedding: Embedding, row: Row, keep_input: bool) -> Any:

