@@ -38,8 +38,10 @@ format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/installed  ## speed, as ratios against named peers in the same run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[peers]'
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/pipeline.py
+	$(BIN)/python benchmarks/embed.py
 	$(BIN)/python benchmarks/params.py
 	$(BIN)/python benchmarks/finetune.py
 
