@@ -33,6 +33,7 @@ from llmkit.embeddings.encoder import Encoder
 from llmkit.embeddings.reduced import TRIAL_TEXTS, load_trusted_encoder
 from llmkit.embeddings.run import EmbedRun
 from llmkit.embeddings.settings import EmbedSettings
+from llmkit.models.cpu_kernels import speed_up_linear_layers
 from llmkit.models.loading import LoadOptions
 from llmkit.models.resolving import resolve_model
 
@@ -128,14 +129,16 @@ def with_theirs(model: Any, texts: list[str], batch_size: int) -> Any:
 
 
 def matmul_rate(dtype: torch.dtype, seconds: float = 1.0) -> float:
-    """Return the floating-point operations a second of a large matrix product, the best of those in `seconds`."""
+    """Return the operations a second of a large matrix product as llmkit multiplies, the best of some `seconds`."""
     size = 2048
-    one, other = (torch.randn(size, size).to(dtype) for _ in range(2))
+    layer = torch.nn.Linear(size, size, bias=False).to(dtype)
+    speed_up_linear_layers(layer)
+    rows = torch.randn(size, size).to(dtype)
     best, end = float("inf"), time.perf_counter() + seconds
     with torch.inference_mode():
         while time.perf_counter() < end or best == float("inf"):
             start = time.perf_counter()
-            one @ other
+            layer(rows)
             best = min(best, time.perf_counter() - start)
     return 2 * size**3 / best
 

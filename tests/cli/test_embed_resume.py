@@ -57,7 +57,9 @@ def test_a_killed_run_ends_with_the_same_bytes(llmkit, tiny, texts, tmp_path, fo
     assert files_of(killed) == files_of(whole)
     assert set(files_of(killed)) == {f".{form}", f".{form}.rejects.jsonl"}
     # What is said at the end is of the whole input.
-    ends = [each.stderr.replace(str(killed), str(whole)).splitlines()[-2:] for each in (uninterrupted, resumed)]
+    ends = [
+        each.stderr.replace(str(killed), str(whole)).splitlines()[-2:] for each in (uninterrupted, resumed)
+    ]
     assert ends[0] == ends[1]
     assert "texts were cut to 64 tokens" in ends[0][0]
 
