@@ -348,6 +348,16 @@ def test_wrong_input(llmkit, bert, tmp_path):
     terminal.close()
 
 
+def test_a_dataset_in_a_folder(llmkit, bert, vectors, tmp_path):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for split, some in (("train", TEXTS[:1]), ("test", TEXTS[1:])):
+        (folder / f"{split}.jsonl").write_text("".join(f"{json.dumps({'text': text})}\n" for text in some))
+    done = llmkit("embed", "--dataset", folder, "--split", "test", "-m", bert, "-f", "jsonl", "-q")
+    assert [line["text"] for line in done.lines] == TEXTS[1:], done.stderr
+    numpy.testing.assert_allclose([line["embedding"] for line in done.lines], vectors[1:], rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("task", ["image-classification", "automatic-speech-recognition"])
 def test_a_model_that_does_not_read(llmkit, tiny, task):
     done = llmkit("embed", BANK, "-m", tiny(task))
