@@ -65,7 +65,7 @@ def read_pooling(location: str, revision: str | None = None) -> PoolingConfig:
 
 def pooling_switches(mode: str) -> dict[str, bool]:
     """Return what ``1_Pooling/config.json`` says of a mode, in the words that every release reads."""
-    return {switch: name == mode for switch, name in _MODES.items()}
+    return {switch: name in mode.split("+") for switch, name in _MODES.items()}
 
 
 def pool(hidden_states: torch.Tensor, attention_mask: torch.Tensor, mode: str = "mean") -> torch.Tensor:
