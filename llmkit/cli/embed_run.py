@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from itertools import chain, islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from llmkit.cli.channels import note
 from llmkit.cli.destination import (
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from llmkit.inference.rows import MappedRow
     from llmkit.models.loading import LoadOptions
     from llmkit.models.resolved import ResolvedModel
+
+R = TypeVar("R")
+T = TypeVar("T")
 
 
 def run_embedding(
@@ -75,7 +78,7 @@ def run_embedding(
     out.formats = {**out.formats, **vector_formats(_metadata(resolved, settings), by_unit=by_unit)}
     sink = out.sink(call, bare=_is_single(choice), table=lambda results: EmbeddingTable(results, settings))
     try:
-        encoder, rows = _load(resolved, settings, load, rows, live=choice.is_live)
+        encoder, rows = load_for_rows(resolved, settings, load, rows, live=choice.is_live)
     except BaseException:
         sink.close(finished=False)
         raise
@@ -118,21 +121,26 @@ def _texts(rows: Iterator[MappedRow]) -> Iterator[TextRow]:
             yield row, error
 
 
-def _load(
+def load_for_rows(
     resolved: ResolvedModel,
     settings: EmbedSettings,
     load: LoadOptions,
-    rows: Iterator[TextRow],
+    rows: Iterator[tuple[R, T]],
     *,
-    live: bool,
-) -> tuple[Encoder, Iterator[TextRow]]:
-    """Load the model, tried on the first texts where that is wanted; return it and all the rows."""
+    live: bool = False,
+    texts_of: Callable[[T], Iterable[str]] = lambda value: [value] if isinstance(value, str) else [],
+) -> tuple[Encoder, Iterator[tuple[R, T]]]:
+    """Load the model, tried on the first texts where that is wanted; return it and all the rows.
+
+    Args:
+        texts_of: the texts in what a row has.
+    """
     with quiet_libraries():
         from llmkit.embeddings.reduced import TRIAL_TEXTS, load_trusted_encoder
 
         # A live stream gives its first text now, and the next ones when somebody writes them.
         first = list(islice(rows, 1 if live else TRIAL_TEXTS)) if load.dtype == "auto" else []
-        trial = [text for _, text in first if isinstance(text, str)]
+        trial = [text for _, value in first for text in texts_of(value)]
         return load_trusted_encoder(resolved, settings, load, trial, note), chain(first, rows)
 
 
