@@ -61,7 +61,7 @@ def run_embedding(
         note(f"{out.output} is finished already.")
         return
     refuse_own_input(out.output, choice)
-    rows = _texts(read_rows(find_task("feature-extraction").task, choice))
+    rows = texts_of_rows(read_rows(find_task("feature-extraction").task, choice))
     resolved = find_encoder(model, revision, allow_pickle=load.allow_pickle)
     if resolved.note:
         note(resolved.note)
@@ -109,7 +109,8 @@ def run_embedding(
     report_rejects(sink, summary, done)
 
 
-def _texts(rows: Iterator[MappedRow]) -> Iterator[TextRow]:
+def texts_of_rows(rows: Iterator[MappedRow]) -> Iterator[TextRow]:
+    """Go through rows with the text of each, or why it has none."""
     task = find_task("feature-extraction").task
     for row, values in rows:
         if isinstance(values, Exception):

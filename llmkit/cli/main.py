@@ -34,6 +34,8 @@ COMMANDS = {
     "tasks": ("llmkit.cli.tasks", "List the tasks, or explain one."),
     "embed": ("llmkit.cli.embed", "Turn texts into vectors: of sentences, tokens, words; any layer."),
     "similarity": ("llmkit.cli.similarity", "Compare texts: a matrix, a picture, or pairs from a file."),
+    "search": ("llmkit.cli.search", "Find what is nearest to a query, among texts or vectors."),
+    "tokenize": ("llmkit.cli.tokenize", "Show what a model's tokenizer makes of texts, or count tokens."),
     "params": ("llmkit.cli.params", "Count a model's parameters, and what it costs to run and to train."),
     "finetune": ("llmkit.cli.finetune", "Train a model as a YAML file says."),
     "evaluate": ("llmkit.cli.evaluate", "Judge a model on data, and show where it is wrong."),
