@@ -11,11 +11,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from llmkit.embeddings.measures import normalized
 from llmkit.errors import DataError
 
 if TYPE_CHECKING:
     import numpy
-    import torch
 
     Array = numpy.ndarray[Any, Any]
 
@@ -91,11 +91,10 @@ def nearest(
         DataError: the vectors have another dimension than the queries.
     """
     import numpy
-    import torch
 
-    asked = torch.from_numpy(numpy.array(queries, dtype=numpy.float32))
+    asked = numpy.asarray(queries, dtype=numpy.float32)
     if measure == "cosine":
-        asked = torch.nn.functional.normalize(asked, dim=1)
+        asked = normalized(asked)
     most = k + _SPARE
     dimension = asked.shape[1]
     empty = (
@@ -108,10 +107,9 @@ def nearest(
     for block in blocks:
         if block.shape[1] != dimension:
             raise DataError(f"vectors of {block.shape[1]:,} and of {dimension:,} numbers cannot be compared.")
-        with torch.inference_mode():
-            scores = _scores(asked, torch.from_numpy(block), measure)
-            found.skipped += int(torch.isneginf(scores[0]).sum()) if len(scores) else 0
-            _keep_best(best, scores, block, found.rows, most)
+        scores = _scores(asked, block, measure)
+        found.skipped += int(numpy.isneginf(scores[0]).sum()) if len(scores) else 0
+        _keep_best(best, scores, block, found.rows, most)
         found.rows += len(block)
     found.hits = [
         _exact(query, each, k, measure, min_score)
@@ -120,40 +118,51 @@ def nearest(
     return found
 
 
-def _scores(queries: torch.Tensor, block: torch.Tensor, measure: str) -> torch.Tensor:
+def _scores(queries: Array, block: Array, measure: str) -> Array:
     """Return how near each row is to each query, (queries, rows): the more the nearer; -inf for what is no number."""
-    import torch
+    import numpy
 
-    if measure == "euclidean":
-        # Not by products: those of vectors far from zero leave nothing of a small distance.
-        scores = -torch.cdist(queries, block, compute_mode="donot_use_mm_for_euclid_dist")
-    else:
-        scores = (block @ queries.T).T
-        if measure == "cosine":
-            lengths = torch.linalg.vector_norm(block, dim=1)
-            scores = scores / torch.where(lengths == 0, 1.0, lengths)
-    return torch.where(torch.isfinite(scores), scores, float("-inf"))
+    with numpy.errstate(invalid="ignore", over="ignore"):
+        if measure == "euclidean":
+            # Not by products: those of vectors far from zero leave nothing of a small distance.
+            scores = numpy.stack([-_squares(block - query) for query in queries])
+        else:
+            scores = queries @ block.T if len(queries) > 1 else (block @ queries[0])[None, :]
+            if measure == "cosine":
+                lengths = numpy.sqrt(_squares(block))
+                lengths[lengths == 0] = 1
+                scores /= lengths
+    scores[~numpy.isfinite(scores)] = -numpy.inf
+    return scores
 
 
-def _keep_best(best: Sequence[_Best], scores: torch.Tensor, block: Array, start: int, most: int) -> None:
+def _squares(vectors: Array) -> Array:
+    """Return the sum of the squares of each row, in one pass without a copy."""
+    import numpy
+
+    sums: Array = numpy.einsum("nd,nd->n", vectors, vectors)
+    return sums
+
+
+def _keep_best(best: Sequence[_Best], scores: Array, block: Array, start: int, most: int) -> None:
     """Add to the nearest of each query what a block has that is nearer."""
-    import torch
+    import numpy
 
     if not scores.shape[1]:
         return
-    floors = torch.tensor([each.floor(most) for each in best])
-    nearer = scores.max(dim=1).values >= floors
-    for number in torch.nonzero(nearer).flatten().tolist():
+    highest = scores.max(axis=1)
+    for number, each in enumerate(best):
+        floor = each.floor(most)
+        if numpy.isneginf(highest[number]) or highest[number] < floor:
+            continue
         row = scores[number]
+        if len(row) > most:
+            floor = max(floor, float(numpy.partition(row, len(row) - most)[len(row) - most]))
         # All that are as near as the last that counts: which of them stay is for their rows to say.
-        last = torch.topk(row, min(most, len(row)), sorted=True).values[-1]
-        is_kept = (row >= torch.maximum(last, floors[number])) & ~torch.isneginf(row)
-        kept = torch.nonzero(is_kept).flatten()
-        values, rows = row[kept].numpy(), kept.numpy()
+        rows = numpy.flatnonzero((row >= floor) & ~numpy.isneginf(row))
         if len(rows) > most:
-            order = torch.argsort(-row[kept], stable=True)[:most].numpy()
-            values, rows = values[order], rows[order]
-        best[number].add(values, rows + start, block[rows], most)
+            rows = rows[numpy.argsort(-row[rows], kind="stable")[:most]]
+        each.add(row[rows], rows + start, block[rows], most)
 
 
 def _exact(query: Array, best: _Best, k: int, measure: str, min_score: float | None) -> list[Hit]:
