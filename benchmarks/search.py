@@ -27,6 +27,7 @@ from llmkit.embeddings.top_k import nearest
 from llmkit.embeddings.vector_files import open_vectors
 
 K = 10
+THREADS = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
 
 
 def make_vectors(path: Path, rows: int, dimension: int) -> None:
@@ -73,7 +74,7 @@ def contestants(path: Path, matrix: Any, queries: Any) -> dict[str, Callable[[],
     except ImportError:
         print("faiss is not installed (pip install faiss-cpu): numpy is the only peer")
         return found
-    faiss.omp_set_num_threads(os.cpu_count() or 1)
+    faiss.omp_set_num_threads(THREADS)
     index = faiss.IndexFlatIP(matrix.shape[1])
     index.add(matrix)
     found[f"faiss {faiss.__version__} IndexFlatIP"] = lambda: index.search(queries, K)[1]
@@ -108,7 +109,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, nargs="+", default=[1, 16])
     parser.add_argument("--repeat", type=int, default=5)
     arguments = parser.parse_args()
-    print(f"numpy {numpy.__version__}, {os.cpu_count()} threads")
+    print(f"numpy {numpy.__version__}, {THREADS} threads")
     print(f"{arguments.rows:,} vectors of {arguments.dimension}")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "vectors.npy")
