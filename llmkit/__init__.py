@@ -13,15 +13,19 @@ from llmkit._version import __version__
 if TYPE_CHECKING:
     from llmkit.architectures.count import count_parameters as count_parameters
     from llmkit.embeddings.api import embed as embed
+    from llmkit.embeddings.comparing import similarity as similarity
+    from llmkit.embeddings.search import search as search
     from llmkit.tasks.build import pipeline as pipeline
 
 _API = {
     "count_parameters": "llmkit.architectures.count",
     "embed": "llmkit.embeddings.api",
     "pipeline": "llmkit.tasks.build",
+    "search": "llmkit.embeddings.search",
+    "similarity": "llmkit.embeddings.comparing",
 }
 
-__all__ = ["__version__", "count_parameters", "embed", "pipeline"]
+__all__ = ["__version__", "count_parameters", "embed", "pipeline", "search", "similarity"]
 
 
 def __getattr__(name: str) -> Any:

@@ -25,62 +25,24 @@ def embed_texts(
     texts: Annotated[
         list[str] | None, typer.Argument(metavar="[TEXT]...", help="Texts; - is stdin.", show_default=False)
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            "-m",
-            help="Folder, hub id, or short name such as bert-base.  [default: all-MiniLM-L6-v2]",
-            show_default=False,
-        ),
-    ] = None,
+    model: options.EncoderModel = None,
     revision: options.Revision = None,
     input: options.Input = None,  # noqa: A002
     input_format: options.InputFormat = None,
     column: options.Column = None,
     dataset: options.Dataset = None,
     split: options.Split = None,
-    level: Annotated[str, typer.Option(help="sentence, token or word: what a vector is of.")] = "sentence",
-    pooling: Annotated[
-        str | None,
-        typer.Option(
-            help="mean, cls, max, pooler, last-token, weighted-mean, mean-sqrt-length, none."
-            "  [default: the model's own, else mean]",
-            show_default=False,
-        ),
-    ] = None,
-    layer: Annotated[
-        str, typer.Option(help="0 is the embedding, -1 the last; several: 1,2,3 or -4: for the last four.")
-    ] = "-1",
-    layers_merge: Annotated[str, typer.Option(help="Several layers into one: mean, sum, concat.")] = "mean",
-    normalize: Annotated[
-        bool | None,
-        typer.Option(
-            "--normalize/--no-normalize", help="Length 1.  [default: the model's own]", show_default=False
-        ),
-    ] = None,
-    dim: Annotated[
-        int | None, typer.Option(help="Keep the first so many numbers (Matryoshka).", show_default=False)
-    ] = None,
-    prompt: Annotated[
-        str | None,
-        typer.Option(
-            "--prompt",
-            "--query-prefix",
-            help="Put before each text: words, or the name of one of the model's own prompts.",
-            show_default=False,
-        ),
-    ] = None,
-    word: Annotated[
-        str | None, typer.Option(help="This word's vector in each text.", show_default=False)
-    ] = None,
-    subwords: Annotated[str, typer.Option(help="A word's tokens into one: mean, first, max.")] = "mean",
-    long: Annotated[
-        str, typer.Option(help="Texts longer than the model takes: truncate, split-mean, error.")
-    ] = "truncate",
-    max_length: Annotated[
-        int | None, typer.Option(help="Take at most so many tokens of a text.", show_default=False)
-    ] = None,
+    level: options.Level = "sentence",
+    pooling: options.Pooling = None,
+    layer: options.Layer = "-1",
+    layers_merge: options.LayersMerge = "mean",
+    normalize: options.Normalize = None,
+    dim: options.Dim = None,
+    prompt: options.Prompt = None,
+    word: options.Word = None,
+    subwords: options.Subwords = "mean",
+    long: options.Long = "truncate",
+    max_length: options.MaxLength = None,
     dedupe: Annotated[bool, typer.Option("--dedupe", help="Embed equal texts once.")] = False,
     device: options.Device = "auto",
     dtype: options.Dtype = None,

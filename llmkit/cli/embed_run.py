@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, replace
 from itertools import chain, islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from llmkit.cli.channels import note
 from llmkit.cli.destination import (
@@ -23,8 +23,6 @@ from llmkit.tasks.catalogue import find_task
 from llmkit.tasks.inputs import RowError, compose
 
 if TYPE_CHECKING:
-    from llmkit.data.row_run import Summary
-    from llmkit.data.sinks import Sink
     from llmkit.embeddings.encoder import Encoder
     from llmkit.embeddings.run import TextRow
     from llmkit.embeddings.settings import EmbedSettings
@@ -32,6 +30,9 @@ if TYPE_CHECKING:
     from llmkit.inference.rows import MappedRow
     from llmkit.models.loading import LoadOptions
     from llmkit.models.resolved import ResolvedModel
+
+R = TypeVar("R")
+T = TypeVar("T")
 
 
 TEXT_TASK = replace(find_task("feature-extraction").task, example="llmkit embed 'He went to the bank.'")
@@ -64,7 +65,7 @@ def run_embedding(
         note(f"{out.output} is finished already.")
         return
     refuse_own_input(out.output, choice)
-    rows = _texts(read_rows(TEXT_TASK, choice))
+    rows = texts_of_rows(read_rows(TEXT_TASK, choice))
     resolved = find_encoder(model, revision, allow_pickle=load.allow_pickle)
     if resolved.note:
         note(resolved.note)
@@ -81,7 +82,7 @@ def run_embedding(
     out.formats = {**out.formats, **vector_formats(_metadata(resolved, settings), by_unit=by_unit)}
     sink = out.sink(call, bare=_is_single(choice), table=lambda results: EmbeddingTable(results, settings))
     try:
-        encoder, rows = _load(resolved, settings, load, rows, live=choice.is_live)
+        encoder, rows = load_for_rows(resolved, settings, load, rows, live=choice.is_live)
     except BaseException:
         sink.close(finished=False)
         raise
@@ -115,23 +116,9 @@ def run_embedding(
     report_rejects(sink, summary, done)
 
 
-def _rows_done(sink: Sink, summary: Summary) -> int:
-    """Return how many rows have vectors, those of the run that was resumed included."""
-    from llmkit.data.sinks import FileSink
-
-    if isinstance(sink, FileSink):
-        return sink.progress.rows - sink.progress.rejected
-    return summary.done
-
-
-def _about_cut(cut: int, done: int, encoder: Encoder) -> str:
-    """Return what is said of texts that were longer than a model takes."""
-    were = "was" if cut == 1 else "were"
-    text = f"{cut:,} of {done:,} texts {were} cut to {encoder.tokenizer.limit:,} tokens."
-    return text if encoder.settings.by_token else f"{text} --long split-mean counts every token of a text."
-
-
-def _texts(rows: Iterator[MappedRow]) -> Iterator[TextRow]:
+def texts_of_rows(rows: Iterator[MappedRow]) -> Iterator[TextRow]:
+    """Go through rows with the text of each, or why it has none."""
+    task = find_task("feature-extraction").task
     for row, values in rows:
         if isinstance(values, Exception):
             yield row, values
@@ -142,21 +129,26 @@ def _texts(rows: Iterator[MappedRow]) -> Iterator[TextRow]:
             yield row, error
 
 
-def _load(
+def load_for_rows(
     resolved: ResolvedModel,
     settings: EmbedSettings,
     load: LoadOptions,
-    rows: Iterator[TextRow],
+    rows: Iterator[tuple[R, T]],
     *,
-    live: bool,
-) -> tuple[Encoder, Iterator[TextRow]]:
-    """Load the model, tried on the first texts where that is wanted; return it and all the rows."""
+    live: bool = False,
+    texts_of: Callable[[T], Iterable[str]] = lambda value: [value] if isinstance(value, str) else [],
+) -> tuple[Encoder, Iterator[tuple[R, T]]]:
+    """Load the model, tried on the first texts where that is wanted; return it and all the rows.
+
+    Args:
+        texts_of: the texts in what a row has.
+    """
     with quiet_libraries():
         from llmkit.embeddings.reduced import TRIAL_TEXTS, load_trusted_encoder
 
         # A live stream gives its first text now, and the next ones when somebody writes them.
         first = list(islice(rows, 1 if live else TRIAL_TEXTS)) if load.dtype == "auto" else []
-        trial = [text for _, text in first if isinstance(text, str)]
+        trial = [text for _, value in first for text in texts_of(value)]
         return load_trusted_encoder(resolved, settings, load, trial, note), chain(first, rows)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,4 +36,18 @@ def quiet_libraries() -> Iterator[None]:
         logging.set_verbosity_error()
         logging.disable_progress_bar()
         warnings.filterwarnings("ignore", module=r"(torch|transformers|huggingface_hub)\b")
+        yield
+
+
+@contextmanager
+def tokenizers_alone() -> Iterator[None]:
+    """Import transformers without torch, which no tokenizer needs, in a block that loads tokenizers and nothing else.
+
+    transformers imports torch wherever it is installed. None in `sys.modules` is Python's own way to say that a
+    module is not there; it stays so for the rest of the process.
+    """
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it would say that torch is missing
+    if "torch" not in sys.modules:
+        sys.modules["torch"] = None  # type: ignore[assignment]
+    with quiet_libraries():
         yield

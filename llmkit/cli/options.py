@@ -23,6 +23,52 @@ Model = Annotated[
         show_default=False,
     ),
 ]
+EncoderModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="Folder, hub id, or short name such as bert-base.  [default: all-MiniLM-L6-v2]",
+        show_default=False,
+    ),
+]
+Level = Annotated[str, typer.Option(help="sentence, token or word: what a vector is of.")]
+Pooling = Annotated[
+    str | None,
+    typer.Option(
+        help="mean, cls, max, pooler, last-token, weighted-mean, none.  [default: the model's own, else mean]",
+        show_default=False,
+    ),
+]
+Layer = Annotated[
+    str, typer.Option(help="0 is the embedding, -1 the last; several: 1,2,3 or -4: for the last four.")
+]
+LayersMerge = Annotated[str, typer.Option(help="Several layers into one: mean, sum, concat.")]
+Normalize = Annotated[
+    bool | None,
+    typer.Option(
+        "--normalize/--no-normalize", help="Length 1.  [default: the model's own]", show_default=False
+    ),
+]
+Dim = Annotated[
+    int | None, typer.Option(help="Keep the first so many numbers (Matryoshka).", show_default=False)
+]
+Prompt = Annotated[
+    str | None,
+    typer.Option(
+        "--prompt",
+        "--query-prefix",
+        help="Put before each text: words, or the name of one of the model's own prompts.",
+        show_default=False,
+    ),
+]
+Word = Annotated[str | None, typer.Option(help="This word's vector in each text.", show_default=False)]
+Subwords = Annotated[str, typer.Option(help="A word's tokens into one: mean, first, max.")]
+Long = Annotated[str, typer.Option(help="Texts longer than the model takes: truncate, split-mean, error.")]
+MaxLength = Annotated[
+    int | None, typer.Option(help="Take at most so many tokens of a text.", show_default=False)
+]
+Measure = Annotated[str, typer.Option(help="cosine, dot, or euclidean: the distance.")]
 Revision = Annotated[
     str | None, typer.Option(help="Branch, tag or commit of a hub model.", show_default=False)
 ]

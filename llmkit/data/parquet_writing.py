@@ -40,7 +40,10 @@ def lines_to_parquet(lines: Path, target: Path) -> None:
 
 
 def write_parquet(
-    rows: Callable[[], Iterable[_Row]], target: Path, known: Mapping[str, pyarrow.DataType] | None = None
+    rows: Callable[[], Iterable[_Row]],
+    target: Path,
+    known: Mapping[str, pyarrow.DataType] | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Write rows as parquet, with bounded memory.
 
@@ -50,11 +53,12 @@ def write_parquet(
     Args:
         rows: goes through the rows, and does so anew each time it is called.
         known: types of columns that need not be looked for.
+        metadata: what the file says of itself.
     """
     types, as_text = _settled(rows, known or {})
     while True:
         try:
-            return _write(rows, target, types, as_text)
+            return _write(rows, target, types, as_text, metadata)
         except _NoTypeError as error:  # a number that the settled type cannot hold
             as_text.add(error.column)
 
@@ -95,13 +99,17 @@ def _settled(
 
 
 def _write(
-    rows: Callable[[], Iterable[_Row]], target: Path, types: dict[str, pyarrow.DataType], as_text: set[str]
+    rows: Callable[[], Iterable[_Row]],
+    target: Path,
+    types: dict[str, pyarrow.DataType],
+    as_text: set[str],
+    metadata: Mapping[str, str] | None,
 ) -> None:
     import pyarrow
     import pyarrow.parquet
 
     final = {column: pyarrow.string() if column in as_text else kind for column, kind in types.items()}
-    schema = pyarrow.schema(list(final.items()))
+    schema = pyarrow.schema(list(final.items()), metadata=dict(metadata) if metadata else None)
     with pyarrow.parquet.ParquetWriter(target, schema) as writer:
         for block in _cut(rows()):
             columns = [

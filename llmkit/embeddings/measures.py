@@ -64,3 +64,21 @@ def normalized(vectors: Array) -> Array:
     lengths = numpy.linalg.norm(vectors, axis=-1, keepdims=True)
     scaled: Array = vectors / numpy.where(lengths == 0, 1, lengths)
     return scaled
+
+
+def pairwise(ones: Array, others: Array, measure: str) -> Array:
+    """Return how alike each vector is to the one at its place, (number,), float32.
+
+    Args:
+        ones, others: (number, dimension).
+        measure: as of `similarities`.
+    """
+    import numpy
+
+    if measure == "euclidean":
+        distances: Array = numpy.linalg.norm(ones - others, axis=1)
+        return distances
+    if measure == "cosine":
+        ones, others = normalized(ones), normalized(others)
+    products: Array = numpy.einsum("nd,nd->n", ones, others)
+    return products

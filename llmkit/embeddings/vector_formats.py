@@ -69,7 +69,7 @@ def vector_formats(metadata: dict[str, str], *, by_unit: bool) -> dict[str, Form
     """Return the formats of files of vectors, by name.
 
     Args:
-        metadata: what a safetensors file says of its vectors.
+        metadata: what a safetensors or parquet file says of its vectors.
         by_unit: a row has a vector for each token or word, not one.
     """
     formats = (
@@ -93,7 +93,7 @@ def vector_formats(metadata: dict[str, str], *, by_unit: bool) -> dict[str, Form
             "parquet",
             (".parquet",),
             lambda bare: PackedFormatter(),
-            functools.partial(_packed_to_parquet, by_unit=by_unit),
+            functools.partial(_packed_to_parquet, by_unit=by_unit, metadata=metadata),
             PackedFormatter,
             in_stream=False,
         ),
@@ -146,7 +146,7 @@ def _offsets(columns: dict[str, Any]) -> numpy.ndarray[Any, Any]:
     return numpy.asarray(columns["offsets"], dtype=numpy.int32).reshape(-1, 2)
 
 
-def _packed_to_parquet(packed: Path, target: Path, by_unit: bool) -> None:
+def _packed_to_parquet(packed: Path, target: Path, by_unit: bool, metadata: dict[str, str]) -> None:
     """Write a row a text; its vector is a list of fixed size, or a list of those for tokens and words."""
     import pyarrow
 
@@ -161,4 +161,4 @@ def _packed_to_parquet(packed: Path, target: Path, by_unit: bool) -> None:
         for _, columns, array in read_packed(packed):
             yield {**columns, VECTORS: list(array.reshape(-1, dimension)) if by_unit else array}
 
-    return write_parquet(rows, target, {VECTORS: pyarrow.list_(vector) if by_unit else vector})
+    return write_parquet(rows, target, {VECTORS: pyarrow.list_(vector) if by_unit else vector}, metadata)

@@ -14,6 +14,7 @@ from llmkit.models.resolved import ResolvedModel
 if TYPE_CHECKING:
     import torch
 
+_CONFIG = "config_sentence_transformers.json"
 _WITHOUT_WORK = {"Transformer", "Pooling", "Dropout"}
 
 
@@ -55,13 +56,12 @@ def read_sentence_modules(model: ResolvedModel) -> SentenceModules:
                 f"{model.name}: its sentence-transformers module '{kind}' is not one that llmkit knows.",
                 hint="--pooling mean leaves the model's own modules out.",
             )
-    own = read_model_json(location, "config_sentence_transformers.json", revision)
-    prompts = own.get("prompts")
+    own = read_model_json(location, _CONFIG, revision)
     return SentenceModules(
         read_pooling(location, revision),
         tuple(dense),
         normalize,
-        {str(name): str(text) for name, text in prompts.items()} if isinstance(prompts, dict) else {},
+        _prompts_in(own),
         own.get("default_prompt_name"),
     )
 
@@ -95,6 +95,16 @@ def sentence_files(modules: SentenceModules, width: int) -> dict[str, str]:
         },
     }
     return {name: f"{json.dumps(content, indent=2)}\n" for name, content in contents.items()}
+
+
+def model_prompts(model: ResolvedModel) -> dict[str, str]:
+    """Return the texts that a model has to put before an input, by their names; "" says that it is nothing."""
+    return _prompts_in(read_model_json(model.location, _CONFIG, model.revision))
+
+
+def _prompts_in(config: dict[str, Any]) -> dict[str, str]:
+    prompts = config.get("prompts")
+    return {str(name): str(text) for name, text in prompts.items()} if isinstance(prompts, dict) else {}
 
 
 def load_dense(model: ResolvedModel, folder: str) -> torch.nn.Module:

@@ -1,0 +1,197 @@
+"""Running one call of ``llmkit search``: the queries, the vectors, the model, and what is found."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from llmkit.cli.channels import note
+from llmkit.cli.destination import Destination
+from llmkit.cli.embed_run import load_for_rows
+from llmkit.cli.loading import quiet_libraries
+from llmkit.cli.search_corpus import Corpus, open_corpus
+from llmkit.cli.search_views import SearchTable
+from llmkit.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    import numpy
+
+    from llmkit.embeddings.encoder import Encoder
+    from llmkit.embeddings.settings import EmbedSettings
+    from llmkit.embeddings.top_k import Nearest
+    from llmkit.models.loading import LoadOptions
+    from llmkit.models.resolved import ResolvedModel
+
+_QUERIES_AT_ONCE = 256
+_CANDIDATE_NUMBERS = 1 << 27  # numbers in the vectors of the candidates of all queries at once: 512 MB
+
+
+@dataclass(frozen=True, slots=True)
+class SearchCall:
+    """What is looked for, where, and how.
+
+    Attributes:
+        among: a file of texts or of vectors; `texts`, one with the texts of vectors that have none.
+        settings: of the texts; `query_prefix` is put before a query in place of their prompt.
+    """
+
+    queries: Sequence[str]
+    queries_file: str | None
+    among: str
+    texts: str | None
+    column: str | None
+    vector_column: str
+    settings: EmbedSettings
+    load: LoadOptions
+    query_prefix: str | None
+    model: str | None
+    revision: str | None
+    top_k: int
+    measure: str
+    min_score: float | None
+    batch_size: int | None
+
+
+def run_search(call: SearchCall, out: Destination) -> None:
+    """Run a call whose settings have been checked.
+
+    Raises:
+        LlmkitError: it cannot be done: no query, no such file, a model that does not fit the vectors.
+    """
+    queries = _queries(call)
+    first = next(queries)
+    corpus = open_corpus(call)
+    resolved = corpus.resolved
+    query_settings = replace(corpus.settings, prompt=_query_prompt(call, resolved))
+    # The model is tried on the texts when these are embedded; a query alone says too little.
+    load = replace(call.load, dtype="float32") if call.load.dtype == "auto" else call.load
+    encoder, _ = load_for_rows(resolved, query_settings, load, iter(()))
+    _check_dimension(encoder, corpus, call)
+    sink = out.sink({}, bare=False, table=SearchTable)
+    finished = False
+    try:
+        for window in _windows(itertools.chain([first], queries), call, encoder):
+            vectors = _embedded(encoder, window)
+            found = _nearest(vectors, corpus, call)
+            _write(sink, window, found, corpus, keep_input=out.keep_input)
+        finished = True
+    finally:
+        sink.close(finished=finished)
+    if found.skipped:
+        note(
+            f"{found.skipped:,} of {found.rows:,} rows were skipped: they have no vector, or one that is not finite."
+        )
+
+
+def _windows(queries: Iterator[str], call: SearchCall, encoder: Encoder) -> Iterator[list[str]]:
+    most = max(1, min(_QUERIES_AT_ONCE, _CANDIDATE_NUMBERS // (encoder.dimension * (call.top_k + 16))))
+    while window := list(itertools.islice(queries, most)):
+        yield window
+
+
+def _queries(call: SearchCall) -> Iterator[str]:
+    """Go through the queries; there is at least one.
+
+    Raises:
+        UsageError: there is none, or they are given twice.
+        DataError: a query is empty, or their file cannot be read.
+    """
+    from llmkit.data.records import BadRecord
+    from llmkit.data.sources import expand_paths, read_file, read_stdin
+
+    from_stdin = list(call.queries) == ["-"] or call.queries_file == "-"
+    if call.queries and call.queries_file:
+        raise UsageError("the queries are given twice: as arguments and by --queries.")
+    if call.queries and not from_stdin:
+        rows: Iterator[Any] = iter(())
+        texts: Iterator[tuple[str, Any]] = (
+            (f"query {number}", text) for number, text in enumerate(call.queries, 1)
+        )
+    else:
+        if call.queries_file and not from_stdin:
+            rows = read_file(expand_paths([call.queries_file])[0])
+        elif sys.stdin is None or (sys.stdin.isatty() and not from_stdin):
+            raise UsageError(
+                "there is no query.", hint="For example: llmkit search 'a savings account' --in notes.txt"
+            )
+        else:
+            rows = read_stdin(sys.stdin.buffer)
+        texts = (
+            (row.place, DataError(row.reason) if isinstance(row, BadRecord) else _query_of(row.values))
+            for row in rows
+        )
+    for place, text in texts:
+        if not isinstance(text, str) or not text.strip():
+            raise DataError(
+                f"{place}: {text.message if isinstance(text, DataError) else 'the query is empty'}."
+            )
+        yield text
+
+
+def _query_of(values: dict[str, Any]) -> str:
+    for name in ("query", "question", "text"):
+        if name in values:
+            return str(values[name] or "")
+    if len(values) == 1:
+        return str(next(iter(values.values())) or "")
+    return ""
+
+
+def _query_prompt(call: SearchCall, resolved: ResolvedModel) -> str | None:
+    """Return what is put before a query: what was said, else the model's own prompt for queries."""
+    with quiet_libraries():
+        from llmkit.models.sentence_modules import model_prompts
+
+        prompts = model_prompts(resolved)
+    if call.query_prefix is not None:
+        return prompts.get(call.query_prefix, call.query_prefix)
+    return prompts.get("query")
+
+
+def _check_dimension(encoder: Encoder, corpus: Corpus, call: SearchCall) -> None:
+    if encoder.dimension != corpus.vectors.dimension:
+        raise UsageError(
+            f"the vectors in {call.among} have {corpus.vectors.dimension:,} numbers, and those of "
+            f"{corpus.resolved.name} {encoder.dimension:,}.",
+            hint="--model names the model that made them, --dim how many numbers were kept.",
+        )
+
+
+def _embedded(encoder: Encoder, queries: Sequence[str]) -> numpy.ndarray[Any, Any]:
+    import numpy
+
+    from llmkit.embeddings.embedding import Embedding, embed_texts
+
+    found = embed_texts(encoder, queries, encoder.tokenizer.tokenize(queries))
+    vectors = []
+    for query, each in zip(queries, found, strict=True):
+        if not isinstance(each, Embedding):
+            raise DataError(f"the query '{query}': {each.message}.")
+        if not numpy.isfinite(each.vectors).all():
+            raise DataError(f"the query '{query}' has a vector that is not finite.")
+        vectors.append(each.vectors)
+    return numpy.stack(vectors)
+
+
+def _nearest(vectors: numpy.ndarray[Any, Any], corpus: Corpus, call: SearchCall) -> Nearest:
+    from llmkit.embeddings.top_k import nearest
+
+    return nearest(vectors, corpus.vectors.blocks(), call.top_k, call.measure, min_score=call.min_score)
+
+
+def _write(sink: Any, queries: Sequence[str], found: Nearest, corpus: Corpus, *, keep_input: bool) -> None:
+    beside = corpus.beside({hit.row for hits in found.hits for hit in hits})
+    for query, hits in zip(queries, found.hits, strict=True):
+        for rank, hit in enumerate(hits, start=1):
+            text, columns = beside.get(hit.row, (None, {}))
+            value = {"query": query, "rank": rank, "score": hit.score, "row": hit.row}
+            if text is not None:
+                value["text"] = text
+            if keep_input:
+                others = {name: each for name, each in columns.items() if each is not text}
+                value |= {(f"input_{name}" if name in value else name): each for name, each in others.items()}
+            sink.write(value, rank - 1, query)
+    sink.commit(0)

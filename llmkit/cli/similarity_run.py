@@ -1,0 +1,301 @@
+"""Running one call of ``llmkit similarity``: which texts are compared with which, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from llmkit.cli.answers import Answer, checked_format, deliver, write_to
+from llmkit.cli.channels import ResultStream, note
+from llmkit.cli.destination import (
+    Destination,
+    RejectReporter,
+    progress_bar,
+    refuse_own_input,
+    report_rejects,
+    say_how_to_resume,
+)
+from llmkit.cli.embed_run import load_for_rows
+from llmkit.cli.pipeline_call import check_output
+from llmkit.data.formats import check_format, format_of
+from llmkit.errors import EXIT_SOME_REJECTED, DataError, UsageError
+from llmkit.tasks.catalogue import Field, Shape, Task
+from llmkit.tasks.inputs import RowError, compose
+
+if TYPE_CHECKING:
+    from llmkit.embeddings.encoder import Encoder
+    from llmkit.embeddings.pairs import PairRow
+    from llmkit.embeddings.settings import EmbedSettings
+    from llmkit.inference.apply import InputChoice
+    from llmkit.inference.rows import MappedRow
+    from llmkit.models.loading import LoadOptions
+
+_EXAMPLE = "llmkit similarity 'A cat sleeps.' 'A kitten naps.'"
+_TEXTS = Task("similarity", "", "text", (Field("a"), Field("b", required=False)), _EXAMPLE)
+_PAIRS = replace(_TEXTS, fields=(Field("a"), Field("b")), shape=Shape.PAIR)
+# How the two columns of well-known sets of pairs are called.
+_PAIR_COLUMNS = (
+    ("a", "b"),
+    ("sentence1", "sentence2"),
+    ("sentence_A", "sentence_B"),
+    ("text1", "text2"),
+    ("text_a", "text_b"),
+    ("premise", "hypothesis"),
+    ("question1", "question2"),
+    ("text", "text_pair"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is to be compared, and how.
+
+    Attributes:
+        batch_size: most texts a batch; None for a budget of tokens.
+        plot: a file for the picture.
+    """
+
+    choice: InputChoice
+    settings: EmbedSettings
+    load: LoadOptions
+    measure: str
+    model: str | None
+    revision: str | None
+    batch_size: int | None
+    plot: str | None
+
+
+def run_similarity(
+    call: Call,
+    results: ResultStream,
+    format_name: str | None,
+    output: str | None,
+    rejects: str | None,
+    *,
+    keep_input: bool,
+    overwrite: bool,
+    resume: bool,
+) -> None:
+    """Run a call whose settings have been checked.
+
+    Raises:
+        typer.Exit: some rows were rejected (exit code 3).
+        LlmkitError: it cannot be done; see `PairRun.run` and `comparing.compare`.
+    """
+    from llmkit.inference.apply import read_rows
+
+    refuse_own_input(output, call.choice)
+    call = replace(call, choice=_with_known_columns(call.choice))
+    rows = read_rows(_TEXTS, call.choice)
+    first = next(rows)
+    rows = chain([first], rows)
+    if call.choice.mapping.get("b") or (not isinstance(first[1], Exception) and "b" in first[1]):
+        if output and not format_name:
+            format_name = format_of(output)
+        if format_name:
+            check_format(format_name)
+        check_output(output, format_name, resume=resume)
+        _check_pairs(call)
+        _run_pairs(
+            call,
+            rows,
+            Destination(results, format_name, output, None, rejects, keep_input, overwrite, resume),
+        )
+        return
+    for option, given in (("--resume", resume), ("--keep-input", keep_input), ("--rejects", bool(rejects))):
+        if given:
+            raise UsageError(f"{option} is for pairs from a file; a matrix is made in one go.")
+    _run_matrix(call, rows, results, checked_format(format_name, output), output, overwrite=overwrite)
+
+
+def _with_known_columns(choice: InputChoice) -> InputChoice:
+    """Return the choice with the columns of the pairs, where a file has them under a well-known name."""
+    from llmkit.data.records import Record
+    from llmkit.data.sources import expand_paths, read_file
+
+    if choice.mapping or choice.column or not choice.files or choice.reads_stdin:
+        return choice
+    path = expand_paths(choice.files)[0]
+    if not Path(path).is_file():  # a pipe is read once
+        return choice
+    first = next((row for row in read_file(path, format=choice.format) if isinstance(row, Record)), None)
+    columns = list(first.values) if first is not None else []
+    for a, b in _PAIR_COLUMNS:
+        if a in columns and b in columns:
+            return replace(choice, mapping={"a": a, "b": b})
+    if len(columns) > 1:
+        raise DataError(
+            f"which columns of {path} are compared? It has {', '.join(columns)}.",
+            hint="--map a=COLUMN,b=COLUMN for the pairs of each row, --column NAME for one column's texts.",
+        )
+    return choice
+
+
+def _check_pairs(call: Call) -> None:
+    if call.plot:
+        raise UsageError(
+            "--plot draws texts that are compared each with each other; a file of pairs has none."
+        )
+    if call.settings.effective_level != "sentence" and call.settings.word is None:
+        raise UsageError(
+            f"--level {call.settings.effective_level} gives several vectors a text; a pair takes one of each.",
+            hint="--word WORD compares that word's vectors.",
+        )
+
+
+def _find(call: Call) -> Any:
+    from llmkit.embeddings.api import find_encoder
+
+    resolved = find_encoder(call.model, call.revision, allow_pickle=call.load.allow_pickle)
+    if resolved.note:
+        note(resolved.note)
+    return resolved
+
+
+def _run_pairs(call: Call, rows: Iterator[MappedRow], out: Destination) -> None:
+    from llmkit.data.sinks import FileSink
+    from llmkit.embeddings.pairs import PairRun
+    from llmkit.models.loading import model_identity
+
+    if out.is_finished:
+        note(f"{out.output} is finished already.")
+        return
+    resolved = _find(call)
+    identity = {
+        **model_identity(resolved, call.load),
+        **asdict(call.settings),
+        **call.choice.identity(),
+        "measure": call.measure,
+        "batch_size": call.batch_size,
+        "format": out.format,
+        "keep_input": out.keep_input,
+    }
+    sink = out.sink(identity, bare=False)
+    live = call.choice.is_live
+    try:
+        pairs = _pairs(rows)
+        encoder, pairs = load_for_rows(resolved, call.settings, call.load, pairs, live=live, texts_of=_both)
+    except BaseException:
+        sink.close(finished=False)
+        raise
+    done = sink.progress.rows if isinstance(sink, FileSink) else 0
+    try:
+        with progress_bar(call.choice, out, done) as advance:
+            run = PairRun(
+                encoder,
+                sink,
+                call.measure,
+                call.batch_size,
+                out.keep_input,
+                done,
+                advance,
+                RejectReporter(),
+            )
+            summary = run.run(pairs, live=live)
+    except BaseException as error:
+        say_how_to_resume(error, sink)
+        raise
+    _say_cut(run.cut, encoder)
+    report_rejects(sink, summary, done)
+
+
+def _both(pair: tuple[str, str] | Exception) -> tuple[str, ...]:
+    return () if isinstance(pair, Exception) else pair
+
+
+def _pairs(rows: Iterator[MappedRow]) -> Iterator[PairRow]:
+    for row, values in rows:
+        if isinstance(values, Exception):
+            yield row, values
+            continue
+        try:
+            one, other = compose(_PAIRS, values).value
+            yield row, (one, other)
+        except RowError as error:
+            yield row, error
+
+
+def _run_matrix(
+    call: Call,
+    rows: Iterator[MappedRow],
+    results: ResultStream,
+    format_name: str | None,
+    output: str | None,
+    *,
+    overwrite: bool,
+) -> None:
+    from llmkit.cli.similarity_views import matrix_object, matrix_rows, matrix_sheets, pair_objects, picture
+    from llmkit.data.sinks import refuse_existing
+    from llmkit.embeddings.comparing import compare
+
+    for path in (output, call.plot):
+        if path:
+            refuse_existing(Path(path), overwrite=overwrite)
+    embeddings, rejected = _embedded(call, rows)
+    comparison = compare(embeddings, call.measure)
+    chosen = format_name or ("table" if results.is_terminal and output is None else "jsonl")
+    is_document = chosen == "json"
+    answer = Answer(
+        lambda: matrix_sheets(comparison, results if chosen == "table" else None),
+        (lambda: [matrix_object(comparison)]) if is_document else (lambda: pair_objects(comparison)),
+        lambda: matrix_rows(comparison),
+        single=is_document,
+    )
+    if call.plot:
+        content = picture(comparison, Path(call.plot))
+        write_to(Path(call.plot), content, overwrite=overwrite)
+    deliver(answer, results, chosen, output, overwrite=overwrite)
+    if rejected:
+        raise typer.Exit(EXIT_SOME_REJECTED)
+
+
+def _embedded(call: Call, rows: Iterator[MappedRow]) -> tuple[list[Any], int]:
+    """Return the vectors of all rows, and how many have none."""
+    from llmkit.data.row_run import reject_reason
+    from llmkit.embeddings.comparing import MOST_COMPARED
+    from llmkit.embeddings.embedding import Embedding, embed_texts
+
+    given: list[tuple[str, str | Exception]] = []
+    for row, values in rows:
+        try:
+            given.append((row.place, values if isinstance(values, Exception) else _text(values)))
+        except RowError as error:
+            given.append((row.place, error))
+        if len(given) > MOST_COMPARED:
+            raise UsageError(
+                f"more than {MOST_COMPARED:,} texts are too many to compare each with each other.",
+                hint="llmkit search finds the nearest of any number; --map a=COLUMN,b=COLUMN compares pairs.",
+            )
+    texts = [text for _, text in given if isinstance(text, str)]
+    if len(given) < 2 and call.settings.effective_level == "sentence":
+        raise UsageError(
+            "there is one text, and nothing to compare it with.", hint=f"For example: {_EXAMPLE}"
+        )
+    encoder, _ = load_for_rows(_find(call), call.settings, call.load, iter([(None, each) for each in texts]))
+    found = iter(embed_texts(encoder, texts, encoder.tokenizer.tokenize(texts), batch_size=call.batch_size))
+    outcomes = [(place, next(found) if isinstance(text, str) else text) for place, text in given]
+    embeddings = [each for _, each in outcomes if isinstance(each, Embedding)]
+    reporter = RejectReporter()
+    for place, each in outcomes:
+        if isinstance(each, Exception):
+            reporter(f"{place}: {reject_reason(each)}")
+    _say_cut(sum(each.cut > 0 for each in embeddings), encoder)
+    return embeddings, reporter.count
+
+
+def _text(values: Any) -> str:
+    text: str = compose(replace(_TEXTS, fields=(Field("a"),)), values).value
+    return text
+
+
+def _say_cut(cut: int, encoder: Encoder) -> None:
+    if cut:
+        note(
+            f"{cut:,} {'text was' if cut == 1 else 'texts were'} cut: the model takes {encoder.tokenizer.limit:,} "
+            "tokens. --long split-mean counts every token of a text."
+        )

@@ -1,0 +1,271 @@
+"""Files of vectors as they are read again: block by block, in the memory of a block.
+
+.npy and .safetensors are memory-mapped; .parquet, .jsonl and .csv are gone through from the beginning each time.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmkit.data.records import BadRecord, Record
+from llmkit.data.sources import read_file
+from llmkit.embeddings.vector_formats import TENSOR, VECTORS
+from llmkit.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy
+
+    Array = numpy.ndarray[Any, Any]
+
+BLOCK_NUMBERS = 1 << 24  # 64 MB of float32: so large that threads seldom wait for each other
+_ROWS_READ = 1024
+_NUMBER_COLUMN = re.compile(r"d(\d+)")
+_TENSOR_TYPES = {"F32": "<f4", "F16": "<f2", "F64": "<f8", "BF16": "<u2"}
+
+
+@dataclass(frozen=True, slots=True)
+class VectorFile:
+    """Vectors in a file, one a row.
+
+    Attributes:
+        blocks: goes through them, each block (rows, dimension), float32; a row without a vector is NaN.
+        rows: how many there are; None where only reading them tells.
+        metadata: what the file says of how they were made.
+        columns: goes through what stands beside the vectors, row by row; None where nothing does.
+    """
+
+    path: str
+    dimension: int
+    blocks: Callable[[], Iterator[Array]]
+    rows: int | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+    columns: Callable[[], Iterator[dict[str, Any]]] | None = None
+
+
+def open_vectors(path: str, column: str = VECTORS) -> VectorFile | None:
+    """Open a file of vectors; None where it is another kind of file.
+
+    Args:
+        column: the name of the vectors' column, in the formats that have columns.
+
+    Raises:
+        DataError: the file is one of vectors, and damaged, or not of one vector a row.
+    """
+    opener = _OPENERS.get(Path(path).suffix.lower())
+    if opener is None:
+        return None
+    try:
+        return opener(path, column)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from None
+
+
+def _open_npy(path: str, column: str) -> VectorFile:
+    import numpy
+
+    try:
+        # Copy on write: what nobody may write, torch complains of.
+        array = numpy.load(path, mmap_mode="c", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise DataError(f"{path} is no .npy file of numbers: {error}") from None
+    return _of_array(path, array)
+
+
+def _of_array(path: str, array: Array, metadata: dict[str, str] | None = None) -> VectorFile:
+    if array.ndim != 2 or array.dtype.kind not in "fu":
+        raise DataError(
+            f"{path} holds {array.dtype} of shape {tuple(array.shape)}, not a vector a row.",
+            hint="llmkit embed TEXTS -o vectors.npy makes such a file.",
+        )
+    return VectorFile(path, array.shape[1], lambda: array_blocks(array), len(array), metadata or {})
+
+
+def array_blocks(array: Array) -> Iterator[Array]:
+    """Go through an array, (rows, dimension), in blocks of float32; uint16 is bfloat16."""
+    import numpy
+
+    size = max(1, BLOCK_NUMBERS // max(1, array.shape[1]))
+    for start in range(0, len(array), size):
+        block = array[start : start + size]
+        if block.dtype == numpy.uint16:
+            block = (block.astype(numpy.uint32) << 16).view(numpy.float32)
+        yield numpy.ascontiguousarray(block, dtype=numpy.float32)
+
+
+def _open_safetensors(path: str, column: str) -> VectorFile:
+    import numpy
+
+    with Path(path).open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        try:
+            header = json.loads(file.read(min(size, 100_000_000)))
+            metadata = header.pop("__metadata__", {})
+            tensors = {name: each for name, each in header.items() if len(each["shape"]) == 2}
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise DataError(f"{path} is damaged: it has no header of a safetensors file.") from None
+    if TENSOR not in tensors and f"{TENSOR}.0" in tensors:
+        raise DataError(f"{path} holds the vectors of tokens or words; search takes one vector a text.")
+    name = TENSOR if TENSOR in tensors else next(iter(tensors), "")
+    if (len(tensors) > 1 and name != TENSOR) or not name or tensors[name]["dtype"] not in _TENSOR_TYPES:
+        raise DataError(f"{path} has no tensor '{TENSOR}' with a vector a row.")
+    tensor = tensors[name]
+    start, end = (8 + size + offset for offset in tensor["data_offsets"])
+    if Path(path).stat().st_size < end:
+        raise DataError(f"{path} is damaged: it ends before its vectors do.")
+    shape = tuple(tensor["shape"])
+    kind = numpy.dtype(_TENSOR_TYPES[tensor["dtype"]])
+    array = numpy.memmap(path, kind, "c", start, shape) if end > start else numpy.empty(shape, kind)
+    return _of_array(path, array, metadata)
+
+
+def _open_parquet(path: str, column: str) -> VectorFile | None:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        file = pyarrow.parquet.ParquetFile(path)
+    except pyarrow.ArrowInvalid as error:
+        raise DataError(f"{path} is damaged: {str(error).partition(chr(10))[0]}") from None
+    schema = file.schema_arrow
+    if column not in schema.names or not _is_list(schema.field(column).type):
+        return None
+    kind = schema.field(column).type
+    if _is_list(kind.value_type):
+        raise DataError(f"{path} holds the vectors of tokens or words; search takes one vector a text.")
+    first = next((each for each in _parquet_vectors(path, column, None) if len(each)), None)
+    others = [name for name in schema.names if name != column]
+    return VectorFile(
+        path,
+        0 if first is None else first.shape[1],
+        lambda: _parquet_vectors(path, column, None if first is None else first.shape[1]),
+        file.metadata.num_rows,
+        {name.decode(): text.decode(errors="replace") for name, text in (schema.metadata or {}).items()},
+        lambda: _parquet_columns(path, others),
+    )
+
+
+def _is_list(kind: Any) -> bool:
+    import pyarrow
+
+    types = pyarrow.types
+    return bool(types.is_list(kind) or types.is_fixed_size_list(kind) or types.is_large_list(kind))
+
+
+def _parquet_vectors(path: str, column: str, dimension: int | None) -> Iterator[Array]:
+    import numpy
+    import pyarrow.parquet
+
+    start = 0
+    for batch in pyarrow.parquet.ParquetFile(path).iter_batches(_ROWS_READ * 8, columns=[column]):
+        vectors = batch.column(0)
+        flat = vectors.flatten().to_numpy(zero_copy_only=False)
+        if dimension is None:
+            dimension = len(flat) // max(1, len(vectors) - vectors.null_count)
+        if not vectors.null_count and _all_of(vectors, dimension):
+            block = flat.astype(numpy.float32, copy=not flat.flags.writeable).reshape(len(vectors), dimension)
+        else:
+            block = _rows_to_block(path, vectors.to_pylist(), dimension, start)
+        yield block
+        start += len(vectors)
+
+
+def _all_of(vectors: Any, dimension: int) -> bool:
+    """Whether all lists of a column have so many elements."""
+    import pyarrow.compute
+
+    lengths = pyarrow.compute.min_max(pyarrow.compute.list_value_length(vectors))
+    return lengths["min"].as_py() == lengths["max"].as_py() == dimension
+
+
+def _parquet_columns(path: str, names: list[str]) -> Iterator[dict[str, Any]]:
+    import pyarrow.parquet
+
+    for batch in pyarrow.parquet.ParquetFile(path).iter_batches(_ROWS_READ, columns=names):
+        yield from batch.to_pylist() if names else [{}] * batch.num_rows
+
+
+def _open_rows(path: str, column: str) -> VectorFile | None:
+    """Open a file of lines: a column of lists, or the columns d0, d1, … that `llmkit embed` writes into CSV."""
+    first = next((row for row in read_file(path) if isinstance(row, Record)), None)
+    if first is None:
+        return None
+    if isinstance(first.values.get(column), list):
+        if first.values[column] and isinstance(first.values[column][0], list):
+            raise DataError(f"{path} holds the vectors of tokens or words; search takes one vector a text.")
+        numbers, dimension = [column], len(first.values[column])
+    else:
+        numbers = [name for name in first.values if _NUMBER_COLUMN.fullmatch(name)]
+        dimension = len(numbers)
+        if not numbers or "d0" not in numbers:
+            return None
+    return VectorFile(
+        path,
+        dimension,
+        lambda: _row_vectors(path, column, numbers),
+        columns=lambda: _row_columns(path, set(numbers)),
+    )
+
+
+def _row_vectors(path: str, column: str, numbers: list[str]) -> Iterator[Array]:
+    rows: list[Any] = []
+    dimension = len(numbers) if numbers != [column] else None
+    start = 0
+    for row in read_file(path):
+        values = row.values if isinstance(row, Record) else {}
+        if numbers == [column]:
+            rows.append(values.get(column))
+            dimension = dimension or (len(rows[-1]) if isinstance(rows[-1], list) else None)
+        else:
+            rows.append([values.get(name) or "nan" for name in numbers])
+        if len(rows) == _ROWS_READ and dimension:
+            yield _rows_to_block(path, rows, dimension, start)
+            start, rows = start + len(rows), []
+    if rows:
+        yield _rows_to_block(path, rows, dimension or 1, start)
+
+
+def _row_columns(path: str, numbers: set[str]) -> Iterator[dict[str, Any]]:
+    for row in read_file(path):
+        values = {} if isinstance(row, BadRecord) else row.values
+        yield {name: value for name, value in values.items() if name not in numbers}
+
+
+def _rows_to_block(path: str, rows: list[Any], dimension: int, start: int) -> Array:
+    """Return lists of numbers as an array; a row without one is NaN.
+
+    Raises:
+        DataError: a row has more or fewer numbers, or something else.
+    """
+    import numpy
+
+    block = numpy.full((len(rows), dimension), numpy.nan, numpy.float32)
+    for number, row in enumerate(rows):
+        if row is None:
+            continue
+        try:
+            values = numpy.asarray(row, dtype=numpy.float32)
+        except (ValueError, TypeError):
+            raise DataError(f"{path}: row {start + number} has a vector that is not of numbers.") from None
+        if values.shape != (dimension,):
+            raise DataError(
+                f"{path}: row {start + number} has a vector of {values.size:,} numbers, the first of {dimension:,}."
+            )
+        block[number] = values
+    return block
+
+
+_OPENERS: dict[str, Callable[[str, str], VectorFile | None]] = {
+    ".npy": _open_npy,
+    ".safetensors": _open_safetensors,
+    ".parquet": _open_parquet,
+    ".jsonl": _open_rows,
+    ".ndjson": _open_rows,
+    ".json": _open_rows,
+    ".csv": _open_rows,
+    ".tsv": _open_rows,
+}
