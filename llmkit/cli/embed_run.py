@@ -116,9 +116,24 @@ def run_embedding(
     report_rejects(sink, summary, done)
 
 
+def _rows_done(sink: Sink, summary: Summary) -> int:
+    """Return how many rows have vectors, those of the run that was resumed included."""
+    from llmkit.data.sinks import FileSink
+
+    if isinstance(sink, FileSink):
+        return sink.progress.rows - sink.progress.rejected
+    return summary.done
+
+
+def _about_cut(cut: int, done: int, encoder: Encoder) -> str:
+    """Return what is said of texts that were longer than a model takes."""
+    were = "was" if cut == 1 else "were"
+    text = f"{cut:,} of {done:,} texts {were} cut to {encoder.tokenizer.limit:,} tokens."
+    return text if encoder.settings.by_token else f"{text} --long split-mean counts every token of a text."
+
+
 def texts_of_rows(rows: Iterator[MappedRow]) -> Iterator[TextRow]:
     """Go through rows with the text of each, or why it has none."""
-    task = find_task("feature-extraction").task
     for row, values in rows:
         if isinstance(values, Exception):
             yield row, values

@@ -36,7 +36,8 @@ Level = Annotated[str, typer.Option(help="sentence, token or word: what a vector
 Pooling = Annotated[
     str | None,
     typer.Option(
-        help="mean, cls, max, pooler, last-token, weighted-mean, none.  [default: the model's own, else mean]",
+        help="mean, cls, max, pooler, last-token, weighted-mean, mean-sqrt-length, none."
+        "  [default: the model's own, else mean]",
         show_default=False,
     ),
 ]
