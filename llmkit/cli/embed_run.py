@@ -23,6 +23,8 @@ from llmkit.tasks.catalogue import find_task
 from llmkit.tasks.inputs import RowError, compose
 
 if TYPE_CHECKING:
+    from llmkit.data.row_run import Summary
+    from llmkit.data.sinks import Sink
     from llmkit.embeddings.encoder import Encoder
     from llmkit.embeddings.run import TextRow
     from llmkit.embeddings.settings import EmbedSettings
