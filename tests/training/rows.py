@@ -112,12 +112,16 @@ TRIALS = {
     ),
     "sentence-embedding": Trial(
         "feature-extraction",
-        [{"anchor": text, "positive": " ".join(reversed(text.split()))} for text in SENTENCES],
+        [
+            {"anchor": text, "positive": " ".join(reversed(text.split())), "negative": other}
+            for text, other in zip(SENTENCES, [*SENTENCES[3:], *SENTENCES[:3]], strict=True)
+        ],
         model=NO_DROPOUT,
     ),
     "preference": Trial(
         "text-generation",
         [{"prompt": "Which?", "chosen": f" {text}", "rejected": " No"} for text in SENTENCES],
         data={"max_length": 32},
+        model={"config": {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}},
     ),
 }

@@ -126,7 +126,7 @@ def test_values_beside_the_file_are_typed_by_the_same_schema(tmp_path: Path) -> 
         ("training: {ema: 1}", "training.ema: 1 should be less than 1."),
         (
             "adapter: {type: lorra}",
-            "adapter.type: 'lorra' is not one of lora or dora; did you mean lora?",
+            "adapter.type: 'lorra' is not one of lora, dora or qlora; did you mean lora?",
         ),
         ("adapter: {rank: 8}", "adapter.rank: unknown key"),
         ("tokenizer: {vocab_size: 1000}", "tokenizer.train: is missing."),

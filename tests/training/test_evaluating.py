@@ -262,6 +262,8 @@ class TestErrors:
         with pytest.raises(ModelError, match="was not trained for text-classification"):
             evaluate_model(Asked(str(tiny("fill-mask")), data=data, task="text-classification"), device="cpu")
         with pytest.raises(UsageError, match="does not say which task it is for") as caught:
+            evaluate_model(Asked(str(tiny("image-classification")), data=data), device="cpu")
+        with pytest.raises(DataError, match="no column 'positive'"):  # a bare encoder is one of sentences
             evaluate_model(Asked("minilm", data=data), device="cpu")
         assert caught.value.hint == f"Name it: --task {'|'.join(OBJECTIVES)}"
 

@@ -9,6 +9,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -71,14 +72,19 @@ def child(tiny: Tiny, folder: Path, do: str, room: int | None, **order: Any) -> 
         model=DROPOUT,
     )
     receiver, sender = multiprocessing.Pipe(duplex=False)
-    process = multiprocessing.get_context("fork").Process(
-        target=lambda: sender.send(_run(config, do, room, order.get("save")))
-    )
+    # Not a fork of this process: what earlier tests have freed would be room beside the limit.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    process = context.Process(target=_send, args=(sender, config, do, room, order.get("save")))
     process.start()
     sender.close()
     found = receiver.recv()
     process.join()
     return found
+
+
+def _send(sender: Connection, *order: Any) -> None:
+    sender.send(_run(*order))
 
 
 def _run(config: FinetuneConfig, do: str, room: int | None, save_after: int | None) -> dict[str, Any]:

@@ -97,7 +97,7 @@ class TestStep:
         after = torch.get_rng_state()
         torch.manual_seed(7)
         run.model.train()
-        batches = [run.loop._batch(rows, 0) for rows in run.loop.steps.at(0).micro_batches]
+        batches = [run.loop.batch(rows, 0) for rows in run.loop.steps.at(0).micro_batches]
         vectors = torch.cat([run.objective.represent(run.model, batch) for batch in batches])
         loss = run.objective.step_loss(vectors, torch.cat([batch.labels for batch in batches]))
         assert_same_step(found, plain_step(run.model, loss))
