@@ -185,6 +185,14 @@ class CausalLM(Objective):
 
     # -- from examples to a loss
 
+    def set_up(self, model: PreTrainedModel) -> None:
+        """Check that no position sees the tokens after it, which it is to predict."""
+        if sees_ahead(model):
+            raise ModelError(
+                f"{self.config.model.name} ({type(model).__name__}) sees the tokens that {self.task} lets it guess.",
+                hint="Make it a decoder, model.config: {is_decoder: true}, or train it by task: masked-lm.",
+            )
+
     def collate(self, examples: Sequence[Example], draws: Sequence[Draw]) -> Batch:
         """Make a batch, padded on the right, where no token sees the padding."""
         import torch
@@ -280,6 +288,22 @@ _FORMS: dict[tuple[str, ...], Callable[[CausalLM, Mapping[str, Any]], list[Examp
     ("prompt", "completion"): CausalLM._of_completion,
     ("text",): CausalLM._of_text,
 }
+
+
+def sees_ahead(model: PreTrainedModel) -> bool:
+    """Tell whether what a model says at a position depends on the token after it: tried on three tokens."""
+    import torch
+
+    was_training = model.training
+    model.eval()
+    with torch.no_grad():
+        ids = (
+            torch.tensor([[5, 6, 7], [5, 6, 8]], device=model.device)
+            % model.config.get_text_config().vocab_size
+        )
+        one, other = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[:, :2].float()
+    model.train(was_training)
+    return not torch.allclose(one, other, atol=1e-3, rtol=1e-2)
 
 
 def _padded(examples: Sequence[Example], name: str, longest: int, fill: int) -> torch.Tensor:

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from llmkit.errors import DataError, ModelError
 from llmkit.training.objectives.base import IGNORED
+from llmkit.training.objectives.causal_lm import sees_ahead
 from llmkit.training.run import finetune
 from llmkit.training.state import Run
 from tests.fixtures.tiny import vocabulary
@@ -326,3 +327,12 @@ def test_learning(tiny: Tiny, tmp_path: Path, batching: str) -> None:
     inputs = tokenizer("No?", return_tensors="pt")
     answer = model.generate(**inputs, max_new_tokens=20, do_sample=False)[0, inputs["input_ids"].shape[1] :]
     assert tokenizer.decode(answer) == f" No is Paris{tokenizer.eos_token}"
+
+
+@pytest.mark.parametrize("is_decoder", [True, False])
+def test_an_encoder_sees_what_it_is_to_guess(is_decoder: bool) -> None:
+    config = transformers.BertConfig(
+        vocab_size=60, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16,
+        is_decoder=is_decoder, initializer_range=0.5,
+    )  # fmt: skip
+    assert sees_ahead(transformers.BertLMHeadModel(config)) is not is_decoder
