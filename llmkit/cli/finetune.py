@@ -82,7 +82,9 @@ def finetune(
         )
     if run.stopped is not None:
         _end_stopped(run.stopped, config, run.progress.step)
-    note(f"the model is in {checked.output}: llmkit pipeline … --model {checked.output}")
+    from llmkit.training.card import trying
+
+    note(f"the model is in {checked.output}; try it: {trying(checked.task, checked.output)}")
     if is_first():
         write_rows(results, [_figures(run)], format, title=checked.output, single=True)
 

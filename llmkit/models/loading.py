@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import ModelError, UsageError, did_you_mean
 from llmkit.models.cpu_kernels import speed_up_attention, speed_up_linear_layers
+from llmkit.models.local_folder import is_adapter_alone
 from llmkit.models.resolving import ResolvedModel, explain_loading_error
 
 if TYPE_CHECKING:
@@ -151,6 +152,11 @@ def load_config(model: ResolvedModel, options: LoadOptions, task: str) -> PreTra
     if options.config is not None and not isinstance(options.config, str):
         given: PreTrainedConfig = options.config
         return given
+    if options.config is None and is_adapter_alone(model.location):
+        raise ModelError(
+            f"'{model.name}' holds an adapter alone, without the model that it is for.",
+            hint="adapter.merge: true writes the whole model; for a run: --set adapter.merge=true --resume-anyway",
+        )
     try:
         return AutoConfig.from_pretrained(
             options.config or model.location,

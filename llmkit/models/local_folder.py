@@ -78,6 +78,12 @@ def check_folder(folder: Path, name: str, allow_pickle: bool, needs_weights: boo
         _check_weights(folder, name, config, allow_pickle)
 
 
+def is_adapter_alone(location: str) -> bool:
+    """Tell whether a folder has an adapter (peft) and not the config of the model that it is for."""
+    folder = Path(location)
+    return (folder / ADAPTER_FILE).is_file() and not (folder / CONFIG_FILE).is_file()
+
+
 def _where_the_config_is(folder: Path) -> str:
     # A folder of checkpoints, or a repository's folder in the hub's cache: the model lies further in.
     nested = sorted([*folder.glob(f"*/{CONFIG_FILE}"), *folder.glob(f"snapshots/*/{CONFIG_FILE}")])

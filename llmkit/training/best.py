@@ -40,20 +40,6 @@ def best_by(config: FinetuneConfig, objective: Objective, figures: Mapping[str, 
     return found, 1 if _more_is_better(wanted) else -1
 
 
-def check_judging(config: FinetuneConfig) -> None:
-    """Check that there is a set to judge by where something depends on it.
-
-    Raises:
-        UsageError: there is none.
-    """
-    for name in ("best_metric", "early_stopping"):
-        if getattr(config.training, name) is not None and config.data.validation is None:
-            raise UsageError(
-                f"training.{name}: there is no validation set to judge by.",
-                hint="Give data.validation: a file, or the share of the training rows to keep for it, such as 0.1.",
-            )
-
-
 def _more_is_better(figure: str) -> bool:
     """Tell by the metric of this name; a figure that is only a part of a metric's result is a score."""
     try:

@@ -26,6 +26,14 @@ PIPELINE_TASKS = {
 _WATTS_A_CORE = 15.0
 
 
+def trying(task: str, output: str) -> str:
+    """Return the command that runs what a training task made; one that no pipeline runs is judged."""
+    if task not in PIPELINE_TASKS:
+        return f"llmkit evaluate {shlex.quote(output)} --data FILE"
+    name, example = PIPELINE_TASKS[task]
+    return f"llmkit pipeline {name} {example} --model {shlex.quote(output)}"
+
+
 def model_card(run: Run) -> str:
     """Return the card, Markdown with the metadata that the hub reads."""
     parts = [
@@ -58,10 +66,7 @@ def _base(run: Run) -> str:
 
 
 def _try_it(run: Run) -> str:
-    if run.config.task not in PIPELINE_TASKS:
-        return ""
-    task, example = PIPELINE_TASKS[run.config.task]
-    return f"```\nllmkit pipeline {task} {example} --model {shlex.quote(str(run.output))}\n```\n"
+    return f"```\n{trying(run.config.task, str(run.output))}\n```\n"
 
 
 def _results(run: Run) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from llmkit.training.objectives import OBJECTIVES
 
@@ -59,9 +59,17 @@ def _different(value: Any) -> Any:
     return value
 
 
-Files = Annotated[list[str], BeforeValidator(_listed), Field(min_length=1)]
-ShareOrFiles = Annotated[float | list[str], BeforeValidator(_share_or_files)]
-AutoOrCount = Annotated[int | Literal["auto"], BeforeValidator(_auto_or_count)]
+# What stands before a value is checked stands in the JSON Schema too: a text for a list of one, a name for a section.
+_OneOrMore = BeforeValidator(_listed, json_schema_input_type=str | list[str])
+Files = Annotated[list[str], Field(min_length=1), _OneOrMore]
+ShareOrFiles = Annotated[
+    float | list[str], BeforeValidator(_share_or_files, json_schema_input_type=float | str | list[str])
+]
+AutoOrCount = Annotated[
+    int | Literal["auto"],
+    BeforeValidator(_auto_or_count, json_schema_input_type=Annotated[int, Field(ge=1)] | Literal["auto"]),
+]
+Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -88,10 +96,10 @@ class ModelSection(Section):
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """What the weights are kept in while training."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _short_form(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
+
+def _named(value: Any) -> Any:
+    """Let a model's name stand for its section."""
+    return {"name": value} if isinstance(value, str) else value
 
 
 class DataSection(Section):
@@ -153,13 +161,17 @@ class TrainingSection(Section):
     adam_epsilon: Positive = 1e-8
     max_grad_norm: Positive | None = 1.0
     """Longer gradients are scaled down to this; null for none."""
-    precision: Annotated[Literal["auto", "float32", "bfloat16", "float16"], BeforeValidator(_precision)] = (
-        "auto"
-    )
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16", "float16"],
+        BeforeValidator(
+            _precision,
+            json_schema_input_type=Literal["auto", "float32", "bfloat16", "float16", "bf16", "fp16", "fp32"],
+        ),
+    ] = "auto"
     """auto is bfloat16 where the device computes in it natively."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     class_weights: Annotated[Literal["balanced"] | list[float] | None, BeforeValidator(_weights)] = None
-    freeze: Annotated[list[str], BeforeValidator(_listed)] = Field(default_factory=list)
+    freeze: Annotated[list[str], _OneOrMore] = Field(default_factory=list)
     """Parameters to leave as they are: embeddings, encoder, layers.0-5, or the beginning of a name."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] | None = None
     """Factor of the learning rate from each layer to the one below."""
@@ -199,7 +211,7 @@ class AdapterSection(Section):
     r: Count = 8
     alpha: Count = 16
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    targets: Annotated[list[str], BeforeValidator(_listed)] | None = None
+    targets: Annotated[list[str], _OneOrMore] | None = None
     """Modules to adapt; by default those peft chooses for the architecture."""
     merge: bool = True
     """Write the whole model at the end, the adapter merged into it; false keeps the adapter alone."""
@@ -230,16 +242,17 @@ class FinetuneConfig(Section):
     """A fine-tuning run."""
 
     task: Literal[TASKS]  # type: ignore[valid-type]
-    model: ModelSection
+    model: Annotated[ModelSection, BeforeValidator(_named, json_schema_input_type=str | ModelSection)]
     data: DataSection
     training: TrainingSection = Field(default_factory=TrainingSection)
     adapter: AdapterSection | None = None
     tokenizer: TokenizerSection | None = None
     generation: GenerationSection = Field(default_factory=GenerationSection)
-    metrics: Annotated[list[str], BeforeValidator(_listed)] | None = None
+    metrics: Annotated[list[str], _OneOrMore] | None = None
     """By default the task's own; hub:NAME loads one by evaluate.load."""
     trackers: Annotated[
-        list[Literal["tensorboard", "wandb", "mlflow", "trackio"]], BeforeValidator(_listed)
+        list[Tracker],
+        BeforeValidator(_listed, json_schema_input_type=Tracker | list[Tracker]),
     ] = Field(default_factory=list)
     output: Annotated[str, Field(min_length=1)]
     """The folder for the model, the checkpoints and the reports."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from llmkit.training.config import FinetuneConfig
 
 _LONGEST_SHOWN = 60
+_MISFIT = "misfit"
 
 
 def load_config(path: str, changes: Mapping[str, Any] | None = None) -> FinetuneConfig:
@@ -29,7 +30,8 @@ def load_config(path: str, changes: Mapping[str, Any] | None = None) -> Finetune
     text = _read(path)
     document = read_yaml(text, path)
     if not isinstance(document.value, dict):
-        what = "is empty" if document.value is None else "is not a list of keys and values"
+        kind = "a list" if isinstance(document.value, list) else f"the text {_shown(str(document.value))}"
+        what = "is empty" if document.value is None else f"holds {kind}, not keys with values"
         raise UsageError(f"{path} {what}.", hint="`llmkit config init TASK` writes one to start from.")
     values = document.value
     for name, value in (changes or {}).items():
@@ -82,15 +84,48 @@ def check_config(
     from llmkit.training.config import FinetuneConfig
 
     try:
-        return FinetuneConfig.model_validate(values)
+        config = FinetuneConfig.model_validate(values)
+        errors: list[Any] = list(_misfits(config))
+        if not errors:
+            return config
     except ValidationError as error:
-        problems = sorted(
-            _problems(error.errors(include_url=False), where, document, changed), key=lambda p: p[0]
-        )
+        errors = list(error.errors(include_url=False))
+    problems = sorted(_problems(errors, where, document, changed), key=lambda p: p[0])
     lines = list(dict.fromkeys(text for _, text in problems))
     if len(lines) == 1:
         raise UsageError(lines[0])
     raise UsageError("\n".join([f"{len(lines)} problems in {where}:", *(f"  {line}" for line in lines)]))
+
+
+def _misfits(config: FinetuneConfig) -> Iterator[dict[str, Any]]:
+    """Go through values that are allowed by themselves and not together with the others, as errors of pydantic."""
+    from llmkit.metrics import find_metric
+    from llmkit.training.objectives import objective_class
+
+    def misfit(path: tuple[Any, ...], reason: str) -> dict[str, Any]:
+        return {"type": _MISFIT, "loc": path, "msg": reason}
+
+    for number, name in enumerate(config.metrics or ()):
+        try:
+            find_metric(name)
+        except UsageError as error:
+            yield misfit(("metrics", number), error.message)
+    fields = [field.name for field in objective_class(config.task).fields]
+    for name in config.data.columns:
+        if name not in fields:
+            near = did_you_mean(name, fields)
+            there = near or f"it takes {', '.join(fields)}."
+            yield misfit(("data", "columns", name), f"{config.task} takes no such field; {there}")
+    if config.tokenizer is not None and not config.model.from_scratch:
+        yield misfit(
+            ("tokenizer",), "a new tokenizer needs a new model, model: {name: …, from_scratch: true}."
+        )
+    if config.data.validation is None:
+        for name in ("best_metric", "early_stopping"):
+            if getattr(config.training, name) is not None:
+                yield misfit(
+                    ("training", name), "there is no validation set to judge by. Give data.validation."
+                )
 
 
 def _problems(
@@ -100,13 +135,22 @@ def _problems(
         path = _path(error["loc"], document)
         name = ".".join(map(str, path))
         place = _place_of(error, path, document)
-        if any(name == key or name.startswith(f"{key}.") for key in changed):
-            prefix, order = f"--set {name}", (0, 0)
+        said_by = _change_behind(".".join(map(str, _path(error["loc"], None))), place, changed)
+        if said_by is not None:
+            prefix, order = f"--set {said_by}", (0, 0)
         else:
             at = f":{place.line}:{place.column}" if place else ""
             prefix, order = f"{where}{at}", (place.line, place.column) if place else (1 << 30, 0)
             prefix += f": {name}" if name else ""
         yield order, f"{prefix}: {_explain(error, path)}"
+
+
+def _change_behind(name: str, place: Place | None, changed: tuple[str, ...]) -> str | None:
+    """Return what was set beside the file that a problem comes from; None if it comes from the file."""
+    for key in changed:
+        if name == key or name.startswith(f"{key}.") or (key.startswith(f"{name}.") and place is None):
+            return key
+    return None
 
 
 def _path(loc: tuple[Any, ...], document: YamlText | None) -> tuple[Any, ...]:
@@ -148,6 +192,8 @@ def _explain(error: Mapping[str, Any], path: tuple[Any, ...]) -> str:
         return "a key must be a word."
     if kind == "value_error":
         return f"{_shown(given)}: {context['error']}."
+    if kind == _MISFIT:
+        return str(error["msg"])
     if kind in ("too_short", "string_too_short"):
         return f"{_shown(given)} is empty."
     wanted = error["msg"].removeprefix("Input should be ").partition(" or instance of ")[0].rstrip(".")
@@ -168,9 +214,33 @@ _PLAIN_WORDS = {
 }
 
 
+# What other programs call these keys.
+_OTHER_NAMES = {
+    "lr": "training.learning_rate",
+    "bs": "training.batch_size",
+    "wd": "training.weight_decay",
+    "num_epochs": "training.epochs",
+    "num_train_epochs": "training.epochs",
+    "per_device_train_batch_size": "training.micro_batch_size",
+    "train_batch_size": "training.batch_size",
+    "lr_scheduler_type": "training.schedule",
+    "gradient_accumulation_steps": "training.micro_batch_size",
+    "output_dir": "output",
+    "model_name_or_path": "model.name",
+    "train_file": "data.train",
+    "validation_file": "data.validation",
+    "lora": "adapter",
+    "lora_r": "adapter.r",
+    "lora_alpha": "adapter.alpha",
+}
+
+
 def _unknown_key(path: tuple[Any, ...]) -> str:
     """Say where a key belongs, or which is like it."""
     key = str(path[-1])
+    usual = _OTHER_NAMES.get(key)
+    if usual is not None:
+        return f"unknown key; did you mean {usual}?"
     section = _schema_at(path[:-1])
     home = [name for name in _sections() if key.replace("-", "_") in _sections()[name]]
     near = did_you_mean(key.replace("-", "_"), section)

@@ -160,7 +160,8 @@ def resume_run(run: Run, *, anyway: bool = False) -> None:
     run.listener.note(f"going on after step {checkpoint.step:,}.")
     if run.progress.step >= run.loop.steps.total:
         run.listener.note(
-            f"all {run.loop.steps.total:,} steps are taken: only the model and its figures are written."
+            f"{run.progress.step:,} steps are taken, of {run.loop.steps.total:,}: only the model and its figures "
+            "are written."
         )
 
 

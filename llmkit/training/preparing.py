@@ -13,7 +13,6 @@ from llmkit.models.loading import LoadOptions, choose_device, choose_head, has_n
 from llmkit.tasks.inputs import RowError
 from llmkit.training.adapters import add_adapter
 from llmkit.training.averaging import WeightAverage
-from llmkit.training.best import check_judging
 from llmkit.training.costs import step_flops
 from llmkit.training.examples import identity_of, prepare_examples, read_rows
 from llmkit.training.four_bits import four_bit_arguments, keep_layout
@@ -46,7 +45,6 @@ def prepare(config: FinetuneConfig, output: Path, *, device: str, listener: List
     from accelerate import Accelerator
     from accelerate.utils import set_seed
 
-    check_judging(config)
     origin = find_origin(config)
     if origin.resolved.note:
         listener.note(origin.resolved.note)

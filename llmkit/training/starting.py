@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 
 _ALWAYS_SAID = ("epochs", "batch_size", "learning_rate")
+_OF_EVERY_TASK = ("adapter", "tokenizer", "metrics", "trackers")
 
 
 def starting_config(task: str) -> str:
@@ -30,8 +31,8 @@ def starting_config(task: str) -> str:
             hint=f"There are: {', '.join(OBJECTIVES)}.",
         )
     objective = objective_class(task)
-    fields = [field for field in objective.fields if field.required]
-    columns = ", ".join(f"{field.name}: {field.name}" for field in fields)
+    columns = ", ".join(f"{field.name}: {field.name}" for field in objective.fields if field.required)
+    optional = ", ".join(field.name for field in objective.fields if not field.required)
     lines = [
         f"task: {task}",
         f"model: {objective.start}  # a folder, a hub id, or minilm, the embedded encoder",
@@ -42,13 +43,14 @@ def starting_config(task: str) -> str:
         *_wrapped(DataSection.model_fields["train"].description or "", "  # "),
         "  validation: 0.1",
         *_wrapped(DataSection.model_fields["validation"].description or "", "  # "),
-        f"  columns: {{{columns}}}  # the task's field: your column",
+        f"  columns: {{{columns}}}  # the task's field: your column"
+        + (f"; also {optional}" if optional else ""),
         *_settings(DataSection, ("train", "validation", "columns")),
         "",
         "training:",
         *_settings(TrainingSection, (), said=_ALWAYS_SAID),
         "",
-        *(line for name in objective.sections for line in _section(name, FinetuneConfig)),
+        *(line for name in (*objective.sections, *_OF_EVERY_TASK) for line in _section(name, FinetuneConfig)),
         f"output: runs/{task}",
     ]
     return "\n".join(lines) + "\n"
@@ -60,10 +62,18 @@ def _commented(name: str, section: type[BaseModel], model: str) -> Iterator[str]
 
 
 def _section(name: str, config: type[BaseModel]) -> Iterator[str]:
-    """Go through a section that only some tasks have, all of it as comments."""
-    section: Any = config.model_fields[name].annotation
-    yield f"# {name}:"
-    yield from (f"# {line.removeprefix('  # ')}" for line in _settings(section, ()))
+    """Go through a section that a config may have or not, or a single key of the top, all of it as comments."""
+    from llmkit.training.config import Section
+
+    field = config.model_fields[name]
+    kinds: list[Any] = [field.annotation, *getattr(field.annotation, "__args__", ())]
+    section = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)), None)
+    if section is None:
+        default = _yaml(field.get_default(call_default_factory=True))
+        yield f"# {name}: {default}" + (f"  # {field.description}" if field.description else "")
+    else:
+        yield f"# {name}:" + (f"  # {section.__doc__}" if section.__doc__ else "")
+        yield from (f"#   {line.removeprefix('  # ')}" for line in _settings(section, ()))
     yield ""
 
 
@@ -72,7 +82,7 @@ def _settings(section: type[BaseModel], but: tuple[str, ...], said: tuple[str, .
     for key, field in section.model_fields.items():
         if key in but:
             continue
-        default = field.get_default(call_default_factory=True)
+        default = "…" if field.is_required() else field.get_default(call_default_factory=True)
         line = f"  {'' if key in said else '# '}{key}: {_yaml(default)}"
         meaning = (field.description or "").replace("\n", " ")
         yield f"{line}  # {meaning}" if meaning else line

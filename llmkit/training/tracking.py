@@ -44,7 +44,9 @@ def start_trackers(accelerator: Any, settings: dict[str, Any], output: Path, *, 
         "trackio": {"name": name, "resume": "allow" if resumed else "never"},
     }
     try:
-        accelerator.init_trackers(_PROJECT, config=without_credentials(flat(settings)), init_kwargs=options)
+        accelerator.init_trackers(
+            _PROJECT, config=without_credentials(_plain(flat(settings))), init_kwargs=options
+        )
     except Exception as error:
         first = str(error).strip().partition("\n")[0] or type(error).__name__
         raise UsageError(
@@ -67,12 +69,18 @@ def without_credentials(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested settings as ``{"training.seed": 42}``, of the types that every tracker takes."""
+    """Return nested settings as ``{"training.seed": 42}``."""
     found: dict[str, Any] = {}
     for key, value in values.items():
         name = f"{prefix}{key}"
         if isinstance(value, dict):
             found |= flat(value, f"{name}.")
         else:
-            found[name] = value if isinstance(value, bool | int | float | str) else str(value)
+            found[name] = value
     return found
+
+
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with values of the types that every tracker takes."""
+    kinds = bool | int | float | str
+    return {name: value if isinstance(value, kinds) else str(value) for name, value in settings.items()}

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import ModelError, UsageError, did_you_mean
+from llmkit.errors import UsageError, did_you_mean
 from llmkit.models.loading import LoadOptions
 from llmkit.models.loading import load_config as load_model_config
-from llmkit.models.local_folder import ADAPTER_FILE
 from llmkit.models.resolved import ResolvedModel
 from llmkit.models.resolving import resolve_model
 from llmkit.training.config_file import check_config, load_config
@@ -100,11 +99,6 @@ def find_trained(asked: Asked) -> Trained:
     """
     check_task(asked.task)
     resolved = resolve_model(asked.model, revision=asked.revision)
-    if (Path(resolved.location) / ADAPTER_FILE).is_file():
-        raise ModelError(
-            f"'{asked.model}' holds an adapter alone, without the model that it is for.",
-            hint="adapter.merge: true writes the whole model; for a run: --set adapter.merge=true --resume-anyway",
-        )
     run, notes = _config_of_run(resolved)
     if run is not None and asked.task not in (None, run.task):
         run = None  # another task than it was trained for: only the model is of use

@@ -172,8 +172,8 @@ def test_all_problems_come_in_one_message_in_the_order_of_the_file(tmp_path: Pat
     [
         ("", "is empty"),
         ("# nothing\n", "is empty"),
-        ("- a\n- b\n", "is not a list of keys and values"),
-        ("just text", "is not a list of keys and values"),
+        ("- a\n- b\n", "holds a list, not keys with values"),
+        ("just text", "holds the text 'just text', not keys with values"),
         ("task: [a, b", "run.yaml:1:"),
         ("task: a\n\tmodel: b\n", "run.yaml:2:1: not YAML: found character '\\t'"),
         ("task: a\ntask: b\n", "run.yaml:2:1: the key 'task' is there twice, first in line 1."),
@@ -215,3 +215,45 @@ def test_nothing_slow_is_imported(tmp_path: Path) -> None:
     )
 
     assert done.stdout.strip() == "[]"
+
+
+def test_values_that_do_not_go_together_are_told_of_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(
+        "task: text-classification\nmodel: minilm\ndata: {train: a.csv, columns: {txet: foo}}\n"
+        "tokenizer: {train: bpe}\ntraining: {best_metric: accuracy}\nmetrics: [acuracy]\noutput: r\n"
+    )
+    with pytest.raises(UsageError) as caught:
+        load_config(str(path))
+    said = caught.value.message
+    assert said.startswith(f"4 problems in {path}:")
+    for line in (
+        ":3:38: data.columns.txet: text-classification takes no such field; did you mean text?",
+        ":4:12: tokenizer: a new tokenizer needs a new model",
+        ":5:25: training.best_metric: there is no validation set to judge by.",
+        "did you mean accuracy?",
+    ):
+        assert line in said
+
+
+def test_what_was_set_is_named_and_not_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("task: text-classification\nmodel: minilm\ndata: {train: a.csv}\noutput: r\n")
+    changes = {"model.name": None, "trainig.epochs": 3, "training.lr": 1}
+    with pytest.raises(UsageError) as caught:
+        load_config(str(path), changes)
+    lines = caught.value.message.splitlines()[1:]
+    assert sorted(line.split(":")[0].strip() for line in lines) == sorted(f"--set {name}" for name in changes)
+    assert "did you mean training.learning_rate?" in caught.value.message
+
+
+def test_the_schema_has_room_for_the_short_forms() -> None:
+    from llmkit.training.config import FinetuneConfig
+
+    schema = FinetuneConfig.model_json_schema()
+    kinds = {each.get("type") for each in schema["properties"]["model"]["anyOf"]}
+    assert "string" in kinds
+    train = schema["$defs"]["DataSection"]["properties"]["train"]
+    assert {each["type"] for each in train["anyOf"]} == {"string", "array"}
+    micro = schema["$defs"]["TrainingSection"]["properties"]["micro_batch_size"]
+    assert {"type": "integer", "minimum": 1} in micro["anyOf"]

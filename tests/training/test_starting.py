@@ -37,7 +37,7 @@ def test_every_key_is_there_with_what_it_means() -> None:
 def test_sections_of_a_task_are_shown_with_it_alone(task: str) -> None:
     text = starting_config(task)
     assert ("# generation:" in text) == (task == "seq2seq")
-    assert all(f"# {name}: " in text for name in GenerationSection.model_fields) == (task == "seq2seq")
+    assert all(f"#   {name}: " in text for name in GenerationSection.model_fields) == (task == "seq2seq")
 
 
 def test_lines_are_short_enough_to_read() -> None:

@@ -26,7 +26,7 @@ def test_a_tracker_that_is_not_installed_is_named_with_the_remedy() -> None:
 def test_settings_are_flattened() -> None:
     nested = {"a": {"b": 1, "c": {"d": [1, 2]}}, "e": None, "f": True}
 
-    assert flat(nested) == {"a.b": 1, "a.c.d": "[1, 2]", "e": "None", "f": True}
+    assert flat(nested) == {"a.b": 1, "a.c.d": [1, 2], "e": None, "f": True}
 
 
 def test_credentials_are_not_handed_on() -> None:

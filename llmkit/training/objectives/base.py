@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from llmkit.data.records import Record, missing_column
-from llmkit.errors import DataError, UsageError, did_you_mean
+from llmkit.errors import DataError, UsageError
 from llmkit.tasks.inputs import RowError
 
 if TYPE_CHECKING:
@@ -162,15 +162,8 @@ class Objective(ABC):
         """Check what the config says of the task against what the task knows.
 
         Raises:
-            UsageError: a column for a field that the task does not have, packing where it cannot pack, or no room.
+            UsageError: packing where it cannot pack, or no room.
         """
-        names = [field.name for field in self.fields]
-        for name in self.config.data.columns:
-            if name not in names:
-                raise UsageError(
-                    f"data.columns.{name}: {self.task} takes no such field.",
-                    hint=did_you_mean(name, names) or f"It takes: {', '.join(names)}.",
-                )
         if self.config.training.batching == "packed" and not self.packs:
             raise UsageError(
                 f"training.batching: packed: {self.task} cannot pack its examples.",
@@ -269,7 +262,13 @@ class Objective(ABC):
 
     def shown_label(self, example: Example) -> Any:
         """Return what an example is to be learned as, for a person."""
-        return next((example[name] for name in ("label", "labels", "score") if name in example), None)
+        label = next((example[name] for name in ("label", "labels", "score") if name in example), None)
+        names = self.facts().get("labels")
+        if not names:
+            return label
+        if isinstance(label, list):
+            return ["" if each == IGNORED else names[each] for each in label]
+        return names[label] if isinstance(label, int) else label
 
     # -- from examples to a loss
 

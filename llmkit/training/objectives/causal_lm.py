@@ -63,6 +63,7 @@ class CausalLM(Objective):
     heads = ("AutoModelForCausalLM",)
     metrics: ClassVar[tuple[str, ...]] = ("perplexity", "accuracy")
     new_head = False
+    start = "HuggingFaceTB/SmolLM2-135M"
     packs = True
     head_at_targets = True
     joins_texts = True
