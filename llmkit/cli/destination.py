@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,8 @@ class Destination:
         resume: bool,
         formats: Mapping[str, Format] = FORMATS,
     ) -> None:
+        if output and rejects and Path(output).absolute() == Path(rejects).absolute():
+            raise UsageError(f"--rejects {rejects} is the output.", hint="Name another file.")
         self.results = results
         self.format = format or format_for(results, None)
         self.output = output
@@ -102,10 +104,14 @@ def refuse_own_input(output: str | None, choice: InputChoice) -> None:
     """Raise UsageError where the output would replace the input."""
     from llmkit.data.sources import expand_paths
 
-    if not output or not choice.files or choice.reads_stdin or not Path(output).exists():
-        return
-    for path in expand_paths(choice.files):
-        if Path(path).samefile(output):
+    if output and choice.files and not choice.reads_stdin and Path(output).exists():
+        refuse_to_replace(output, expand_paths(choice.files))
+
+
+def refuse_to_replace(output: str | None, read: Iterable[str | None]) -> None:
+    """Raise UsageError where the output would replace one of the files that are read."""
+    for path in read:
+        if output and path and Path(path).exists() and Path(output).exists() and Path(path).samefile(output):
             raise UsageError(f"--output {output} is the input.", hint="Name another file.")
 
 

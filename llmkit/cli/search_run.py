@@ -8,13 +8,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from llmkit.cli.channels import note
-from llmkit.cli.destination import Destination
+from llmkit.cli.destination import Destination, RejectReporter, refuse_to_replace
 from llmkit.cli.embed_run import load_for_rows
 from llmkit.cli.loading import quiet_libraries
 from llmkit.cli.search_corpus import Corpus, open_corpus
 from llmkit.cli.search_views import SearchTable
-from llmkit.errors import DataError, UsageError
+from llmkit.errors import EXIT_SOME_REJECTED, DataError, UsageError
 
 if TYPE_CHECKING:
     import numpy
@@ -61,8 +63,12 @@ def run_search(call: SearchCall, out: Destination) -> None:
     Raises:
         LlmkitError: it cannot be done: no query, no such file, a model that does not fit the vectors.
     """
-    queries = _queries(call)
-    first = next(queries)
+    refuse_to_replace(out.output, (call.among, call.texts, call.queries_file))
+    rejected = RejectReporter()
+    queries = _queries(call, rejected)
+    first = next(queries, None)
+    if first is None:
+        raise DataError("there is no query that says anything.")
     corpus = open_corpus(call)
     resolved = corpus.resolved
     query_settings = replace(corpus.settings, prompt=_query_prompt(call, resolved))
@@ -84,6 +90,8 @@ def run_search(call: SearchCall, out: Destination) -> None:
         note(
             f"{found.skipped:,} of {found.rows:,} rows were skipped: they have no vector, or one that is not finite."
         )
+    if rejected.count:
+        raise typer.Exit(EXIT_SOME_REJECTED)
 
 
 def _windows(queries: Iterator[str], call: SearchCall, encoder: Encoder) -> Iterator[list[str]]:
@@ -92,12 +100,12 @@ def _windows(queries: Iterator[str], call: SearchCall, encoder: Encoder) -> Iter
         yield window
 
 
-def _queries(call: SearchCall) -> Iterator[str]:
-    """Go through the queries; there is at least one.
+def _queries(call: SearchCall, rejected: RejectReporter) -> Iterator[str]:
+    """Go through the queries that say something; `rejected` hears of the others.
 
     Raises:
         UsageError: there is none, or they are given twice.
-        DataError: a query is empty, or their file cannot be read.
+        DataError: their file cannot be read.
     """
     from llmkit.data.records import BadRecord
     from llmkit.data.sources import expand_paths, read_file, read_stdin
@@ -125,10 +133,9 @@ def _queries(call: SearchCall) -> Iterator[str]:
         )
     for place, text in texts:
         if not isinstance(text, str) or not text.strip():
-            raise DataError(
-                f"{place}: {text.message if isinstance(text, DataError) else 'the query is empty'}."
-            )
-        yield text
+            rejected(f"{place}: {text.message if isinstance(text, DataError) else 'the query is empty'}")
+        else:
+            yield text
 
 
 def _query_of(values: dict[str, Any]) -> str:

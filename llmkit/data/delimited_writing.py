@@ -70,7 +70,10 @@ def _flat_rows(value: Any, index: int) -> list[dict[str, Any]]:
     if isinstance(value, Mapping):
         return [dict(value)]
     if isinstance(value, list) and value and all(isinstance(each, Mapping) for each in value):
-        return [{"row": index, **each} for each in value]
+        return [
+            {"row": index, **{("input_row" if name == "row" else name): cell for name, cell in each.items()}}
+            for each in value
+        ]
     if isinstance(value, list) and not value:
         return []
     return [{"row": index, "result": value}]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from llmkit.embeddings.settings import EmbedSettings, check_settings
-from llmkit.errors import DataError
+from llmkit.errors import DataError, UsageError, did_you_mean
 from llmkit.models.loading import LoadOptions, check_options
 from llmkit.models.resolved import ResolvedModel
 from llmkit.models.resolving import resolve_model
@@ -71,14 +72,12 @@ def embed(
     from llmkit.embeddings.embedding import Embedding, embed_texts
     from llmkit.embeddings.reduced import TRIAL_TEXTS, load_trusted_encoder
 
-    wanted = EmbedSettings(**settings)
-    check_settings(wanted)
+    wanted = _settings_of(settings)
     options = LoadOptions(device, dtype, trust_remote_code)
     check_options(options)
     every = [texts] if isinstance(texts, str) else list(texts)
     for number, text in enumerate(every):
-        if not isinstance(text, str):
-            raise DataError(f"text {number} is {type(text).__name__}, not str.")
+        _check_text(text, number)
     encoder = load_trusted_encoder(find_encoder(model, revision), wanted, options, every[:TRIAL_TEXTS])
     vectors: list[Array] = []
     for start in range(0, len(every), WINDOW_ROWS):
@@ -93,3 +92,38 @@ def embed(
     if wanted.by_token and wanted.word is None:
         return vectors
     return numpy.stack(vectors) if vectors else numpy.empty((0, encoder.dimension), numpy.float32)
+
+
+def _settings_of(given: dict[str, Any]) -> EmbedSettings:
+    """Return checked settings; layers may be a number or a list of them.
+
+    Raises:
+        UsageError: there is no such setting, or no such choice.
+    """
+    names = [field.name for field in fields(EmbedSettings)]
+    for name in given:
+        if name not in names:
+            near = did_you_mean(name, names)
+            raise UsageError(
+                f"embed has no setting {name!r}" + (f"; {near}" if near else "."),
+                hint=f"There are: {', '.join(names)}.",
+            )
+    layers = given.get("layers")
+    if isinstance(layers, int):
+        given = {**given, "layers": str(layers)}
+    elif isinstance(layers, list | tuple | range):
+        given = {**given, "layers": ",".join(map(str, layers))}
+    settings = EmbedSettings(**given)
+    check_settings(settings)
+    return settings
+
+
+def _check_text(text: Any, number: int) -> None:
+    if not isinstance(text, str):
+        raise DataError(f"text {number} is {type(text).__name__}, not str.")
+    if not text.strip():
+        raise DataError(f"text {number} is empty.")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise DataError(f"text {number} is not valid Unicode: it has half of a surrogate pair.") from None

@@ -49,12 +49,12 @@ def similarities(ones: Sequence[Array] | Array, others: Sequence[Array] | Array,
         )
     if measure == "cosine":
         left, right = normalized(left), normalized(right)
+    if measure == "euclidean":
+        # Vector by vector: |a|² + |b|² − 2ab, which is faster, loses what tells near ones apart.
+        distances = [numpy.linalg.norm(right - each, axis=1) for each in left]
+        return numpy.asarray(distances, dtype=numpy.float32).reshape(len(left), len(right))
     products: Array = left @ right.T
-    if measure != "euclidean":
-        return products
-    squares = (left**2).sum(axis=1)[:, None] + (right**2).sum(axis=1)[None, :] - 2 * products
-    distances: Array = numpy.sqrt(numpy.maximum(squares, 0))
-    return distances
+    return products.clip(-1, 1) if measure == "cosine" else products
 
 
 def normalized(vectors: Array) -> Array:
@@ -81,4 +81,4 @@ def pairwise(ones: Array, others: Array, measure: str) -> Array:
     if measure == "cosine":
         ones, others = normalized(ones), normalized(others)
     products: Array = numpy.einsum("nd,nd->n", ones, others)
-    return products
+    return products.clip(-1, 1) if measure == "cosine" else products

@@ -135,6 +135,7 @@ class RowMapper:
     constants: Mapping[str, Any] = field(default_factory=dict)
     column: str | None = None
     mapping: Mapping[str, str] = field(default_factory=dict)
+    _sole: dict[str, str | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         names = [each.name for each in self.task.fields]
@@ -179,6 +180,8 @@ class RowMapper:
 
     def _column_of(self, wanted: Field, record: Record) -> str | None:
         columns = columns_of(record)
+        # A file whose first row has one column has the texts there; another column of a later row is none of it.
+        sole = self._sole.setdefault(record.source, columns[0] if len(columns) == 1 else None)
         if wanted.name in self.mapping:
             return self._there(self.mapping[wanted.name], record)
         needed = open_fields(self.task, {**self.constants, **self.mapping})
@@ -189,8 +192,8 @@ class RowMapper:
             return wanted.name
         if not wanted.required or (wanted.name == "text" and self._has_messages(record)):
             return None
-        if is_first and len(columns) == 1:
-            return columns[0]
+        if is_first and sole is not None and sole in columns:
+            return sole
         raise self._missing(wanted, record)
 
     def _has_messages(self, record: Record) -> bool:

@@ -407,3 +407,37 @@ def test_reduced_precision_is_taken_where_it_is_right(llmkit):
     for one, other in zip(trusted.lines, exact.lines, strict=True):
         a, b = numpy.array(one["embedding"]), numpy.array(other["embedding"])
         assert a @ b / numpy.linalg.norm(a) / numpy.linalg.norm(b) > 0.9995
+
+
+def test_the_rejects_are_not_written_over_by_the_output(llmkit, bert, file, tmp_path):
+    done = llmkit("embed", "-m", bert, "-i", file, "-o", "a.npy", "--rejects", "./a.npy", cwd=tmp_path)
+    assert done.code == 2
+    assert "--rejects ./a.npy is the output" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("first", ['{"id": 1, "text": "a"}', '{"text": "a"}'])
+def test_another_column_of_a_later_row_is_no_text(llmkit, bert, tmp_path, first):
+    (tmp_path / "rows.jsonl").write_text(f'{first}\n{{"id": 2}}\n{{"body": "x"}}\n')
+    done = llmkit("embed", "-m", bert, "-i", "rows.jsonl", "-f", "jsonl", cwd=tmp_path)
+    assert done.code == 3
+    assert [line["text"] for line in done.lines] == ["a"]
+
+
+def test_a_column_called_row_does_not_hide_the_number_of_the_row(llmkit, bert, tmp_path):
+    (tmp_path / "rows.csv").write_text("text,row\na b,99\nc,98\n")
+    call = (
+        "-i",
+        "rows.csv",
+        "--column",
+        "text",
+        "--keep-input",
+        "--level",
+        "token",
+        "--dim",
+        "1",
+        "-f",
+        "csv",
+    )
+    rows = list(csv.DictReader(llmkit("embed", "-m", bert, *call, cwd=tmp_path).text.splitlines()))
+    assert {(row["row"], row["input_row"]) for row in rows} == {("0", "99"), ("1", "98")}

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from contextlib import closing
+from pathlib import Path
 
 import numpy
 import pexpect
@@ -248,3 +249,25 @@ def test_another_model_than_the_one_that_made_the_vectors(search, tiny):
 def test_the_embedded_model_has_two_names(search):
     done = search("money", "--in", "v.safetensors", "--model", "minilm", "-k", "1")
     assert (done.code, done.lines[0]["row"]) == (0, 0)
+
+
+@pytest.mark.parametrize("read", ["--in", "--queries", "--texts"])
+def test_nothing_that_is_read_is_replaced(read, search, folder, tmp_path):
+    for name in ("v.npy", "whole.txt"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    files = {"--in": "v.npy", "--texts": "whole.txt", "--queries": "whole.txt"}
+    files = {option: str(tmp_path / name) for option, name in files.items()}
+    call = [each for option in ("--in", read) for each in (option, files[option])]
+    query = [] if read == "--queries" else ["money"]
+    before = Path(files[read]).read_bytes()
+    done = search(*query, *call, *MINILM, "-o", files[read], "-f", "jsonl", "--overwrite")
+    assert done.code == 2
+    assert "is the input" in done.stderr
+    assert Path(files[read]).read_bytes() == before
+
+
+def test_a_query_that_says_nothing_does_not_stop_the_others(search):
+    done = search("--in", "v.npy", *MINILM, "-k", "1", stdin="money\n\nfish\n")
+    assert done.code == 3
+    assert [line["query"] for line in done.lines] == ["money", "fish"]
+    assert "stdin:2: the query is empty" in done.stderr

@@ -13,7 +13,7 @@ import torch
 import transformers
 
 from llmkit import embed
-from llmkit.errors import ModelError, UsageError
+from llmkit.errors import DataError, ModelError, UsageError
 from llmkit.models.resolving import resolve_model
 from tests.embeddings.conftest import encoder_of
 
@@ -240,3 +240,24 @@ def test_what_the_model_does_not_have(folder_of, settings, error, says):
 def test_a_model_without_a_pooler(folder_of, kind):
     with pytest.raises(ModelError, match="pooler"):
         embed("a text", str(folder_of(kind)), pooling="pooler")
+
+
+@pytest.mark.parametrize(
+    ("texts", "settings", "kind", "said"),
+    [
+        ("", {}, DataError, "text 0 is empty"),
+        (["a", " "], {}, DataError, "text 1 is empty"),
+        (["a", "\ud800"], {}, DataError, "text 1 is not valid Unicode"),
+        ("a", {"layer": 1}, UsageError, "did you mean layers"),
+        ("a", {"layers": [99]}, UsageError, "no such layer"),
+    ],
+)
+def test_what_embed_refuses(tiny, texts, settings, kind, said):
+    with pytest.raises(kind, match=said):
+        embed(texts, str(tiny("feature-extraction")), **settings)
+
+
+def test_layers_are_numbers_too(tiny):
+    start = str(tiny("feature-extraction"))
+    assert (embed("a b", start, layers=-1) == embed("a b", start)).all()
+    assert (embed("a b", start, layers=[1, 2]) == embed("a b", start, layers="1,2")).all()
