@@ -148,7 +148,7 @@ class TrainingSection(Section):
     micro_batch_tokens: AutoOrCount = "auto"
     """Most tokens, padding included, that go through a device together."""
     batching: Literal["auto", "sorted", "padded", "packed"] = "auto"
-    """How a step's examples are cut up: by similar length, in their order, or joined without padding."""
+    """How a step's examples are cut up: by similar length, in their order, or joined, with hardly any padding."""
     learning_rate: Positive = 5e-5
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     warmup_ratio: Share = 0.06
