@@ -118,7 +118,9 @@ def _misfits(config: FinetuneConfig) -> Iterator[dict[str, Any]]:
             yield misfit(("data", "columns", name), f"{config.task} takes no such field; {there}")
     if config.tokenizer is not None and not config.model.from_scratch:
         yield misfit(
-            ("tokenizer",), "a new tokenizer needs a new model, model: {name: …, from_scratch: true}."
+            ("tokenizer",),
+            "a new vocabulary would not fit the weights of the model. "
+            "Make it new: model: {name: …, from_scratch: true}.",
         )
     if config.data.validation is None:
         for name in ("best_metric", "early_stopping"):

@@ -41,14 +41,9 @@ def find_origin(config: FinetuneConfig) -> Origin:
     """Find the model of a config, or its architecture, and load or train the tokenizer.
 
     Raises:
-        UsageError: a tokenizer is to be trained for a model that has weights.
+        UsageError: the name is that of no model.
         ModelError: the model, the architecture or its tokenizer cannot be had.
     """
-    if config.tokenizer is not None and not config.model.from_scratch:
-        raise UsageError(
-            "tokenizer: a new vocabulary would not fit the weights of the model.",
-            hint="Start from the architecture alone, model: {name: …, from_scratch: true}, or leave tokenizer out.",
-        )
     found = _in_catalogue(config) if config.model.from_scratch else None
     if found is None:
         resolved = resolve_model(

@@ -184,7 +184,7 @@ SETTINGS = [
     Bad("no such device", ("--device cuda:9: ",), arguments=("--device", "cuda:9")),
     Bad(
         "an unknown metric",
-        ("There is no metric 'acuracy': did you mean accuracy?",),
+        ("run.yaml:5:3: metrics.0: There is no metric 'acuracy': did you mean accuracy?",),
         changes={"metrics": ["acuracy"], "data.validation": 0.3},
     ),
     Bad(
@@ -208,12 +208,15 @@ SETTINGS = [
     ),
     Bad(
         "a best metric and nothing to judge by",
-        ("training.best_metric: there is no validation set to judge by.", "Give data.validation"),
+        (
+            "run.yaml:9:16: training.best_metric: there is no validation set to judge by.",
+            "Give data.validation",
+        ),
         changes={"training.best_metric": "accuracy"},
     ),
     Bad(
         "early stopping and nothing to judge by",
-        ("training.early_stopping: there is no validation set to judge by.",),
+        ("run.yaml:9:19: training.early_stopping: there is no validation set to judge by.",),
         changes={"training.early_stopping": 2},
     ),
     Bad(
@@ -249,7 +252,10 @@ SETTINGS = [
     Bad("no room", ("data.max_length: 2 leaves no room for a text.",), changes={"data.max_length": 2}),
     Bad(
         "a tokenizer for old weights",
-        ("tokenizer: a new vocabulary would not fit the weights of the model.", "from_scratch: true"),
+        (
+            "run.yaml:8:3: tokenizer: a new vocabulary would not fit the weights of the model.",
+            "from_scratch: true",
+        ),
         changes={"tokenizer": {"train": "bpe"}},
     ),
     Bad(

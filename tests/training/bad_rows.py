@@ -131,7 +131,7 @@ TEXTS = [
         "a wrong field",
         CLASSES,
         GOOD,
-        ("data.columns.txt: text-classification takes no such field; did you mean text?",),
+        ("test.yaml: data.columns.txt: text-classification takes no such field; did you mean text?",),
         data={"columns": {"txt": "text"}},
     ),
     Bad(

@@ -229,7 +229,7 @@ def test_values_that_do_not_go_together_are_told_of_at_once(tmp_path: Path) -> N
     assert said.startswith(f"4 problems in {path}:")
     for line in (
         ":3:38: data.columns.txet: text-classification takes no such field; did you mean text?",
-        ":4:12: tokenizer: a new tokenizer needs a new model",
+        ":4:12: tokenizer: a new vocabulary would not fit the weights of the model",
         ":5:25: training.best_metric: there is no validation set to judge by.",
         "did you mean accuracy?",
     ):

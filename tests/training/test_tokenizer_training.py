@@ -140,9 +140,8 @@ class TestInARun:
             finetune(config_for(tmp_path, [*ROWS, {"text": "zebra"}]), resume=True, device="cpu")
 
     def test_a_model_with_weights(self, tiny: Tiny, tmp_path: Path) -> None:
-        config = config_for(tmp_path, ROWS, model={"name": str(tiny("fill-mask"))})
         with pytest.raises(UsageError, match="would not fit the weights"):
-            find_origin(config)
+            config_for(tmp_path, ROWS, model={"name": str(tiny("fill-mask"))})
 
     def test_the_architecture_of_a_folder(self, tiny: Tiny, tmp_path: Path) -> None:
         folder = tmp_path / "architecture"
