@@ -48,7 +48,7 @@ def run_call(
     if out.is_finished:
         note(f"{out.output} is finished already.")
         return
-    refuse_own_input(out.output, choice)
+    refuse_own_input(choice, out.output, out.rejects)
     rows = read_rows(call.task, choice)
 
     resolved = resolve_for(call, model, revision, allow_pickle=load.allow_pickle)

@@ -89,7 +89,7 @@ def run_similarity(
     """
     from llmkit.inference.apply import read_rows
 
-    refuse_own_input(output, call.choice)
+    refuse_own_input(call.choice, output)
     call = replace(call, choice=_with_known_columns(call.choice))
     rows = read_rows(_TEXTS, call.choice)
     first = next(rows)
