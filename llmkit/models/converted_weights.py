@@ -2,8 +2,8 @@
 
 A model from before safetensors (summarization's default, sshleifer/distilbart-cnn-12-6, is one) has its weights as
 a pickle, which nothing here opens unasked. On most such models the hub's converter, the account SFconvertbot, keeps
-a pull request open that adds the same weights as safetensors: those are taken, and nothing is unpickled. The
-converter is never asked to make one, which would send it the user's token.
+a pull request open that adds the same weights as safetensors: those are taken, and nothing is unpickled. It is
+never asked to make one.
 """
 
 from __future__ import annotations
