@@ -29,17 +29,30 @@ class ResultStream:
     is_terminal: bool
 
 
+def open_closed_descriptors() -> None:
+    """Put something where the process was started with a standard stream closed.
+
+    Else the next file that is opened takes the place, and what a library prints goes into it. Standard output
+    becomes what cannot be written to: that nobody gets the results is an error, as a full disk is.
+    """
+    for descriptor, flags in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            opened = os.open(os.devnull, flags)
+            if opened != descriptor:
+                os.dup2(opened, descriptor)
+                os.close(opened)
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+
+
 def claim_stdout() -> ResultStream:
     """Keep descriptor 1 for results; whatever prints to standard output from now on lands on standard error."""
-    if sys.stdout is not None:
-        sys.stdout.flush()
-    try:
-        kept = os.dup(1)
-        is_terminal = os.isatty(kept)
-        os.dup2(2, 1)
-    except OSError:  # started with standard output closed
-        kept, is_terminal = os.open(os.devnull, os.O_WRONLY), False
-    return ResultStream(os.fdopen(kept, "wb"), is_terminal)
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    return ResultStream(os.fdopen(kept, "wb"), os.isatty(kept))
 
 
 def set_quiet(quiet: bool) -> None:

@@ -11,6 +11,7 @@ import typer
 
 from llmkit.cli.channels import ResultStream, warn
 from llmkit.cli.results import TableSink, format_for
+from llmkit.data.atomic import check_place
 from llmkit.data.formats import FORMATS, TABLE, Format
 from llmkit.errors import EXIT_SOME_REJECTED, UsageError
 
@@ -39,6 +40,9 @@ class Destination:
         resume: bool,
         formats: Mapping[str, Format] = FORMATS,
     ) -> None:
+        for path in (output, rejects):
+            if path:
+                check_place(Path(path))
         if output and rejects and Path(output).absolute() == Path(rejects).absolute():
             raise UsageError(f"--rejects {rejects} is the output.", hint="Name another file.")
         self.results = results
@@ -100,19 +104,31 @@ class Destination:
         return ResultEncoder(folder)
 
 
-def refuse_own_input(output: str | None, choice: InputChoice) -> None:
-    """Raise UsageError where the output would replace the input."""
+def refuse_own_input(choice: InputChoice, output: str | None, rejects: str | None = None) -> None:
+    """Raise UsageError where the output or the rejects would replace the input."""
     from llmkit.data.sources import expand_paths
 
-    if output and choice.files and not choice.reads_stdin and Path(output).exists():
-        refuse_to_replace(output, expand_paths(choice.files))
+    if (
+        choice.files
+        and not choice.reads_stdin
+        and any(each and Path(each).exists() for each in (output, rejects))
+    ):
+        read = expand_paths(choice.files)
+        refuse_to_replace(output, read)
+        refuse_to_replace(rejects, read, "--rejects")
 
 
-def refuse_to_replace(output: str | None, read: Iterable[str | None]) -> None:
-    """Raise UsageError where the output would replace one of the files that are read."""
+def refuse_to_replace(written: str | None, read: Iterable[str | None], option: str = "--output") -> None:
+    """Raise UsageError where what an option names would replace one of the files that are read."""
     for path in read:
-        if output and path and Path(path).exists() and Path(output).exists() and Path(path).samefile(output):
-            raise UsageError(f"--output {output} is the input.", hint="Name another file.")
+        if (
+            written
+            and path
+            and Path(path).exists()
+            and Path(written).exists()
+            and Path(path).samefile(written)
+        ):
+            raise UsageError(f"{option} {written} is the input.", hint="Name another file.")
 
 
 def progress_bar(

@@ -8,11 +8,10 @@ import typer
 
 from llmkit.cli import options
 from llmkit.cli.channels import claim_stdout, set_quiet
-from llmkit.cli.pipeline_call import check_output, rows_a_batch
-from llmkit.data.formats import FORMATS, check_format, format_of
+from llmkit.cli.pipeline_call import check_split, chosen_format, rows_a_batch
+from llmkit.data.formats import FORMATS
 from llmkit.embeddings.settings import EmbedSettings, check_settings
 from llmkit.embeddings.vector_formats import vector_formats
-from llmkit.errors import UsageError
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -77,13 +76,8 @@ def embed_texts(
     )
     check_settings(settings)
     formats = {**FORMATS, **vector_formats({}, by_unit=settings.effective_level != "sentence")}
-    if output and not format:
-        format = format_of(output, formats)  # noqa: A001
-    if format:
-        check_format(format, formats)
-    check_output(output, format, resume=resume, formats=formats)
-    if split and not dataset:
-        raise UsageError("--split needs --dataset: only a dataset has splits.")
+    format = chosen_format(format, output, resume=resume, formats=formats)  # noqa: A001
+    check_split(split, dataset)
     from llmkit.cli.destination import Destination
     from llmkit.cli.embed_run import run_embedding
     from llmkit.inference.apply import InputChoice

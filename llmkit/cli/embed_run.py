@@ -66,7 +66,7 @@ def run_embedding(
     if out.is_finished:
         note(f"{out.output} is finished already.")
         return
-    refuse_own_input(out.output, choice)
+    refuse_own_input(choice, out.output, out.rejects)
     rows = texts_of_rows(read_rows(TEXT_TASK, choice))
     resolved = find_encoder(model, revision, allow_pickle=load.allow_pickle)
     if resolved.note:

@@ -17,7 +17,8 @@ import typer
 from typer.core import TyperGroup
 
 from llmkit._version import __version__
-from llmkit.cli.channels import report, warn
+from llmkit.cli.channels import open_closed_descriptors, report, warn
+from llmkit.data.atomic import reason_of
 from llmkit.errors import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -94,9 +95,9 @@ class _Boundary:
         if (
             isinstance(error, OSError)
             and not isinstance(error, BrokenPipeError)
-            and error.errno == errno.ENOSPC
+            and error.errno in (errno.ENOSPC, errno.EBADF)
         ):
-            return  # the help of a subcommand, into a full disk
+            return  # the help of a subcommand, into a full disk or nowhere
         sys.exit(exit_code_of(error))
 
 
@@ -164,18 +165,17 @@ def root(
 
 def main() -> None:
     """Entry point of the console script."""
+    open_closed_descriptors()
     try:
         code = app(prog_name="llmkit", standalone_mode=False)
-        if sys.stdout is not None:  # started with it closed
-            sys.stdout.flush()
+        sys.stdout.flush()
         sys.exit(code)
     except BrokenPipeError:
         _let_go_of_stdout()
         sys.exit(EXIT_DONE)
-    except OSError as error:  # --help or --version into a full disk
+    except OSError as error:  # --help or --version into a full disk, or nowhere
         _let_go_of_stdout()
-        reason = error.strerror or str(error)
-        sys.exit(exit_code_of(OutputError(f"cannot write standard output: {reason}.")))
+        sys.exit(exit_code_of(OutputError(f"cannot write standard output: {reason_of(error)}.")))
     except Exception as error:
         # The parser's errors have no common class across typer's releases, but they know how to show themselves.
         if not hasattr(error, "format_message"):

@@ -10,20 +10,18 @@ from llmkit.cli import options
 from llmkit.cli.channels import claim_stdout, set_quiet
 from llmkit.cli.parameters import parse_mapping, parse_pairs
 from llmkit.cli.pipeline_call import (
-    check_output,
+    check_split,
+    checked_parameters,
     checked_seed,
+    chosen_format,
     constants_of,
     context_of,
-    has_scores_to_give,
     is_chat,
     positive,
     rows_a_batch,
 )
-from llmkit.data.formats import check_format, format_of
 from llmkit.errors import UsageError
 from llmkit.tasks.catalogue import find_task, task_names
-from llmkit.tasks.parameter_values import check_types
-from llmkit.tasks.parameters import parameters_of
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -117,20 +115,9 @@ def run_task(
     """
     set_quiet(quiet)
     call = find_task(task)
-    parameters = parse_pairs(parameter or (), "-p")
-    taken = parameters_of(call.task)
-    taken.check(parameters, call.name)
-    check_types(call.task, parameters)
-    parameters = taken.arrange(parameters)
-    if scores:
-        parameters["return_scores"] = has_scores_to_give(call)
-    if output and not format:
-        format = format_of(output)  # noqa: A001
-    if format:
-        check_format(format)
-    check_output(output, format, resume=resume)
-    if split and not dataset:
-        raise UsageError("--split needs --dataset: only a dataset has splits.")
+    parameters = checked_parameters(call, parameter or (), scores)
+    format = chosen_format(format, output, resume=resume)  # noqa: A001
+    check_split(split, dataset)
 
     from llmkit.inference.apply import InputChoice
     from llmkit.inference.runner import LONG_CHOICES, RunSettings

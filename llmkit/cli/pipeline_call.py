@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from llmkit.data.formats import FORMATS, TABLE, Format
+from llmkit.cli.parameters import parse_pairs
+from llmkit.data.formats import FORMATS, TABLE, Format, check_format, format_of
 from llmkit.errors import UsageError
 from llmkit.tasks.catalogue import TaskCall
+from llmkit.tasks.parameter_values import check_types
 from llmkit.tasks.parameters import parameters_of
 
 if TYPE_CHECKING:
@@ -17,20 +19,54 @@ if TYPE_CHECKING:
 _SEEDS = 2**31  # each window of rows adds its number to the seed, and numpy ends at 2**32
 
 
-def check_output(
-    output: str | None,
+def chosen_format(
     format: str | None,  # noqa: A002
+    output: str | None,
     *,
-    resume: bool,
+    resume: bool = False,
     formats: Mapping[str, Format] = FORMATS,
-) -> None:
-    """Raise UsageError where --output, --format and --resume do not go together."""
+) -> str | None:
+    """Return the format that --format names or the ending of --output tells; None where the place decides.
+
+    Raises:
+        UsageError: no such format, or --output, --format and --resume do not go together.
+    """
+    name = format_of(output, formats) if output and not format else format
+    if name:
+        check_format(name, formats)
     if resume and not output:
         raise UsageError("--resume needs --output: only a file can be gone on with.")
-    if output and format == TABLE:
+    if output and name == TABLE:
         raise UsageError(f"--format table is for a terminal; a file takes {', '.join(formats)}.")
-    if not output and format is not None and format in formats and not formats[format].in_stream:
-        raise UsageError(f"--format {format} needs a file.", hint=f"Name one: --output results.{format}")
+    if not output and name is not None and name in formats and not formats[name].in_stream:
+        raise UsageError(f"--format {name} needs a file.", hint=f"Name one: --output results.{name}")
+    return name
+
+
+def check_split(split: str | None, dataset: str | None) -> None:
+    """Raise UsageError for --split without --dataset."""
+    if split and not dataset:
+        raise UsageError("--split needs --dataset: only a dataset has splits.")
+
+
+def checked_parameters(call: TaskCall, pairs: Sequence[str], scores: bool) -> dict[str, Any]:
+    """Return what -p and --scores say, typed and arranged as the pipeline takes it.
+
+    Raises:
+        UsageError: no such parameter, or a value that it does not take.
+    """
+    parameters = parse_pairs(pairs, "-p")
+    taken = parameters_of(call.task)
+    taken.check(parameters, call.name)
+    check_types(call.task, parameters)
+    parameters = taken.arrange(parameters)
+    if scores:
+        if "return_scores" not in taken.own:
+            raise UsageError(
+                f"--scores is for generated texts; {call.name} has a score in its result, or none."
+            )
+        parameters["return_scores"] = True
+    return parameters
 
 
 def rows_a_batch(text: str) -> int | None:
@@ -58,13 +94,6 @@ def checked_seed(seed: int | None) -> int | None:
     if seed is not None and not 0 <= seed < _SEEDS:
         raise UsageError(f"--seed {seed}: use a number from 0 to {_SEEDS - 1}.")
     return seed
-
-
-def has_scores_to_give(call: TaskCall) -> bool:
-    """Return True for a task whose texts can have a score; raise UsageError otherwise."""
-    if "return_scores" not in parameters_of(call.task).own:
-        raise UsageError(f"--scores is for generated texts; {call.name} has a score in its result, or none.")
-    return True
 
 
 def context_of(text: str | None, path: str | None) -> str | None:

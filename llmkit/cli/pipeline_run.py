@@ -18,8 +18,12 @@ from llmkit.data.formats import TABLE
 from llmkit.tasks.catalogue import TaskCall
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from llmkit.data.row_run import Summary
     from llmkit.data.sinks import Sink
-    from llmkit.inference.apply import InputChoice
+    from llmkit.inference.apply import InputChoice, PipelineRun
+    from llmkit.inference.rows import MappedRow
     from llmkit.inference.runner import RunSettings
     from llmkit.models.loading import LoadOptions
 
@@ -48,7 +52,7 @@ def run_call(
     if out.is_finished:
         note(f"{out.output} is finished already.")
         return
-    refuse_own_input(out.output, choice)
+    refuse_own_input(choice, out.output, out.rejects)
     rows = read_rows(call.task, choice)
 
     resolved = resolve_for(call, model, revision, allow_pickle=load.allow_pickle)
@@ -59,9 +63,6 @@ def run_call(
     )
     sink = out.sink(identity, bare=is_single(call, choice))
     done = sink.progress.rows if isinstance(sink, FileSink) else 0
-    rejected = RejectReporter()
-    # Where there is one input, the error at the end says all there is to say.
-    names_rows = not is_single(call, choice)
     try:
         encoder = out.encoder()
         pipe = load_quietly(call, resolved, load)
@@ -71,25 +72,29 @@ def run_call(
     try:
         if out.format == TABLE and call.task.streams and is_single(call, choice):
             settings, sink = _streaming(pipe, call, settings, out.results, sink)
-        with progress_bar(choice, out, done) as advance:
-            run = PipelineRun(
-                call,
-                settings,
-                sink,
-                encoder,
-                keep_input=out.keep_input,
-                rows_done=done,
-                notes=note,
-                advance=advance,
-                rejected=rejected if names_rows else lambda text: None,
-            )
-            summary = run.run(pipe, rows, live=choice.is_live)
+        run = PipelineRun(
+            call, settings, sink, encoder, keep_input=out.keep_input, rows_done=done, notes=note
+        )
+        summary = _work_through(run, pipe, rows, choice, out)
     except BaseException as error:
         say_how_to_resume(error, sink)
         raise
     if encoder.files_written:
         note(f"{encoder.files_written:,} files are in {encoder.folder}")
     report_rejects(sink, summary, done)
+
+
+def _work_through(
+    run: PipelineRun, pipe: Any, rows: Iterator[MappedRow], choice: InputChoice, out: Destination
+) -> Summary:
+    """Run over the rows, with progress, and each row that fails named at once."""
+    if not is_single(
+        run.call, choice
+    ):  # where there is one input, the error at the end says all there is to say
+        run.rejected = RejectReporter()
+    with progress_bar(choice, out, run.rows_done) as advance:
+        run.advance = advance
+        return run.run(pipe, rows, live=choice.is_live)
 
 
 def _streaming(

@@ -152,23 +152,25 @@ class TableSink:
         pass
 
     def commit(self, rows_done: int) -> None:
-        for drawing in self._drawings():
+        # Taken away first: an interruption while they are drawn draws them no second time.
+        waiting, self._waiting = self._waiting, []
+        for drawing in _drawings(waiting):
             self._results.file.write(rendered(drawing, self._results))
         self._results.file.flush()
-        self._waiting = []
 
     def close(self, *, finished: bool) -> None:
         self.commit(0)
 
-    def _drawings(self) -> list[Any]:
-        several = len(self._waiting) > 1
-        if several and all(_fits_a_row(value) for _, value in self._waiting):
-            return [_rows_table([_as_row(label, value) for label, value in self._waiting])]
-        drawings = []
-        for label, value in self._waiting:
-            drawings += [f"\n{_shortened(label)}"] if several and label else []
-            drawings.append(_result_table(value))
-        return drawings
+
+def _drawings(waiting: Sequence[tuple[str, Any]]) -> list[Any]:
+    several = len(waiting) > 1
+    if several and all(_fits_a_row(value) for _, value in waiting):
+        return [_rows_table([_as_row(label, value) for label, value in waiting])]
+    drawings = []
+    for label, value in waiting:
+        drawings += [f"\n{_shortened(label)}"] if several and label else []
+        drawings.append(_result_table(value))
+    return drawings
 
 
 def _fits_a_row(value: Any) -> bool:

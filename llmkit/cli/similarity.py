@@ -9,11 +9,10 @@ import typer
 from llmkit.cli import options
 from llmkit.cli.channels import claim_stdout, set_quiet
 from llmkit.cli.parameters import parse_mapping
-from llmkit.cli.pipeline_call import rows_a_batch
+from llmkit.cli.pipeline_call import check_split, rows_a_batch
 from llmkit.embeddings.measures import check_measure
 from llmkit.embeddings.picture import check_picture
 from llmkit.embeddings.settings import EmbedSettings, check_settings
-from llmkit.errors import UsageError
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -101,8 +100,7 @@ def compare_texts(
     check_settings(settings)
     if plot:
         check_picture(plot)
-    if split and not dataset:
-        raise UsageError("--split needs --dataset: only a dataset has splits.")
+    check_split(split, dataset)
     from llmkit.cli.similarity_run import Call, run_similarity
     from llmkit.inference.apply import InputChoice
     from llmkit.models.loading import LoadOptions, check_options

@@ -21,8 +21,7 @@ from llmkit.cli.destination import (
     say_how_to_resume,
 )
 from llmkit.cli.embed_run import load_for_rows
-from llmkit.cli.pipeline_call import check_output
-from llmkit.data.formats import check_format, format_of
+from llmkit.cli.pipeline_call import chosen_format
 from llmkit.errors import EXIT_SOME_REJECTED, DataError, UsageError
 from llmkit.tasks.catalogue import Field, Shape, Task
 from llmkit.tasks.inputs import RowError, compose
@@ -89,17 +88,13 @@ def run_similarity(
     """
     from llmkit.inference.apply import read_rows
 
-    refuse_own_input(output, call.choice)
+    refuse_own_input(call.choice, output, rejects)
     call = replace(call, choice=_with_known_columns(call.choice))
     rows = read_rows(_TEXTS, call.choice)
     first = next(rows)
     rows = chain([first], rows)
     if call.choice.mapping.get("b") or (not isinstance(first[1], Exception) and "b" in first[1]):
-        if output and not format_name:
-            format_name = format_of(output)
-        if format_name:
-            check_format(format_name)
-        check_output(output, format_name, resume=resume)
+        format_name = chosen_format(format_name, output, resume=resume)
         _check_pairs(call)
         _run_pairs(
             call,

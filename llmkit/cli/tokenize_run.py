@@ -61,7 +61,7 @@ def run_tokenize(call: TokenizeCall, out: Destination) -> None:
     if out.is_finished:
         note(f"{out.output} is finished already.")
         return
-    refuse_own_input(out.output, call.choice)
+    refuse_own_input(call.choice, out.output, out.rejects)
     rows = texts_of_rows(read_rows(find_task("feature-extraction").task, call.choice))
     resolved = [_find(name, call.revision) for name in call.models or (None,)]
     identity = {

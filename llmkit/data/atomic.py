@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from llmkit.errors import OutputError
+from llmkit.errors import OutputError, UsageError
 
 
 @contextmanager
@@ -24,14 +24,14 @@ def explained_write(path: str | Path, hint: str | None = None) -> Iterator[None]
     except BrokenPipeError:
         raise
     except Exception as error:
-        reason = _reason(error)
+        reason = reason_of(error)
         if reason is None:
             raise
         raise OutputError(f"cannot write {path}: {reason}.", hint=hint) from error
 
 
-def _reason(error: Exception) -> str | None:
-    """Return what the system said, also where a library written in Rust has made an error of its own of it."""
+def reason_of(error: Exception) -> str | None:
+    """Return what the system said, also where a library written in Rust made an error of its own of it; else None."""
     if isinstance(error, OSError):
         said, number = error.strerror or str(error), error.errno
     elif found := _RUSTS_ERROR.search(str(error)):
@@ -39,10 +39,27 @@ def _reason(error: Exception) -> str | None:
         said = os.strerror(number)
     else:
         return None
-    return "no space left on the device" if number == errno.ENOSPC else said
+    return _SAID.get(number, said)
 
 
+# Where the system's own words say less than they could.
+_SAID: dict[int | None, str] = {errno.ENOSPC: "no space left on the device", errno.EBADF: "it is closed"}
 _RUSTS_ERROR = re.compile(r"\(os error (\d+)\)")
+
+
+def check_place(path: Path) -> None:
+    """Check that a file can be moved to `path` when it is whole: nothing is there, or another file.
+
+    Raises:
+        UsageError: a folder, a device or a pipe is there.
+    """
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder.", hint=f"Name a file in it: {path / 'NAME'}")
+    if path.exists() and not path.is_file():
+        raise UsageError(
+            f"{path} is a device or a pipe, and an output is a file that is moved to its name when it is whole.",
+            hint=f"Redirect standard output instead: > {path}",
+        )
 
 
 def write_whole(path: Path, content: bytes) -> None:

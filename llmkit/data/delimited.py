@@ -2,6 +2,7 @@
 
 - csv: cells with ``"`` around them where needed; the delimiter is ``,``, or ``;`` or a tab where the
   header has no comma.
+- a column that the header gives no name is called as pandas calls it, ``Unnamed: 0`` by its place;
 - tsv: cells as they stand: a quote is a quote, and no cell holds a tab or a newline.
 """
 
@@ -85,11 +86,8 @@ class _CsvTable:
         if isinstance(header, BadRecord):
             raise DataError(f"{header.place}: the header cannot be read: {header.reason}")
         number, names = header
-        if "" in names:
-            raise DataError(
-                f"{self._source}:{number}: column {names.index('') + 1} of the header has no name",
-                hint="Name it, or leave it out; pandas writes such a column unless told to_csv(index=False).",
-            )
+        # pandas writes its index as a column without a name, and reads it back under this one.
+        names = [name or f"Unnamed: {place}" for place, name in enumerate(names)]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise DataError(f"{self._source}:{number}: the header names the column {twice!r} twice")
@@ -151,7 +149,7 @@ def read_csv(stream: io.BufferedReader, source: str) -> Iterator[Row]:
     """A row of cells for each record; ``line`` is where it starts.
 
     Raises:
-        DataError: the header has an empty name or one name twice, or no row follows it.
+        DataError: the header has one name twice, or no row follows it.
     """
     return _read_table(stream, source, None)
 

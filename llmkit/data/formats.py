@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from llmkit.data.atomic import check_place
 from llmkit.data.delimited_writing import DelimitedFormatter, FlatLinesFormatter, lines_to_delimited
 from llmkit.data.encoding import dump_json
 from llmkit.data.formatter import Formatter
@@ -104,8 +105,9 @@ def format_of(path: str, formats: Mapping[str, Format] = FORMATS) -> str:
     """Return the format that a file's ending stands for.
 
     Raises:
-        UsageError: the ending is none of them.
+        UsageError: the ending is none of them, or no file can be there.
     """
+    check_place(Path(path))
     for row in formats.values():
         if path.lower().endswith(row.endings):
             return row.name

@@ -20,14 +20,24 @@ from llmkit.errors import DataError
 
 
 class _NotJsonError(ValueError):
-    """What Python's json would let through and other readers would not."""
+    """What Python's json would let through, and other readers would refuse or read otherwise."""
 
 
 def _refuse_constant(name: str) -> NoReturn:
     raise _NotJsonError(f"{name} is not JSON; write null for a number that is not there")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse an object with one key twice: which value is meant only who wrote it knows."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _NotJsonError(f"the key {twice!r} is there twice in one object")
+    return value
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_object)
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 _BLANK = re.compile(r"[ \t\r\n]*")

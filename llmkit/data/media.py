@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import http.client
+import io
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmkit._version import __version__
 from llmkit.data.records import TEXT_COLUMN, BadRecord
 from llmkit.data.sources import read_file
 from llmkit.errors import DataError, MissingExtraError
@@ -13,6 +19,8 @@ from llmkit.errors import DataError, MissingExtraError
 if TYPE_CHECKING:
     import numpy
     from PIL.Image import Image
+
+_PATIENCE_SECONDS = 30
 
 
 def load_image(source: Any) -> Image:
@@ -28,9 +36,11 @@ def load_image(source: Any) -> Image:
         raise MissingExtraError("Reading images", "vision") from None
     from transformers.image_utils import load_image as open_image
 
-    if isinstance(source, str) and not source.startswith(("http://", "https://", "data:")):
-        _check_file(source, "image")
     try:
+        if is_address(source):
+            return open_image(PIL.Image.open(fetch(source)))
+        if isinstance(source, str) and not source.startswith("data:"):
+            _check_file(source, "image")
         return open_image(source)
     except (
         PIL.UnidentifiedImageError,
@@ -58,9 +68,11 @@ def load_audio(source: Any, sampling_rate: int) -> numpy.ndarray:
         raise MissingExtraError("Reading audio", "audio") from None
     if not isinstance(source, str):
         return source
-    _check_file(source, "audio file")
+    if not is_address(source):
+        _check_file(source, "audio file")
     try:
-        samples, rate = soundfile.read(source, dtype="float32", always_2d=True)
+        opened = fetch(source) if is_address(source) else source
+        samples, rate = soundfile.read(opened, dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, TypeError, ValueError) as error:
         reason = getattr(error, "error_string", None) or error
         raise DataError(f"{source} cannot be read as audio: {reason}") from error
@@ -71,7 +83,7 @@ def load_audio(source: Any, sampling_rate: int) -> numpy.ndarray:
 
 
 def check_video(source: Any) -> Any:
-    """Return the path of a video that is there.
+    """Return the path of a video that is there, or its address.
 
     Raises:
         DataError: it is not there, or it is not a video.
@@ -81,8 +93,11 @@ def check_video(source: Any) -> Any:
         import av
     except ImportError:
         raise MissingExtraError("Reading video", "video") from None
-    if not isinstance(source, str) or source.startswith(("http://", "https://")):
+    if not isinstance(source, str):
         return source
+    if is_address(source):  # the pipeline itself fetches it
+        with _opened(source):
+            return source
     _check_file(source, "video")
     try:
         with av.open(source) as container:
@@ -95,6 +110,35 @@ def check_video(source: Any) -> Any:
     if not has_pictures:
         raise DataError(f"{source} has sound and no pictures: it is not a video.")
     return source
+
+
+def is_address(source: Any) -> bool:
+    """Tell whether a file lies on the web."""
+    return isinstance(source, str) and source.startswith(("http://", "https://"))
+
+
+def fetch(address: str) -> io.BytesIO:
+    """Return a file from the web.
+
+    Raises:
+        DataError: it cannot be had.
+    """
+    with _opened(address) as answer:
+        return io.BytesIO(answer.read())
+
+
+@contextmanager
+def _opened(address: str) -> Iterator[http.client.HTTPResponse]:
+    try:
+        # Some sites turn away what calls itself Python.
+        request = urllib.request.Request(address, headers={"User-Agent": f"llmkit/{__version__}"})
+        with urllib.request.urlopen(request, timeout=_PATIENCE_SECONDS) as answer:
+            yield answer
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
+        status = f"{error.code} " if isinstance(error, urllib.error.HTTPError) else ""
+        said = getattr(reason, "strerror", None) or reason
+        raise DataError(f"cannot fetch {_shown(address)}: {status}{said}") from error
 
 
 def load_table(source: Any) -> dict[str, list[str]]:

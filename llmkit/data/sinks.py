@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from llmkit.data.atomic import explained_write, write_whole
+from llmkit.data.atomic import check_place, explained_write, write_whole
 from llmkit.data.encoding import dump_json
 from llmkit.data.formats import Format
 from llmkit.data.formatter import Formatter
@@ -293,7 +293,13 @@ def _cut(file: BinaryIO, size: int) -> None:
 
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
-    """Raise OutputExistsError where writing would replace a file that nobody said may go."""
+    """Raise an error where writing would replace what is no file, or a file that nobody said may go.
+
+    Raises:
+        UsageError: a folder, a device or a pipe is there.
+        OutputExistsError: a file is there, and not to be overwritten.
+    """
+    check_place(path)
     if path.exists() and not overwrite:
         raise OutputExistsError(
             f"{path} is there already.", hint="Add --overwrite to replace it, or choose another name."

@@ -155,9 +155,10 @@ def _answer(question: Callable[[], bool]) -> bool:
 
 
 def _glob_for(folder: Path) -> str:
-    """A glob for the files of the most common format in `folder`."""
-    endings = [file.suffix for file in _siblings(folder) if format_of_ending(file.name)]
-    return f"*{max(endings, key=endings.count, default='.txt')}"
+    """A glob for the files of the most common format in `folder`, or of the most common ending."""
+    endings = [file.suffix for file in _siblings(folder) if file.suffix and not file.name.startswith(".")]
+    known = [ending for ending in endings if format_of_ending(ending)]
+    return f"*{max(known or endings, key=(known or endings).count, default='.txt')}"
 
 
 def _siblings(folder: Path) -> list[Path]:
@@ -168,6 +169,8 @@ def _siblings(folder: Path) -> list[Path]:
 
 
 def _missing_file(path: Path, pattern: str) -> DataError:
+    if path.is_symlink():
+        return DataError(f"{pattern} is a link to {path.readlink()}, where no file is")
     if not path.parent.is_dir():
         return DataError(f"no file {pattern}: there is no folder {path.parent}")
     return DataError(

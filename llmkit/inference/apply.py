@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import mimetypes
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from llmkit.data.row_run import Outcome, RowRun, Summary, beside_input
 from llmkit.data.sinks import Sink
 from llmkit.data.sources import expand_paths, read_dataset, read_file, read_stdin
 from llmkit.errors import UsageError
-from llmkit.inference.rows import MappedRow, RowMapper, argument_rows, mapped, open_fields
+from llmkit.inference.rows import MEDIA, MappedRow, RowMapper, argument_rows, mapped, open_fields
 from llmkit.inference.runner import Runner, RunSettings, window_rows
 from llmkit.models.loading import LoadOptions, model_identity
 from llmkit.models.resolving import ResolvedModel
@@ -86,6 +87,12 @@ def read_rows(task: Task, choice: InputChoice) -> Iterator[MappedRow]:
 
 
 def _source(task: Task, choice: InputChoice) -> Iterable[Row]:
+    for named in (choice.arguments, choice.files):
+        if "-" in named and len(named) > 1:
+            raise UsageError(
+                "- stands for standard input, and goes with no other input.",
+                hint="A text that is a dash alone can come from standard input or a file.",
+            )
     given = [name for name in ("arguments", "files", "dataset") if getattr(choice, name)]
     if len(given) > 1:
         words = {"arguments": "arguments", "files": "--input", "dataset": "--dataset"}
@@ -98,7 +105,16 @@ def _source(task: Task, choice: InputChoice) -> Iterable[Row]:
         return _stdin_rows(task, choice)
     if choice.arguments:
         return argument_rows(task, choice.arguments, choice.constants)
-    return chain.from_iterable(read_file(path, format=choice.format) for path in expand_paths(choice.files))
+    return chain.from_iterable(_file_rows(task, path, choice) for path in expand_paths(choice.files))
+
+
+def _file_rows(task: Task, path: str, choice: InputChoice) -> Iterable[Row]:
+    """The rows of a file; one row for a file that is itself what the task takes: an image, a recording, a video."""
+    wanted = open_fields(task, choice.constants)
+    kind = (mimetypes.guess_type(path)[0] or "").partition("/")[0]
+    if choice.format is None and kind in MEDIA and wanted and wanted[0].kind.value == kind:
+        return [Record({wanted[0].name: path}, path, 1)]
+    return read_file(path, format=choice.format)
 
 
 def _stdin_rows(task: Task, choice: InputChoice) -> Iterable[Row]:

@@ -15,7 +15,7 @@ from llmkit.tasks.catalogue import Field, Kind, Task
 from llmkit.tasks.inputs import RowError
 
 ARGUMENT = "argument"
-_MEDIA = (Kind.IMAGE, Kind.AUDIO, Kind.VIDEO)
+MEDIA = (Kind.IMAGE, Kind.AUDIO, Kind.VIDEO)
 
 _OPTION_OF_FIELD = {
     "candidate_labels": "--labels a,b,c",
@@ -41,7 +41,7 @@ def argument_rows(task: Task, arguments: Sequence[str], constants: Mapping[str, 
     Raises:
         UsageError: their number does not fit the task.
     """
-    takes_media_beside_text = any(each.kind in _MEDIA and not each.required for each in task.fields)
+    takes_media_beside_text = any(each.kind in MEDIA and not each.required for each in task.fields)
     if takes_media_beside_text and any(map(_is_file, arguments)):
         yield from _media_rows(task, arguments)
         return

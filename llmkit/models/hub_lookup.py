@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from llmkit.errors import HubError, UsageError
@@ -14,6 +16,7 @@ from llmkit.models.local_folder import ADAPTER_FILE, CONFIG_FILE, WEIGHTS_FILE, 
 from llmkit.models.resolved import ResolvedModel
 
 HUB_PATIENCE_SECONDS = 3.0
+Answer = TypeVar("Answer")
 
 WAYS_ON = (
     "Name a local folder (--model PATH), point HF_ENDPOINT at another hub or HF_HOME at a filled cache, "
@@ -111,20 +114,33 @@ def ask_hub(model: ResolvedModel, file: str, repo_type: str = "model") -> Except
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
     seconds = patience()
-    outcome: list[Exception | None] = []
 
     def ask() -> None:
         try:
             url = hf_hub_url(model.location, file, repo_type=repo_type, revision=model.revision)
             answer = get_hf_file_metadata(url, timeout=seconds)
-            outcome.append(None if answer.commit_hash else NotAHubError())
         except UnicodeEncodeError:
-            outcome.append(OddTokenError())
+            raise OddTokenError from None
+        if not answer.commit_hash:
+            raise NotAHubError
+
+    return answer_in_time(ask, seconds)
+
+
+def answer_in_time(question: Callable[[], Answer], seconds: float) -> Answer | Exception:
+    """Return what a question to the hub gives or raises; TimeoutError where neither comes in time.
+
+    A client's timeout counts anew for every address and redirect, and not at all for a name server:
+    a thread that is left behind is the only bound that holds.
+    """
+    outcome: list[Answer | Exception] = []
+
+    def ask() -> None:
+        try:
+            outcome.append(question())
         except Exception as error:
             outcome.append(error)
 
-    # A client's timeout counts anew for every address and redirect, and not at all for a name server:
-    # a thread that is left behind is the only bound that holds.
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
     asking.join(seconds)

@@ -73,7 +73,7 @@ def model_identity(resolved: ResolvedModel, options: LoadOptions) -> dict[str, A
         "model": resolved.location,
         "weights": [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files],
         "model_arguments": options.arguments,
-        "revision": resolved.revision,
+        "revision": resolved.weights_revision or resolved.revision,
         "device": options.device,
         "dtype": options.dtype,
     }
@@ -202,7 +202,7 @@ def load_model(
         loaded, report = head.from_pretrained(  # type: ignore[attr-defined]
             model.location,
             config=config,
-            revision=model.revision,
+            revision=model.weights_revision or model.revision,
             trust_remote_code=options.trust_remote_code,
             use_safetensors=None if options.allow_pickle else True,
             output_loading_info=True,

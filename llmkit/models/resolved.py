@@ -11,7 +11,8 @@ class ResolvedModel:
     """A model that can be loaded: `location` and `revision` are what ``from_pretrained`` is given.
 
     `name` is how it is called to the user; `note` is a line for standard error; `cached_only` keeps the
-    client from asking a hub that does not answer.
+    client from asking a hub that does not answer; `weights_revision` is where the weights lie when they are not
+    where the rest is.
     """
 
     name: str
@@ -20,6 +21,7 @@ class ResolvedModel:
     embedded: bool = False
     note: str | None = None
     cached_only: bool = False
+    weights_revision: str | None = None
 
     @property
     def is_local(self) -> bool:

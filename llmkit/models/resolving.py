@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from llmkit.errors import UsageError
+from llmkit.models.converted_weights import with_safe_weights
 from llmkit.models.embedded import (
     EMBEDDED_NAME,
     EMBEDDED_TITLE,
@@ -54,24 +55,29 @@ def resolve_model(
         MissingExtraError: the embedded encoder is not installed.
     """
     policy = embedded_policy()
+    looks_for_safe = needs_weights and not allow_pickle
     if name is None:
         # A revision is a revision of the default on the hub: the embedded encoder cannot be meant.
         stand_in = "never" if revision is not None or not embedded_fallback else policy
-        return _resolve_default(default, revision, stand_in, task)
+        return _resolve_default(default, revision, stand_in, task, looks_for_safe)
     if not name.strip():
         raise UsageError("--model is empty.", hint=f"Name a local folder, a hub model or {EMBEDDED_NAME}.")
     is_embedded = name == EMBEDDED_NAME
     if not is_embedded and not is_path(name):
         repository = SHORT_NAMES.get(name, name)
         note = f"{name} is {repository}" if repository != name else None
-        return _find_on_hub(ResolvedModel(repository, repository, revision, note=note))
+        return _find_on_hub(ResolvedModel(repository, repository, revision, note=note), looks_for_safe)
     if revision is not None:
         raise UsageError(f"--revision is for a hub model, and '{name}' is a local one.")
     return _embedded_encoder() if is_embedded else local_model(name, allow_pickle, needs_weights)
 
 
 def _resolve_default(
-    default: tuple[str, str | None] | None, revision: str | None, stand_in: str, task: str
+    default: tuple[str, str | None] | None,
+    revision: str | None,
+    stand_in: str,
+    task: str,
+    looks_for_safe: bool,
 ) -> ResolvedModel:
     if stand_in == "always":
         return _embedded_encoder()
@@ -83,10 +89,10 @@ def _resolve_default(
     repository, default_revision = default
     wanted = ResolvedModel(repository, repository, revision or default_revision)
     if stand_in == "never" or not has_embedded_encoder():
-        return _find_on_hub(wanted)
+        return _find_on_hub(wanted, looks_for_safe)
     try:
         # With a stand-in at hand, a cache that has only the config is not worth a load that will fail.
-        return _find_on_hub(wanted, cached_weights=True)
+        return _find_on_hub(wanted, looks_for_safe, cached_weights=True)
     except HubUnreachableError as error:
         return replace(
             _embedded_encoder(), note=f"{error.reason}, using the embedded {EMBEDDED_TITLE} instead"
@@ -99,7 +105,13 @@ def _embedded_encoder() -> ResolvedModel:
     return ResolvedModel(EMBEDDED_NAME, str(folder), embedded=True)
 
 
-def _find_on_hub(model: ResolvedModel, cached_weights: bool = False) -> ResolvedModel:
+def _find_on_hub(model: ResolvedModel, looks_for_safe: bool, cached_weights: bool = False) -> ResolvedModel:
+    """Find a model in the cache or on the hub; `looks_for_safe` weights where it has none but pickles."""
+    found = _in_cache_or_on_hub(model, cached_weights)
+    return with_safe_weights(found, model.revision) if looks_for_safe else found
+
+
+def _in_cache_or_on_hub(model: ResolvedModel, cached_weights: bool) -> ResolvedModel:
     from huggingface_hub import constants
 
     # First of all: with a wrong port the client cannot even be imported.

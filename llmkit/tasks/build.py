@@ -14,6 +14,7 @@ from llmkit.models.resolving import ResolvedModel, explain_loading_error
 from llmkit.models.tokenizing import check_vocabulary
 from llmkit.tasks.catalogue import Task, TaskCall, find_task, tasks
 from llmkit.tasks.resolve import resolve_for
+from llmkit.tasks.video_decoding import can_open_videos
 
 if TYPE_CHECKING:
     from transformers import Pipeline
@@ -239,7 +240,7 @@ def _load_component(
     flag: bool | None, auto_class: str, source: ResolvedModel | None, options: LoadOptions, call: TaskCall
 ) -> Any:
     """Load a tokenizer or processor: `flag` True demands it, None takes it if it is there, False leaves it."""
-    if flag is False or source is None:
+    if flag is False or source is None or (auto_class == "AutoVideoProcessor" and not can_open_videos()):
         return None
     import transformers
     from transformers.models.auto.image_processing_auto import AutoImageProcessor

@@ -75,6 +75,14 @@ class QuestionAnsweringPipeline(ChunkPipeline):
             return []
         return super().__call__(inputs, **kwargs)
 
+    @staticmethod
+    def create_sample(question: str | list[str], context: str | list[str]) -> Example | list[Example]:
+        """Return one or several inputs of a call. Version 4 gave `SquadExample`s, which transformers 5 dropped.
+
+        Raises ValueError when one is empty, or there is not one context for each question.
+        """
+        return _pairs(question, context)
+
     def _sanitize_parameters(
         self,
         padding: str | bool | None = None,

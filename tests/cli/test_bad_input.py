@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import importlib.util
+import json
 import os
 import resource
 import subprocess
@@ -71,6 +72,25 @@ CALLS = (
     Case("unknown-option", f"{CLASSIFY} x --modle y", ("--modle", "--model")),
     Case("option-not-a-number", f"{CLASSIFY} x --seed abc", ("--seed", "integer")),
     Case("negative-seed", f"{CLASSIFY} x --seed -1", ("--seed -1", "from 0")),
+    Case("dash-among-texts", f"{CLASSIFY} x -", ("- stands for standard input",), stdin=b"y\n"),
+    Case("dash-among-files", f"{CLASSIFY} -i a.txt -i -", ("- stands for standard input",), stdin=b"y\n"),
+    Case("output-is-this-folder", f"{CLASSIFY} x -o .", (". is a folder", "Name a file in it")),
+    Case("output-is-a-folder", f"{CLASSIFY} x -o {{/}} -f jsonl --overwrite", ("is a folder",)),
+    Case("rejects-is-a-folder", f"{CLASSIFY} x --rejects {{/}}", ("is a folder",)),
+    Case(
+        "output-is-a-device", f"{CLASSIFY} x -o /dev/null -f jsonl --overwrite", ("a device", "> /dev/null")
+    ),
+    Case(
+        "image-from-nowhere",
+        "image-classification http://127.0.0.1:9/cat.png -m {image-classification}",
+        ("cannot fetch http://127.0.0.1:9/cat.png: Connection refused",),
+    ),
+    Case(
+        "rejects-onto-the-input",
+        f"{CLASSIFY} -i {{/}}/a.txt --rejects {{/}}/a.txt --overwrite",
+        ("--rejects", "is the input"),
+        files={"a.txt": b"good\n\n"},
+    ),
     Case("two-inputs", f"{CLASSIFY} x -i a.txt", ("given twice", "--input")),
     Case("unknown-format", f"{CLASSIFY} x --format josn", ("--format josn", "did you mean json?")),
     Case("parquet-to-stdout", f"{CLASSIFY} x --format parquet", ("parquet needs a file", "--output")),
@@ -367,6 +387,7 @@ def test_a_file_that_cannot_be_read(call, case):
         ("empty-line.txt", b"good\n\nbad\n", 2, ":2", "'text' is empty"),
         ("number.jsonl", b'{"text":"a"}\n3\n{"text":null}\n', 1, ":3", "no value for 'text'"),
         ("list.jsonl", b'{"text":"a"}\n{"text":["b"]}\n', 1, ":2", "'text' must be a text, not list"),
+        ("twice.jsonl", b'{"text":"a"}\n{"text":"b","text":"c"}\n', 1, ":2", "the key 'text' is there twice"),
         ("columns.jsonl", b'{"text":"a"}\n{"txt":"b","n":1}\n', 1, ":2", "no column 'text'"),
     ],
 )
@@ -494,25 +515,36 @@ def test_a_full_device(tiny):
     assert done.stderr.decode() == "error: cannot write standard output: no space left on the device.\n"
 
 
-def test_standard_output_and_input_may_be_closed(tiny):
-    command = [
-        sys.executable,
-        "-m",
-        "llmkit",
-        "pipeline",
-        "text-classification",
-        "-m",
-        tiny("text-classification"),
+@pytest.mark.parametrize(
+    "arguments",
+    [("pipeline", "text-classification", "x"), ("tasks",), ("--version",), ("pipeline", "--help")],
+    ids=" ".join,
+)
+def test_closed_standard_output_is_an_error(tiny, arguments):
+    model = ("-m", str(tiny("text-classification"))) if "x" in arguments else ()
+    done = in_bash('"$@" >&-', *arguments, *model)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr.decode() == "error: cannot write standard output: it is closed.\n"
+
+
+def test_other_descriptors_may_be_closed(tiny, tmp_path):
+    call = ("pipeline", "text-classification", "-m", str(tiny("text-classification")))
+    done = in_bash('"$@" <&-', *call)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.decode().splitlines()[0] == "error: there is no input."
+    # What a library would print to the missing standard error must not land in the file that is opened next.
+    done = in_bash('"$@" 0<&- >&- 2>&-', *call, "x", "-o", str(tmp_path / "out.jsonl"))
+    assert done.returncode == 0
+    assert [set(json.loads(line)) for line in (tmp_path / "out.jsonl").read_text().splitlines()] == [
+        {"label", "score"}
     ]
-    shell = subprocess.run(
-        ["bash", "-c", '"$@" x >&- && "$@" <&-', "bash", *map(str, command)],
-        capture_output=True,
-        env=base_environment(),
-        check=False,
+
+
+def in_bash(line, *arguments):
+    command = [sys.executable, "-m", "llmkit", *arguments]
+    return subprocess.run(
+        ["bash", "-c", line, "bash", *command], capture_output=True, env=base_environment(), check=False
     )
-    assert shell.returncode == 2
-    assert shell.stdout == b""
-    assert shell.stderr.decode().splitlines()[0] == "error: there is no input."
 
 
 @contextlib.contextmanager

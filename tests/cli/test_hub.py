@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import time
 
 import pytest
 
+from llmkit.models.converted_weights import CONVERTER, TITLE
 from tests.fixtures.hub import CutShort, ServerError, Shortened, SmallHub, client_environment, dead_url
 
 DEFAULT = "distilbert/distilbert-base-uncased-finetuned-sst-2-english"
@@ -246,3 +248,58 @@ def test_no_other_task_takes_the_embedded_encoder(llmkit, home):
     check_error(done, DEFAULT, "HF_HUB_OFFLINE is set")
     named = llmkit(*CALL, "-m", "minilm")
     check_error(named, "minilm", "text-classification")
+
+
+# A model from before safetensors, and the pull request of the hub's converter
+
+
+@pytest.fixture
+def pickled(hub, tiny):
+    """The default model as a pickle alone, at its pinned revision."""
+    hub.add(DEFAULT, tiny("pickle_only"), commit=DEFAULT_REVISION)
+    return DEFAULT
+
+
+@pytest.fixture
+def converted(tiny, tmp_path):
+    """What the converter proposes: the same files, and the same weights as safetensors."""
+    folder = tmp_path / "converted"
+    shutil.copytree(tiny("pickle_only"), folder)
+    shutil.copy(tiny("text-classification") / "model.safetensors", folder)
+    return folder
+
+
+def test_of_a_pickle_the_hub_s_conversion_is_taken(run, hub, pickled, converted, tiny, llmkit, tmp_path):
+    hub.propose(pickled, tiny("text-classification"), TITLE, "somebody")
+    reference = hub.propose(pickled, converted, TITLE, CONVERTER)
+    cache = {"LLMKIT_CACHE": str(tmp_path / "cache")}
+    expected = llmkit(*CALL, "-m", tiny("text-classification")).lines
+    done = run(*CALL, **cache)
+    assert (done.code, done.lines) == (0, expected), done.stderr
+    assert done.stderr == (
+        f"The model '{pickled}' at revision '{DEFAULT_REVISION}' has pickled weights only; "
+        f"taken is what the hub's converter made of them: {reference}\n"
+    )
+    assert hub.count("*pytorch_model.bin", "GET") == 0
+    hub.requests.clear()
+    again = run(*CALL, **cache, HF_HUB_OFFLINE="1")
+    assert (again.code, again.lines, hub.requests) == (0, expected, []), again.stderr
+
+
+def test_no_other_proposal_is_taken(run, hub, pickled, converted, tiny, tmp_path):
+    hub.propose(pickled, converted, TITLE, "somebody")
+    hub.propose(pickled, converted, "Better weights", CONVERTER)
+    hub.propose(pickled, converted, TITLE, CONVERTER, status="closed")
+    hub.propose(pickled, tiny("pickle_only"), TITLE, CONVERTER)  # without safetensors
+    (converted / "pytorch_model.bin").write_bytes(b"another")
+    hub.propose(pickled, converted, TITLE, CONVERTER)  # made from another pickle
+    done = run(*CALL, LLMKIT_CACHE=str(tmp_path / "cache"))
+    assert check_error(done, "has only pickled weights (pytorch_model.bin)", "--allow-pickle") == []
+    assert run(*CALL, "--allow-pickle", LLMKIT_CACHE=str(tmp_path / "cache")).code == 0
+
+
+def test_a_hub_that_knows_no_proposals(run, hub, pickled, tmp_path):
+    hub.faults.append(ServerError("*/discussions*"))
+    check_error(
+        run(*CALL, LLMKIT_CACHE=str(tmp_path / "cache")), "has only pickled weights", "--allow-pickle"
+    )

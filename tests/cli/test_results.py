@@ -26,6 +26,17 @@ def text(results):
     return results.file.getvalue().decode()
 
 
+class InterruptedOnce(io.BytesIO):
+    """Ctrl-C comes when what was written is flushed."""
+
+    pressed = False
+
+    def flush(self):
+        if not self.pressed:
+            self.pressed = True
+            raise KeyboardInterrupt
+
+
 def drawn(*results):
     out = stream(terminal=True)
     sink = TableSink(out)
@@ -134,6 +145,15 @@ class TestTable:
         sink.commit(2)
         sink.close(finished=True)
         assert text(out).count("ONE") == text(out).count("TWO") == 1
+
+    def test_nor_again_after_an_interruption(self):
+        out = ResultStream(InterruptedOnce(), True)
+        sink = TableSink(out)
+        sink.write({"label": "ONE"}, 0)
+        with pytest.raises(KeyboardInterrupt):
+            sink.commit(1)
+        sink.close(finished=False)
+        assert text(out).count("ONE") == 1
 
 
 def test_streamed_text_ends_its_line():

@@ -2,11 +2,12 @@
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
-from llmkit.data.atomic import explained_write, write_whole
-from llmkit.errors import OutputError
+from llmkit.data.atomic import check_place, explained_write, write_whole
+from llmkit.errors import OutputError, UsageError
 
 
 class TestWholeWrite:
@@ -33,6 +34,28 @@ class TestWholeWrite:
     def test_where_it_cannot_be(self, tmp_path):
         with pytest.raises(OutputError, match=r"cannot write .*a: No such file or directory\."):
             write_whole(tmp_path / "none" / "a", b"")
+
+
+class TestPlace:
+    def test_a_file_or_nothing(self, tmp_path):
+        check_place(tmp_path / "a")
+        (tmp_path / "a").write_bytes(b"")
+        (tmp_path / "link").symlink_to("a")
+        check_place(tmp_path / "a")
+        check_place(tmp_path / "link")
+
+    @pytest.mark.parametrize("place", [".", "..", "/", "folder"])
+    def test_a_folder(self, tmp_path, monkeypatch, place):
+        (tmp_path / "folder").mkdir()
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(UsageError, match="is a folder"):
+            check_place(Path(place))
+
+    def test_a_device_or_a_pipe(self, tmp_path):
+        os.mkfifo(tmp_path / "pipe")
+        for place in (Path("/dev/null"), tmp_path / "pipe"):
+            with pytest.raises(UsageError, match="is a device or a pipe"):
+                check_place(place)
 
 
 class TestExplained:

@@ -70,7 +70,6 @@ class TestCsv:
         ("data", "message"),
         [
             (b"a,b,a\n1,2,3\n", "in:1: the header names the column 'a' twice"),
-            (b",a\n1,2\n", "in:1: column 1 of the header has no name"),
             (b"\xe9,a\n1,2\n", "in:1: the header cannot be read: not UTF-8"),
             (b"a,b\n", "in is empty: it has a header and no rows"),
             (b'"a,b\n1,2\n', "in:1: the header cannot be read: a quote opened in this row is never closed"),
@@ -80,6 +79,9 @@ class TestCsv:
         found, said = until_error("csv", data)
         assert found == []
         assert said.startswith(message)
+
+    def test_a_column_without_a_name_is_called_as_pandas_calls_it(self):
+        assert values("csv", b",a,\n1,2,3\n") == [{"Unnamed: 0": "1", "a": "2", "Unnamed: 2": "3"}]
 
     @patient
     @given(st.lists(st.tuples(*[st.text(characters, min_size=1)] * 2), min_size=1))

@@ -28,7 +28,7 @@ objects = st.dictionaries(
 
 class TestJsonl:
     def test_objects_and_strings(self):
-        data = '{"a": 1, "b": [1, {"c": null}]}\r\n\n  \n"é"\n{"a": 2, "a": 3}'
+        data = '{"a": 1, "b": [1, {"c": null}]}\r\n\n  \n"é"\n{"a": 3}'
         assert places("jsonl", data.encode()) == [
             (1, {"a": 1, "b": [1, {"c": None}]}),
             (4, {"text": "é"}),
@@ -45,6 +45,8 @@ class TestJsonl:
             (b"1.5", "a row is an object or a string, and this is a number"),
             (b"true", "a row is an object or a string, and this is a truth value"),
             (b"null", "a row is an object or a string, and this is null"),
+            (b'{"a": 2, "a": 3}', "the key 'a' is there twice in one object"),
+            (b'{"b": {"a": 2, "c": 1, "a": 2}}', "the key 'a' is there twice in one object"),
             (b'{"a": NaN}', "NaN is not JSON; write null for a number that is not there"),
             (b'{"a": -Infinity}', "-Infinity is not JSON"),
             (b'{"a": "\\ud800"}', "half of a surrogate pair"),

@@ -1,7 +1,10 @@
 """Images, recordings, videos and tables, from a path to what a pipeline takes."""
 
 import base64
+import functools
+import http.server
 import sys
+import threading
 
 import numpy
 import PIL.Image
@@ -175,7 +178,6 @@ class TestAudio:
 class TestVideo:
     def test_there_or_not(self, files):
         assert check_video(str(files["clip"])) == str(files["clip"])
-        assert check_video("https://a.b/c.mp4") == "https://a.b/c.mp4"
         with pytest.raises(DataError, match="no such video"):
             check_video("nowhere.mp4")
 
@@ -196,6 +198,47 @@ class TestVideo:
         monkeypatch.setitem(sys.modules, "av", None)
         with pytest.raises(MissingExtraError, match=r"hf-llmkit\[video\]"):
             check_video("a.mp4")
+
+
+class TestWeb:
+    @pytest.fixture
+    def site(self, files):
+        handler = functools.partial(QuietHandler, directory=str(files["cat"].parent))
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+            threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+            server.shutdown()
+
+    def test_what_lies_there_is_what_lies_here(self, site, files):
+        assert load_image(f"{site}/cat.png").tobytes() == load_image(str(files["cat"])).tobytes()
+        numpy.testing.assert_array_equal(
+            load_audio(f"{site}/tone.wav", 16000), load_audio(str(files["tone"]), 16000)
+        )
+        assert check_video(f"{site}/clip.mp4") == f"{site}/clip.mp4"
+
+    @pytest.mark.parametrize(
+        "load",
+        [load_image, lambda address: load_audio(address, 16000), check_video],
+        ids=["image", "audio", "video"],
+    )
+    def test_what_cannot_be_had(self, site, load):
+        with pytest.raises(DataError, match=r"cannot fetch http\S+/none: 404 File not found"):
+            load(f"{site}/none")
+        with pytest.raises(DataError, match=r"cannot fetch http://127\.0\.0\.1:9/a: Connection refused"):
+            load("http://127.0.0.1:9/a")
+        with pytest.raises(DataError, match=r"cannot fetch http://\[a: Invalid IPv6 URL"):
+            load("http://[a")
+
+    def test_what_is_something_else(self, site):
+        with pytest.raises(DataError, match="its content is not an image"):
+            load_image(f"{site}/table.csv")
+        with pytest.raises(DataError, match="cannot be read as audio"):
+            load_audio(f"{site}/table.csv", 16000)
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
 
 
 class TestTable:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from llmkit.data.formats import FORMATS
 from llmkit.data.sinks import FileSink, StreamSink, is_finished, refuse_existing
-from llmkit.errors import DataError, OutputError, OutputExistsError
+from llmkit.errors import DataError, OutputError, OutputExistsError, UsageError
 
 CALL = {"task": "text-classification", "model": "m", "parameters": {"top_k": (1, 2)}}
 
@@ -261,9 +261,14 @@ class TestExisting:
 
     def test_refuse_existing(self, tmp_path):
         refuse_existing(tmp_path / "new", overwrite=False)
-        refuse_existing(tmp_path, overwrite=True)
+        (tmp_path / "old").write_bytes(b"")
+        refuse_existing(tmp_path / "old", overwrite=True)
         with pytest.raises(OutputExistsError):
-            refuse_existing(tmp_path, overwrite=False)
+            refuse_existing(tmp_path / "old", overwrite=False)
+
+    def test_a_folder_is_never_replaced(self, tmp_path):
+        with pytest.raises(UsageError, match="is a folder"):
+            refuse_existing(tmp_path, overwrite=True)
 
 
 class TestSecondWriter:

@@ -222,6 +222,13 @@ class TestPaths:
             write(folder, name, "x")
         assert refusal(expand_paths, ["empty"]) == "empty is a folder\nGive its files: 'empty/*.txt'"
         assert refusal(expand_paths, ["d/"]) == "d/ is a folder\nGive its files: 'd/*.jsonl'"
+        for name in ("photos/a.jpg", "photos/b.jpg", "photos/c.png", "photos/.hidden.x", "photos/.y"):
+            write(folder, name, "x")
+        assert refusal(expand_paths, ["photos"]) == "photos is a folder\nGive its files: 'photos/*.jpg'"
+
+    def test_a_link_to_nowhere(self, folder):
+        (folder / "link.txt").symlink_to("gone.txt")
+        assert refusal(expand_paths, ["link.txt"]) == "link.txt is a link to gone.txt, where no file is"
 
 
 class TestDataset:

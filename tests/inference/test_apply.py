@@ -62,6 +62,27 @@ class TestSource:
         assert rows_of(files=(str(tmp_path / "b.csv"),), column="review") == [{"text": "three"}]
         assert rows_of() == rows_of(arguments=("-",)) == rows_of(files=("-",)) == [{"text": "from stdin"}]
 
+    def test_a_file_of_what_the_task_takes_is_a_row_itself(self, tmp_path):
+        for name in ("a.png", "b.JPG"):
+            (tmp_path / name).write_bytes(b"")
+        (tmp_path / "c.txt").write_text("d.png\n")
+        files = (f"{tmp_path}/*",)
+        a, b = str(tmp_path / "a.png"), str(tmp_path / "b.JPG")
+        assert rows_of("image-classification", files=files) == [
+            {"image": a},
+            {"image": b},
+            {"image": "d.png"},
+        ]
+        asked = rows_of("visual-question-answering", files=(a,), constants={"question": "q"})
+        assert asked == [{"question": "q", "image": a}]
+        with pytest.raises(DataError, match="tells no format"):
+            rows_of("audio-classification", files=(a,))
+
+    @pytest.mark.parametrize("more", [{"arguments": ("a", "-")}, {"files": ("-", "a.txt")}])
+    def test_standard_input_goes_with_no_other(self, more):
+        with pytest.raises(UsageError, match="- stands for standard input"):
+            rows_of(**more)
+
     def test_options_that_give_all_are_one_row(self):
         given = {"question": "q", "context": "c"}
         assert rows_of("question-answering", constants=given) == [given]

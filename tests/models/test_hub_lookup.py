@@ -10,12 +10,13 @@ from tests.models.files import REPO, TASK, fill_cache
 NO_HUB = "http://hub.invalid"
 
 
-def test_hub_model_costs_one_request(hub, resolve, folder):
+def test_hub_model_costs_two_requests(hub, resolve, folder):
     hub.add(REPO, folder)
     found = resolve(hub.url, name=REPO)
     assert (found["name"], found["location"], found["revision"]) == (REPO, REPO, None)
     assert not found["is_local"]
-    assert [seen.method for seen in hub.requests] == ["HEAD"]
+    asked = [(seen.method, seen.path.rpartition("/")[2]) for seen in hub.requests]
+    assert asked == [("HEAD", "config.json"), ("HEAD", "model.safetensors")]
 
 
 def test_default_and_its_revision(hub, resolve, folder):

@@ -46,6 +46,7 @@ def test_embedded_by_name(hub, resolve):
         "embedded": True,
         "note": None,
         "cached_only": False,
+        "weights_revision": None,
         "is_local": True,
     }
     assert hub.requests == []

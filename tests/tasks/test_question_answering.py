@@ -194,6 +194,8 @@ def test_the_shape_follows_the_call_and_not_the_data(pipe):
     assert pipe(question=ASK, context=[SHORT, SHORT]) == [one, one]
     squad = types.SimpleNamespace(question_text=ASK, context_text=SHORT)
     assert pipe(squad) == one and pipe([squad, record]) == [one, one]
+    assert pipe(pipe.create_sample(ASK, SHORT)) == one
+    assert pipe(pipe.create_sample([ASK, ASK], [SHORT, SHORT])) == [one, one]
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3])
