@@ -183,7 +183,13 @@ def test_the_first_transformer_is_that_of_its_papers_table_3(settings, millions)
     """Its figures follow from the 40,960 rows that tensor2tensor's table of embeddings has, and from no 37,000."""
     entry = catalogue.find("transformer-base")
     for rows, is_right in ((40_960, True), (37_000, False)):
-        config = {**entry.config, **settings, "vocab_size": rows, "decoder_vocab_size": rows, "pad_token_id": 0}
+        config = {
+            **entry.config,
+            **settings,
+            "vocab_size": rows,
+            "decoder_vocab_size": rows,
+            "pad_token_id": 0,
+        }
         sinusoids = 2 * config["max_position_embeddings"] * config["d_model"]
         trained = count_architecture(config, formulas=False).total - sinusoids
         assert (round(trained / 10**6) == millions) is is_right
