@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.latex import faults
 from tests.fixtures.command import base_environment
 
 PARAMS = "params"
@@ -119,14 +120,25 @@ def test_markdown_has_as_many_cells_in_every_row(run):
     assert "https://arxiv.org/abs/2005.14165" in text
 
 
-def test_latex_is_escaped_and_balanced(run):
-    text = run("bert-base", "--format", "latex").text
-    assert text.count("\\begin{") == text.count("\\end{")
-    assert "vocab\\_size $\\times$ hidden\\_size" in text
-    assert text.isascii()
-    rows = [line for line in text.splitlines() if line.endswith("\\\\")]
-    tables = text.split("\\begin{tabularx}")[1:]
-    assert all(len({line.count(" & ") for line in rows if line in table}) == 1 for table in tables)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("bert-base",),
+        ("mixtral-8x7b", "gpt2", "mamba-130m"),
+        ("llama-2-7b", "--lora", "r=8", "--fits", "24GB"),
+        ("siglip-so400m-patch14-384", "--formula"),
+        ("beit-base", "--tree"),
+        ("minilm", "--checkpoint"),
+        ("--list",),
+    ],
+    ids=" ".join,
+)
+def test_latex_is_read_by_a_parser_of_latex(arguments, run):
+    text = run(*arguments, "--format", "latex").text
+    assert faults(text) == []
+    assert text.startswith("% \\usepackage{booktabs,tabularx,hyperref}\n")
+    if arguments == ("bert-base",):
+        assert "vocab\\_size $\\times$ hidden\\_size" in text
 
 
 def test_a_file_by_its_ending(run, llmkit, tmp_path):
