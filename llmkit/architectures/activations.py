@@ -19,11 +19,12 @@ token; ``eager`` keeps softmax's output, of context × heads a token, and so doe
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from llmkit.architectures.counted import Counted, Tensor, TransformerStack
+from llmkit.architectures.matrices import Matrix, feed_forward, matrix
 from llmkit.architectures.streams import Stream, is_patch_embedding, streams
 
 SOURCE = "after Korthikanti et al. 2022, arXiv 2205.05198, section 4.1"
@@ -136,11 +137,8 @@ def _is_output_layer(tensor: Tensor, counted: Counted) -> bool:
     )
 
 
-_OUTPUT = re.compile(r"^(o|out|o_proj|out_proj|out_lin|c_proj|dense|proj|wo|attn_out|output)$")
-_ATTENTION = re.compile(r"att", re.IGNORECASE)
 _NORM = re.compile(r"norm|(^|[._])ln", re.IGNORECASE)
 _NORM_OF_HEADS = re.compile(r"(^|\.)(q|k|query|key)_(layer)?norm")
-_SHARED_EXPERTS = re.compile(r"\.shared_(experts?|mlp)$")
 # One kernel keeps its input and two numbers a token; other norms of transformers are written out.
 _FUSED_NORMS = {"LayerNorm", "GroupNorm", "BatchNorm2d"}
 
@@ -171,58 +169,6 @@ _DROPOUT_KEYS = (
     "resid_dropout",
 )
 _INNER_DROPOUT_KEYS = ("dropout_rate", "activation_dropout")
-
-
-@dataclass(frozen=True, slots=True)
-class _Matrix:
-    """A tensor that activations are multiplied by, and how often a token meets it in one forward pass."""
-
-    tensor: Tensor
-    inputs: int
-    outputs: int
-    times: float
-
-    @property
-    def is_stacked(self) -> bool:
-        """Whether it is a set of experts in one tensor, each token's results being weighted and added."""
-        return len(self.tensor.sizes) == 3 and self.tensor.active < 1
-
-    @property
-    def module(self) -> str:
-        return self.tensor.name.removesuffix(".weight")
-
-    @property
-    def parent(self) -> str:
-        return self.module.rpartition(".")[0]
-
-    @property
-    def block(self) -> str:
-        """The module whose matrices read one input: shared experts read that of the router beside them."""
-        return _SHARED_EXPERTS.sub("", self.parent)
-
-    @property
-    def is_attention(self) -> bool:
-        return bool(_ATTENTION.search(self.parent))
-
-    @property
-    def is_attention_output(self) -> bool:
-        return self.is_attention and bool(_OUTPUT.match(self.module.rpartition(".")[2]))
-
-
-def _matrix(tensor: Tensor, hidden_size: int) -> _Matrix:
-    times, sizes = tensor.copies * tensor.uses * tensor.active, tensor.sizes
-    if tensor.module_class == "Conv1D":
-        return _Matrix(tensor, sizes[0], sizes[1], times)
-    if tensor.module_class.startswith("Conv") or len(sizes) > 3:
-        # A convolution of each channel by itself has one input channel only, and reads all of them.
-        return _Matrix(tensor, sizes[0] if sizes[1] == 1 else sizes[1], sizes[0], times)
-    if len(sizes) == 3 and tensor.active < 1:
-        # Experts in one tensor lie one way or the other: what leads back to the residual stream is named so.
-        wide = sizes[1] if sizes[2] == hidden_size else sizes[2]
-        leads_back = re.search(r"down|w2|output", tensor.name)
-        inputs, outputs = (wide, hidden_size) if leads_back else (hidden_size, wide)
-        return _Matrix(tensor, inputs, outputs, times * sizes[0])
-    return _Matrix(tensor, sizes[-1], sizes[-2], times)
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,10 +224,10 @@ class _Context:
             + dense * self.precision.product
         )
 
-    def _matrices(self, tensors: Sequence[Tensor], hidden_size: int) -> list[_Matrix]:
-        return [_matrix(each, hidden_size) for each in tensors if each.multiplies and len(each.sizes) > 1]
+    def _matrices(self, tensors: Sequence[Tensor], hidden_size: int) -> list[Matrix]:
+        return [matrix(each, hidden_size) for each in tensors if each.multiplies and len(each.sizes) > 1]
 
-    def _input_bytes(self, matrices: Sequence[_Matrix], hidden_size: int) -> float:
+    def _input_bytes(self, matrices: Sequence[Matrix], hidden_size: int) -> float:
         """Bytes of the inputs of the trained matrices, once for those that share one."""
         shared: set[object] = set()
         total = 0.0
@@ -343,47 +289,29 @@ class _Context:
         own = (each for each in self.stream.tensors if each.stack == stack.name)
         return any("relative_attention_bias" in each.name for each in own)
 
-    def _feed_forward_bytes(self, matrices: Sequence[_Matrix]) -> float:
+    def _feed_forward_bytes(self, matrices: Sequence[Matrix]) -> float:
         """Bytes between the feed-forward matrices: the activation's input, and a gate's two factors."""
         name = str(_first(self.counted.config, _ACTIVATION_KEYS))
         kept = _KEPT_BY_ACTIVATION.get(name, 1)
         total = 0.0
-        for down, is_gated in _feed_forward(matrices):
+        for down, is_gated in feed_forward(matrices):
             numbers = (kept + 2 * is_gated) * down.inputs + down.is_stacked * down.outputs
             total += numbers * down.times * self._product(down)
         return total
 
-    def _product(self, matrix: _Matrix) -> int:
+    def _product(self, matrix: Matrix) -> int:
         """Bytes a number around the matrix: autocast leaves the grouped multiplication of experts alone."""
         return self.precision.stream if matrix.is_stacked else self.precision.product
 
-    def _dropout_bytes(self, matrices: Sequence[_Matrix]) -> float:
+    def _dropout_bytes(self, matrices: Sequence[Matrix]) -> float:
         total, config = 0.0, self.counted.config
-        downs = [down for down, _ in _feed_forward(matrices)]
+        downs = [down for down, _ in feed_forward(matrices)]
         if _first(config, _DROPOUT_KEYS):
             outputs = [*downs, *(each for each in matrices if each.is_attention_output)]
             total += sum(each.outputs * each.times for each in outputs)
         if _first(config, _INNER_DROPOUT_KEYS):
             total += sum(each.inputs * each.times * (1 + self.precision.product) for each in downs)
         return total
-
-
-def _feed_forward(matrices: Sequence[_Matrix]) -> Iterator[tuple[_Matrix, bool]]:
-    """Go through the matrices that lead back from a feed-forward block, and whether the block is gated.
-
-    What leads into a block comes before it among a module's parameters; a gated block is led into twice.
-    """
-    inside = [each for each in matrices if not each.is_attention]
-    for index, down in enumerate(inside):
-        ups = [
-            each
-            for each in inside[:index]
-            if (each.inputs, each.times) == (down.outputs, down.times)
-            and each.outputs in (down.inputs, 2 * down.inputs)
-        ]
-        near = [each for each in ups if each.parent == down.parent] or ups
-        if near:
-            yield down, sum(each.outputs for each in near) >= 2 * down.inputs
 
 
 def _first(config: Mapping[str, Any], keys: Sequence[str]) -> Any:

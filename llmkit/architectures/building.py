@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
-from llmkit.architectures.config_checks import activation_error, check_config, check_values
+from llmkit.architectures.build_errors import one_error
+from llmkit.architectures.config_checks import check_config, check_size, check_values
 from llmkit.architectures.heads import default_head, model_class
 from llmkit.architectures.model_types import check_model_type
-from llmkit.errors import LlmkitError, UsageError
+from llmkit.errors import UsageError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -44,7 +44,7 @@ def configure(values: Mapping[str, Any]) -> PreTrainedConfig:
     """
     check_model_type(values, "The config")
     check_values(values)
-    with _one_error("The config is not a valid one of this type"), _quiet():
+    with one_error("The config is not a valid one of this type", lambda: values), _quiet():
         from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
         config_class = CONFIG_MAPPING[values["model_type"]]
@@ -73,7 +73,7 @@ def find_class(config: PreTrainedConfig, head: str) -> type[PreTrainedModel]:
     Raises:
         UsageError: as of `heads.model_class`, or the module cannot be imported.
     """
-    with _one_error(f"transformers cannot load its {config.model_type}"), _quiet():
+    with one_error(f"transformers cannot load its {config.model_type}"), _quiet():
         return model_class(config, head)
 
 
@@ -90,13 +90,14 @@ def build_class(built: type[PreTrainedModel], config: PreTrainedConfig) -> PreTr
     if text_config_class is not None and built.config_class is text_config_class:
         config = config.get_text_config()
     with (
-        _one_error(f"transformers cannot build {built.__name__} from this config"),
-        _known_activations(config),
+        one_error(f"transformers cannot build {built.__name__} from this config", config.to_dict),
         _quiet(),
         _few_modules(),
         torch.device("meta"),
     ):
-        return built._from_config(config, dtype=torch.float32)
+        model = built._from_config(config, dtype=torch.float32)
+    check_size(parameter.numel() for parameter in model.parameters())
+    return model
 
 
 def _architecture_of(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,18 +106,6 @@ def _architecture_of(values: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in values.items()
         if name not in _NOT_ARCHITECTURE
     }
-
-
-@contextmanager
-def _known_activations(config: PreTrainedConfig) -> Iterator[None]:
-    """Say which value of the config a build did not find among the activations: its error has no name for it."""
-    try:
-        yield
-    except KeyError as error:
-        said = activation_error(config, error)
-        if said is None:
-            raise
-        raise said from error
 
 
 @contextmanager
@@ -140,33 +129,6 @@ def _few_modules() -> Iterator[None]:
         yield
     finally:
         handle.remove()
-
-
-@contextmanager
-def _one_error(what: str) -> Iterator[None]:
-    """Turn whatever transformers or torch raise into one error with their reason."""
-    try:
-        yield
-    except LlmkitError:
-        raise
-    except ImportError as error:
-        raise UsageError(f"{what}: {_reason(error)}", hint="Install what it needs, and try again.") from error
-    except Exception as error:
-        raise UsageError(f"{what}: {_reason(error)}") from error
-
-
-def _reason(error: Exception) -> str:
-    """Return what an error says, in a line: the validation of a config says it in its last, others in the first."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if not lines:
-        return type(error).__name__
-    if type(error).__name__.startswith("StrictDataclass"):
-        said = re.sub(r"^\w+Error: ", "", lines[-1])
-    else:
-        # A missing key or attribute is named alone, which says little without the kind of error.
-        is_bare = isinstance(error, AttributeError | TypeError | KeyError | ZeroDivisionError)
-        said = f"{type(error).__name__}: {lines[0]}" if is_bare else lines[0]
-    return said if len(said) <= 300 else f"{said[:297]}..."
 
 
 @contextmanager

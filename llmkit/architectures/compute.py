@@ -21,6 +21,7 @@ BACKWARD_SOURCE = (
 RECOMPUTE_SOURCE = (
     "Chen et al. 2016, arXiv 1604.06174: the layers' forward pass is run again in the backward pass"
 )
+_WITHOUT_ATTENTION = "without what the layers have in place of attention, which is not counted"
 _WHOLE_INPUT = {"image patch": "image", "audio frame": "audio"}
 
 
@@ -74,14 +75,14 @@ def _stream_flops(stream: Stream, length: int, source: int) -> Iterator[Quantity
     key = unit.replace(" ", "_")
     matrices, attention = _matrices(stream), _attention(stream, length, source)
     forward = 2 * matrices + attention
-    formula = "2 × multiplied parameters + attention"
-    numbers = f"2 × {matrices:,.0f} + {attention:,.0f}"
+    formula = "2 × multiplied parameters" + (" + attention" if attention else "")
+    numbers = f"2 × {matrices:,.0f}" + (f" + {attention:,.0f}" if attention else "")
     if whole:
         rest = _patch_flops(stream, length) + 2 * _once(stream)
         formula = f"tokens × ({formula}) + patch embedding and what is met once"
         numbers = f"{length:,} × ({numbers}) + {rest:,.0f}"
         forward = forward * length + rest
-    formula += f"; attention = {_attention_formula(stream)}"
+    formula += f"; {_attention_words(stream) if attention else _WITHOUT_ATTENTION}"
     layers = sum(_numbers(tensor) for tensor in stream.tensors if tensor.stack and tensor.multiplies)
     again = (2 * layers + attention) * (length if whole else 1)
     yield Quantity(
@@ -158,11 +159,11 @@ def _stack_attention(stack: TransformerStack, length: int, source: int) -> float
     return 2.0 * (full + windowed + crossed) * stack.heads * (stack.head_size + stack.value_head_size)
 
 
-def _attention_formula(stream: Stream) -> str:
+def _attention_words(stream: Stream) -> str:
     is_even = all(stack.head_size == stack.value_head_size for stack in stream.stacks)
     context = "min(context, window)" if any(stack.windowed_layers for stack in stream.stacks) else "context"
     if any(stack.is_cross for stack in stream.stacks):
         context = f"({context} + source)"
     if is_even:
-        return f"4 × layers × {context} × heads × head size"
-    return f"2 × layers × {context} × heads × (head size + value head size)"
+        return f"attention = 4 × layers × {context} × heads × head size"
+    return f"attention = 2 × layers × {context} × heads × (head size + value head size)"

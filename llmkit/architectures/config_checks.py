@@ -7,11 +7,12 @@ would fill the machine's memory with empty modules.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from llmkit.architectures.build_errors import as_json
 from llmkit.architectures.config_values import value_of
-from llmkit.errors import UsageError, did_you_mean
+from llmkit.errors import UsageError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -20,20 +21,23 @@ MOST_LAYERS = 10_000
 MOST_EXPERTS = 100_000
 MOST_LABELS = 1_000_000
 MOST_ENTRIES = 10**9
+MOST_POSITIONS = 10**9
 WIDEST = 10**7
+MOST_PARAMETERS = 10**15
 
 # Names of values that count or measure, in any family's words: n_layer, encoder_layers, d_model, vocab_size.
 _LAYERS = re.compile(r"(n|num)_?(\w+_)?layers?|(\w+_)?layers|depths?")
 _EXPERTS = re.compile(r"(\w+_)?experts")
 _LABELS = re.compile(r"num_labels")
 _ENTRIES = re.compile(r"(\w+_)?vocab_size")
+_POSITIONS = re.compile(r"(\w+_)?(position_embeddings|positions|n_ctx)")
 _WIDTH = re.compile(
     r"(\w+_)?(hidden_size|intermediate_size|ffn_dim|hidden_dim|embed_dim|head_dim|mlp_dim|embedding_size)"
     r"|n_(embd|inner)|d_(model|ff|kv|head|inner|state)"
 )
 # An input is cut into patches of something, and has at least a pixel.
 _FROM_ONE = re.compile(r"(image|patch)_size|num_channels")
-_ACTIVATION = re.compile(r"(\w+_)?(act|activation|activation_function)")
+_LABEL_TABLES = ("id2label", "label2id")
 _EXPERTS_TO_CHOOSE = ("num_local_experts", "n_routed_experts", "num_experts")
 # Its dense models are those without experts, whatever else their config says of them.
 _DENSE_WITHOUT_EXPERTS = ("granitemoehybrid",)
@@ -47,10 +51,17 @@ _MOST: tuple[tuple[re.Pattern[str], int, str], ...] = (
     (_EXPERTS, MOST_EXPERTS, "experts"),
     (_LABELS, MOST_LABELS, "labels"),
     (_ENTRIES, MOST_ENTRIES, "entries in a vocabulary"),
+    (_POSITIONS, MOST_POSITIONS, "positions"),
     (_WIDTH, WIDEST, "numbers in width"),
 )
 # What a model has at least one of, in the names that every config answers to.
-_AT_LEAST_ONE = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
+_AT_LEAST_ONE = (
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "vocab_size",
+)
 # A config that has one of these says how wide a head is: then the heads need not divide the width.
 _HEAD_SIZES = (
     "head_dim",
@@ -81,6 +92,8 @@ def check_values(values: Mapping[str, Any], path: str = "") -> None:
         if isinstance(value, Mapping):
             check_values(value, f"{path}{name}.")
             continue
+        if name in _LABEL_TABLES and value is not None:
+            raise UsageError(f"{path}{name} is {as_json(value)}: it must be an object, a label a number.")
         for each in value if isinstance(value, list | tuple) else (value,):
             _check_value(name, each, path)
 
@@ -101,6 +114,20 @@ def _check_value(name: str, value: Any, path: str) -> None:
                 f"{path}{name} is {value:,}: llmkit counts models of up to {most:,} {what}.",
                 hint="Is it a mistake? No model has been that large.",
             )
+
+
+def check_size(sizes: Iterable[int]) -> None:
+    """Check the numbers in the tensors of a model that is built: sizes that are each in range may not be together.
+
+    Raises:
+        UsageError: they are more than `MOST_PARAMETERS`.
+    """
+    total = sum(sizes)
+    if total > MOST_PARAMETERS:
+        raise UsageError(
+            f"The model would have {total:,} parameters: llmkit counts models of up to {MOST_PARAMETERS:,}.",
+            hint="Is it a mistake? No model has been that large.",
+        )
 
 
 def check_config(config: PreTrainedConfig, values: Mapping[str, Any]) -> None:
@@ -141,22 +168,6 @@ def _check_choice(config: PreTrainedConfig, path: str) -> None:
                 f"{path}{chosen_name} is {chosen:,}: a token meets at most all experts, "
                 f"and {path}{experts_name} is {experts:,}."
             )
-
-
-def activation_error(config: PreTrainedConfig, error: KeyError) -> UsageError | None:
-    """Return what to say where a model's code did not find an activation of the config, or None if it is not that."""
-    from transformers.activations import ACT2FN
-
-    for path, each, _ in _with_nested(config, {}, ""):
-        for name, value in vars(each).items():
-            if _ACTIVATION.fullmatch(name) and value not in ACT2FN and error.args == (value,):
-                guess = did_you_mean(value, ACT2FN)
-                return UsageError(
-                    f"{path}{name} is '{value}': there is no such activation"
-                    + (f"; {guess}" if guess else "."),
-                    hint=f"There are: {', '.join(sorted(ACT2FN))}.",
-                )
-    return None
 
 
 def _check_heads(config: PreTrainedConfig, given: Mapping[str, Any], path: str) -> None:

@@ -70,6 +70,11 @@ class Tensor:
         return tuple(dimension.size for dimension in self.shape)
 
     @property
+    def is_stacked_experts(self) -> bool:
+        """Whether it is a set of routed experts in one tensor of three dimensions."""
+        return len(self.shape) == 3 and self.active < 1
+
+    @property
     def each(self) -> int:
         """Numbers in one copy."""
         return prod(self.sizes)

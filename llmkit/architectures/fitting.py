@@ -35,6 +35,7 @@ class Fit:
         needed: bytes, at the batch size asked for; `available` what the memory has beside the headroom.
         largest_batch: the most inputs at once that fit, 0 for none; None where they cost nothing that is known.
         formula: what `needed` is made of; `numbers` is the same with numbers.
+        is_whole: `needed` has all that is needed in it; not so where what training keeps of the layers is not known.
     """
 
     key: str
@@ -45,11 +46,14 @@ class Fit:
     formula: str
     numbers: str
     source: str
+    is_whole: bool = True
 
     @property
-    def fits(self) -> bool:
-        """Whether it is enough."""
-        return self.needed <= self.available
+    def fits(self) -> bool | None:
+        """Whether it is enough; None where what is known would fit, and the rest is not known."""
+        if self.needed > self.available:
+            return False
+        return True if self.is_whole else None
 
     @property
     def left(self) -> int:
@@ -122,7 +126,7 @@ def _inference(counted: Counted, available: int, batch_size: int, sequence_lengt
             f"run in {dtype}",
             round(weights.value + batch_size * (cache + layer)),
             available,
-            _largest(available, weights.value, cache + layer),
+            _largest(available, weights.value, cache + layer) if kept else None,
             "weights + batch × (cache + activations of one layer)",
             f"{weights.value:,.0f} + {batch_size:,} × ({cache:,.0f} + {layer:,.0f})",
             weights.source,
@@ -156,6 +160,7 @@ def _fit_of(needed: Quantity, regime: memory.Regime, kept: activations.Saved | N
         needed.formula,
         needed.numbers,
         needed.source,
+        is_whole=kept is not None,
     )
 
 

@@ -76,7 +76,7 @@ def read_headers(location: str, revision: str | None = None) -> Headers:
         return _read_files(_shards(path, location) if path.suffix == ".json" else [path], location)
     from llmkit.models.local_folder import is_path
 
-    if is_path(location):
+    if is_path(location) or location.endswith((".safetensors", ".json")):
         raise ModelError(f"There is no checkpoint '{location}'.")
     try:
         return _read_from_hub(location, revision)
@@ -109,7 +109,11 @@ def _shards(index: Path, name: str) -> list[Path]:
         values = json.loads(index.read_bytes())
         shards = sorted({str(shard) for shard in values["weight_map"].values()})
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ModelError(f"{index.name} of '{name}' is damaged: it names no weights.") from error
+        raise ModelError(
+            f"{index.name} of '{name}' is damaged: it names no weights."
+            if index.name == WEIGHTS_INDEX
+            else f"'{name}' is no index of weights, such as {WEIGHTS_INDEX}."
+        ) from error
     missing = [shard for shard in shards if not (index.parent / shard).is_file()]
     if missing:
         raise ModelError(

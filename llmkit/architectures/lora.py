@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from math import prod
 
 from llmkit.architectures.counted import Counted, Tensor
+from llmkit.architectures.lora_experts import ExpertAdapter, adapters_of_all_linear, expert_adapter, goes_over
 from llmkit.errors import UsageError, did_you_mean
 
 SOURCE = "Hu et al. 2021, arXiv 2106.09685, section 4.1"
@@ -66,6 +67,8 @@ class LoraRow:
         trainable: numbers in all their adapters.
         formula: with names, such as ``r × (in + out) × copies``; `numbers` is the same with numbers.
         tensor: the name of the tensor beside which they are.
+        rank: of each: that of the spec, or a multiple of it where peft takes one.
+        experts: how many the tensor has, each with an adapter of its own; 1 for a module.
     """
 
     module: str
@@ -76,6 +79,8 @@ class LoraRow:
     formula: str
     numbers: str
     tensor: str
+    rank: int
+    experts: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +165,9 @@ def _misread(text: str, reason: str) -> UsageError:
 def apply(counted: Counted, spec: LoraSpec) -> LoraCount:
     """Count the adapters that `spec` puts into the model.
 
-    Experts that are kept in one tensor of three dimensions are parameters, not modules: no module's name names
-    them, and none of their adapters is counted, though peft (0.21) puts some there for ``all-linear`` on the
-    model types whose older names it knows, such as Mixtral's. The note says so.
+    Experts that are kept in one tensor of three dimensions are parameters, not modules: a target that names
+    them stands for peft's `target_parameters`; ``all-linear`` adapts them on the model types where peft does, and
+    where it does not, the note says so.
 
     Raises:
         UsageError: a target that no module of the model has, or one that peft cannot adapt; r below 1.
@@ -177,21 +182,25 @@ def apply(counted: Counted, spec: LoraSpec) -> LoraCount:
         if not found:
             raise _unknown_target(target, modules)
         for each in found:
-            adapted.setdefault(
-                each.name, _row(each, spec.r, 1 if target.lower() == ALL_LINEAR else _picked(each, target))
-            )
+            adapted.setdefault(each.name, _row(each, spec.r, target, counted))
     rows = tuple(adapted.values())
     trainable = sum(row.trainable for row in rows)
-    return LoraCount(spec, targets, trainable, counted.total + trainable, rows, _note(counted, targets))
+    return LoraCount(spec, targets, trainable, counted.total + trainable, rows, _note(counted, rows, targets))
 
 
-def _note(counted: Counted, targets: Sequence[str]) -> str:
-    has_stacked_experts = any(len(each.sizes) == 3 and each.active < 1 for each in counted.tensors)
-    if not has_stacked_experts or ALL_LINEAR not in map(str.lower, targets):
+def _note(counted: Counted, rows: Sequence[LoraRow], targets: Sequence[str]) -> str:
+    stacked = [tensor for tensor in counted.tensors if tensor.is_stacked_experts]
+    if any(row.experts > 1 for row in rows):
+        return (
+            "Experts in one tensor are adapted as peft's target_parameters do; what it makes of their adapters in "
+            "each step, matrices as large as the experts, is not in the memory figures."
+        )
+    if not stacked or ALL_LINEAR not in map(str.lower, targets):
         return ""
+    names = ",".join(dict.fromkeys(tensor.name.rpartition(".")[2] for tensor in stacked))
     return (
-        "Experts in one tensor are no linear modules, and no adapters are counted for them; "
-        "peft reaches them by target_parameters, and for some model types by all-linear too."
+        "all-linear leaves experts that lie in one tensor as they are, as peft does for this model type; "
+        f"to adapt them name them: targets={names} (peft's target_parameters)."
     )
 
 
@@ -254,7 +263,8 @@ def _is_matrix(module: _Module) -> bool:
 
 def _is_meant(module: _Module, target: str, counted: Counted) -> bool:
     if target.lower() == ALL_LINEAR:
-        return _is_matrix(module) and not module.is_output
+        is_linear = _is_matrix(module) and not module.is_output and not goes_over(counted, module.name)
+        return is_linear or adapters_of_all_linear(counted, module.tensor, 1) is not None
     return _picked(module, target) > 0
 
 
@@ -280,12 +290,43 @@ def _picked(module: _Module, target: str) -> float:
     return share
 
 
-def _row(module: _Module, r: int, share: float) -> LoraRow:
+def _row(module: _Module, r: int, target: str, counted: Counted) -> LoraRow:
+    """Return the adapters of a kind of module, or of a parameter, that a target means."""
+    is_all = target.lower() == ALL_LINEAR
+    adapter = _adapter(module, r, counted, is_all=is_all)
+    copies = module.tensor.copies if is_all else round(module.tensor.copies * _picked(module, target))
+    inputs, outputs, times = adapter.inputs, adapter.outputs, adapter.rank // r
+    factors = (
+        *([("2", "2")] if times > 1 else []),
+        ("r", f"{r:,}"),
+        ("(in + out)", f"({inputs:,} + {outputs:,})"),
+        *([("experts", f"{adapter.experts:,}")] if adapter.experts > 1 else []),
+        *([("copies", f"{copies:,}")] if copies > 1 else []),
+    )
+    return LoraRow(
+        module.name,
+        inputs,
+        outputs,
+        copies,
+        adapter.rank * (inputs + outputs) * adapter.experts * copies,
+        " × ".join(name for name, _ in factors),
+        " × ".join(number for _, number in factors),
+        module.tensor.name,
+        adapter.rank,
+        adapter.experts,
+    )
+
+
+def _adapter(module: _Module, r: int, counted: Counted, *, is_all: bool) -> ExpertAdapter:
     tensor = module.tensor
+    if is_all and (found := adapters_of_all_linear(counted, tensor, r)) is not None:
+        return found
+    if tensor.is_stacked_experts:
+        return expert_adapter(counted, tensor, r)
     if not module.is_module:
         raise UsageError(
             f"--lora: '{module.name}' is a parameter of {len(tensor.sizes)} dimensions, not a module.",
-            hint="peft adapts modules by name; experts in one tensor it does not.",
+            hint="peft adapts modules by name, and of parameters those of experts.",
         )
     if not _is_adaptable(module):
         raise UsageError(
@@ -296,18 +337,7 @@ def _row(module: _Module, r: int, share: float) -> LoraRow:
     # GPT-2's linear layer and embedding tables keep their weights the other way round.
     if tensor.module_class == "Conv1D" or tensor.module_class.endswith("Embedding"):
         outputs, inputs = inputs, outputs
-    copies = round(tensor.copies * share)
-    each = r * (inputs + outputs)
-    return LoraRow(
-        module.name,
-        inputs,
-        outputs,
-        copies,
-        each * copies,
-        "r × (in + out)" + (" × copies" if copies > 1 else ""),
-        f"{r:,} × ({inputs:,} + {outputs:,})" + (f" × {copies:,}" if copies > 1 else ""),
-        tensor.name,
-    )
+    return ExpertAdapter(1, inputs, outputs, r)
 
 
 def _unknown_target(target: str, modules: Sequence[_Module]) -> UsageError:

@@ -99,7 +99,7 @@ def joined_experts(counted: Counted) -> int:
     return sum(
         tensor.total
         for tensor in counted.tensors
-        if len(tensor.sizes) == 3 and tensor.active < 1 and not is_quantized(tensor, counted)
+        if tensor.is_stacked_experts and not is_quantized(tensor, counted)
     )
 
 
@@ -183,7 +183,8 @@ def adapters_of(counted: Counted, lora: LoraSpec | None) -> LoraCount | None:
 
 def _adapter_regimes(counted: Counted, adapters: LoraCount) -> list[Regime]:
     total, trainable, r = counted.total, adapters.trainable, adapters.spec.r
-    adapted = {row.tensor: r for row in adapters.rows}
+    # Beside experts in one tensor peft makes whole matrices of its adapters, which are no input that is kept.
+    adapted = {row.tensor: row.rank for row in adapters.rows if row.experts == 1}
     quantized, _ = _quantized(counted)
     rest = total - quantized
     name = f"r={r} on {', '.join(adapters.targets)}"
@@ -219,7 +220,7 @@ def _autocast_numbers(counted: Counted) -> int:
 
 def _is_cast(tensor: Tensor) -> bool:
     # The grouped multiplication of experts in one tensor is none that autocast knows.
-    return len(tensor.sizes) > 1 and not (len(tensor.sizes) == 3 and tensor.active < 1)
+    return len(tensor.sizes) > 1 and not tensor.is_stacked_experts
 
 
 def training(

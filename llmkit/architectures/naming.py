@@ -22,6 +22,7 @@ WAYS_ON = (
     "Name a local folder or a config.json, a model of the catalogue (`llmkit params --list`), or point "
     "HF_ENDPOINT at another hub or HF_HOME at a filled cache."
 )
+STANDARD_INPUT = "-"
 TYPO = 0.8  # how near a name of the catalogue is, of 1, for the other to be a slip of the keys
 Origin = Literal["catalogue", "file", "type", "hub", "object"]
 
@@ -77,6 +78,8 @@ def name_model(name: str | None, *, model_type: str | None = None, revision: str
 
 
 def _of_type(model_type: str, revision: str | None) -> Named:
+    if not model_type.strip():
+        raise UsageError("--type is empty: it is a model type, such as bert.")
     if revision is not None:
         raise UsageError("--revision is for a hub model, not for a --type.")
     return Named(f"{model_type} (defaults)", {"model_type": model_type}, "type", f"--type {model_type}")
@@ -94,6 +97,9 @@ def _embedded(name: str, revision: str | None) -> Named | None:
 
 
 def _local(name: str, revision: str | None) -> Named | None:
+    if name == STANDARD_INPUT:
+        values = read_config(Path("/dev/stdin"), "standard input")
+        return Named("standard input", values, "file", "standard input")
     if not (is_path(name) or name.lower().endswith(".json")):
         return None
     entry = catalogue.find(name)
@@ -210,5 +216,6 @@ def _mistyped(name: str) -> str:
 
 def _nearest(name: str) -> str:
     """Return a sentence with the names of the catalogue that are nearest; "" when none is near."""
-    near = catalogue.nearest(name)
+    # Many hub models are called like none of the catalogue: only what is nearly the same is worth naming.
+    near = catalogue.nearest(name, cutoff=0.75 if "/" in name else 0.6)
     return f"The catalogue has {', '.join(near)}." if near else ""

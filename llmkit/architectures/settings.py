@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
+from llmkit.architectures.build_errors import as_json
 from llmkit.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -64,8 +65,7 @@ def _resolved(config: PreTrainedConfig, name: str, value: Any) -> tuple[str, Any
         place, path = inner, f"{path}{parent}."
     key = getattr(place, "attribute_map", {}).get(key, key)
     _check_known(place, key, name, path)
-    _check_kind(getattr(place, key, None), value, name)
-    return f"{path}{key}", value
+    return f"{path}{key}", _fitted(place, key, value, name)
 
 
 def _names_of(config: Any) -> set[str]:
@@ -116,12 +116,25 @@ def _deeper(config: Any, key: str, path: str) -> list[str]:
     ]
 
 
-def _check_kind(present: Any, value: Any, name: str) -> None:
+def _fitted(config: Any, key: str, value: Any, name: str) -> Any:
+    """Return a value as the config takes it: a whole number that was typed as 1e3 is one.
+
+    Raises:
+        UsageError: it is of another kind than the one that is there.
+    """
+    present = getattr(config, key, None)
     if hasattr(present, "to_dict") and not (value is None or isinstance(value, Mapping)):
         raise UsageError(
-            f"--set {name}={value}: {name} is a nested config, not a single value.",
+            f"--set {name}={as_json(value)}: {name} is a nested config, not a single value.",
             hint=f"Set a value in it: --set {name}.KEY=VALUE. {_sizes_hint(present)}",
         )
     is_number = isinstance(present, int | float) and not isinstance(present, bool)
-    if is_number and (isinstance(value, str | bool | list | dict)):
-        raise UsageError(f"--set {name}={value}: {name} is a number, such as {present}.")
+    takes_lists = "list" in str(getattr(_field(config, key), "type", ""))
+    if is_number and isinstance(value, str | bool | dict | (tuple if takes_lists else list)):
+        raise UsageError(f"--set {name}={as_json(value)}: {name} is a number, such as {present}.")
+    is_whole = isinstance(present, int) and isinstance(value, float) and value.is_integer()
+    return int(value) if is_whole else value
+
+
+def _field(config: Any, key: str) -> Any:
+    return getattr(type(config), "__dataclass_fields__", {}).get(key)

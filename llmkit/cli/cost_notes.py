@@ -31,6 +31,12 @@ def cost_notes(count: ModelCount, costs: Costs) -> Iterator[str]:
     from llmkit.architectures.memory import joined_experts
 
     yield from _length_notes(count, costs)
+    keys = {each.key for each in costs.memory}
+    if "training_mixed" in keys and "activations_mixed" not in keys:
+        yield (
+            f"{count.label}: activations are left out, so training needs more than is said here: what layers "
+            "other than attention and feed-forward blocks keep for the backward pass is not known."
+        )
     experts = joined_experts(count.counted)
     if experts:
         yield (

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z")
 # A person sees what is mostly done; JSON has the others too.
 _CHECKPOINTING = re.compile(r"_checkpointing")
+_CONTEXT = ", at "  # in a label: KV cache, at 1,024 tokens
 _SHOWN_TRAINING = ("training_mixed", "training_lora", "training_qlora")
 
 
@@ -84,29 +85,34 @@ def _is_shown(quantity: Quantity) -> bool:
 
 def costs_comparison_sheet(found: Sequence[tuple[ModelCount, Costs]]) -> Sheet:
     """Return what models cost side by side, a column each."""
-    columns = [_shown(costs) for _, costs in found]
-    labels: dict[str, list[str]] = {}
-    for key, (plain, _) in (item for column in columns for item in column.items()):
-        # Which modules LoRA adapts differs with the model.
-        labels.setdefault(key, []).append(plain.label.partition(" on ")[0])
-    batches = " / ".join(dict.fromkeys(batch_words(count.counted, costs) for count, costs in found))
+    columns = [{key: plain for key, (plain, _) in _shown(costs).items()} for _, costs in found]
+    keys = dict.fromkeys(key for column in columns for key in column)
+    batches = [batch_words(count.counted, costs) for count, costs in found]
+    is_alike = len(set(batches)) == 1
     return Sheet(
-        f"What they cost, at a batch of {batches}",
+        f"What they cost, at a batch of {batches[0]}" if is_alike else "What they cost",
         (Column(""), *(Column(count.label, is_number=True) for count, _ in found)),
-        tuple(
-            (_joined(of_each), *(_amount(column[key][0]) if key in column else "" for column in columns))
-            for key, of_each in labels.items()
+        (
+            *([] if is_alike else [("at a batch of", *batches)]),
+            *(row for key in keys for row in _compared([column.get(key) for column in columns])),
         ),
         notes=tuple(note for count, costs in found for note in cost_notes(count, costs)),
         is_comparison=True,
     )
 
 
-def _joined(labels: Sequence[str]) -> str:
-    """Return one label for several models: ``KV cache, at 1,024 / 4,096 tokens`` where their contexts differ."""
-    beginnings, _, ends = zip(*(label.partition(", at ") for label in labels), strict=True)
-    contexts = " / ".join(end.removesuffix(" tokens") for end in dict.fromkeys(ends) if end)
-    return f"{beginnings[0]}, at {contexts} tokens" if contexts else labels[0]
+def _compared(quantities: Sequence[Quantity | None]) -> Iterator[tuple[str, ...]]:
+    """Return a figure of several models as a row; after one of their contexts, where those are not the same."""
+    # Which modules LoRA adapts differs with the model.
+    labels = ["" if each is None else each.label.partition(" on ")[0] for each in quantities]
+    label = next(filter(None, labels))
+    if len({*filter(None, labels)}) > 1:
+        label = label.partition(_CONTEXT)[0]
+        yield (
+            f"tokens in the {label}",
+            *(each.partition(_CONTEXT)[2].removesuffix(" tokens") for each in labels),
+        )
+    yield label, *("" if each is None else _amount(each) for each in quantities)
 
 
 def lora_sheet(count: ModelCount) -> Sheet:
@@ -124,8 +130,14 @@ def lora_sheet(count: ModelCount) -> Sheet:
         ),
         tuple((row.module, row.formula, row.numbers, f"{row.trainable:,}") for row in lora.rows),
         ("trainable", "", percent, f"{lora.trainable:,}"),
-        (f"With the adapters the model has {lora.total:,} parameters; {percent} of them are trained.",),
+        (
+            f"With the adapters the model has {lora.total:,} parameters; {percent} of them are trained.",
+            *([lora.note] if lora.note else []),
+        ),
     )
+
+
+_VERDICTS = {True: "yes", False: "no", None: "unknown"}
 
 
 def fits_sheet(count: ModelCount, costs: Costs) -> Sheet:
@@ -133,8 +145,10 @@ def fits_sheet(count: ModelCount, costs: Costs) -> Sheet:
     from llmkit.architectures.fitting import HEADROOM
 
     assert costs.memory_size is not None
-    ways = [fit for fit in costs.fits if fit.fits]
-    able = f"{len(ways)} of {len(costs.fits)} ways fit" if ways else "no way fits"
+    verdicts = [fit.fits for fit in costs.fits]
+    fitting, unknown = verdicts.count(True), verdicts.count(None)
+    able = f"{fitting} of {len(verdicts)} ways fit" if fitting or unknown else "no way fits"
+    able += f", {unknown} unknown" if unknown else ""
     return Sheet(
         f"{count.label} in {amount(costs.memory_size, 'bytes')}: {able}",
         (
@@ -148,7 +162,7 @@ def fits_sheet(count: ModelCount, costs: Costs) -> Sheet:
             (
                 fit.label if fit.label.startswith("run") else f"train, {fit.label}",
                 amount(fit.needed, "bytes"),
-                "yes" if fit.fits else "no",
+                _VERDICTS[fit.fits],
                 amount(fit.left, "bytes"),
                 "" if fit.largest_batch is None else f"{fit.largest_batch:,}",
             )

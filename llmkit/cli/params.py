@@ -24,14 +24,17 @@ def show_parameters(
         list[str] | None,
         typer.Argument(
             metavar="[MODEL]...",
-            help="A name of the catalogue, a folder, a config.json, or a hub id. Several are compared.",
+            help="A name of the catalogue, a folder, a config.json (- for standard input), or a hub id. "
+            "Several are compared.",
             show_default=False,
             autocompletion=lambda: list(catalogue.entries()),
         ),
     ] = None,
-    model_type: Annotated[
-        str | None,
-        typer.Option("--type", help="The defaults of a model type, such as bert.", show_default=False),
+    model_types: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--type", help="The defaults of a model type, such as bert. Repeatable.", show_default=False
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None,
@@ -104,14 +107,9 @@ def show_parameters(
     chosen = checked_format(format, output)
     from llmkit.cli.params_run import Asked, list_catalogue, run_params
 
-    if list_:
-        list_catalogue(models or (), claim_stdout(), chosen, output, overwrite=overwrite)
-        return
-    if not models and model_type is None:
-        raise UsageError("Name a model.", hint="`llmkit params --list` has those that need no network.")
     asked = Asked(
         models=tuple(models or ()),
-        model_type=model_type,
+        model_types=tuple(model_types or ()),
         settings=tuple(settings or ()),
         head=head,
         revision=revision,
@@ -127,4 +125,9 @@ def show_parameters(
         depth=depth,
         is_formula=formula,
     )
+    if list_:
+        list_catalogue(asked, claim_stdout(), chosen, output, overwrite=overwrite)
+        return
+    if not asked.models and not asked.model_types:
+        raise UsageError("Name a model.", hint="`llmkit params --list` has those that need no network.")
     run_params(asked, claim_stdout(), chosen, output, overwrite=overwrite)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from llmkit.errors import UsageError
 if TYPE_CHECKING:
     from llmkit.architectures.checkpoint import Report
     from llmkit.architectures.count import ModelCount
+    from llmkit.architectures.naming import Named
     from llmkit.architectures.report import Costs
     from llmkit.cli.sheets import Sheet
 
@@ -29,7 +30,7 @@ class Asked:
     """What the options of one call say, as they were typed."""
 
     models: tuple[str, ...]
-    model_type: str | None = None
+    model_types: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     head: str | None = None
     revision: str | None = None
@@ -48,7 +49,7 @@ class Asked:
     @property
     def is_single(self) -> bool:
         """Whether the call is about one model."""
-        return len(self.models) + (self.model_type is not None) == 1
+        return len(self.models) + len(self.model_types) == 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +99,27 @@ class _Call:
 
             self.settings = parse_pairs(asked.settings, "--set")
         self.named = [name_model(model, revision=asked.revision) for model in asked.models]
-        if asked.model_type is not None:
-            self.named.append(name_model(None, model_type=asked.model_type))
+        revision = None if asked.models else asked.revision
+        self.named += [
+            name_model(None, model_type=model_type, revision=revision) for model_type in asked.model_types
+        ]
 
     @functools.cached_property
     def counts(self) -> list[ModelCount]:
         with collection_paused():
-            from llmkit.architectures.count import count_named
+            return [self._count(named) for named in self.named]
 
-            return [
-                count_named(named, self.settings, self.asked.head, self.asked.lora) for named in self.named
-            ]
+    def _count(self, named: Named) -> ModelCount:
+        from llmkit.architectures.count import count_named
+
+        try:
+            return count_named(named, self.settings, self.asked.head, self.asked.lora)
+        except UsageError as error:
+            # Which config it is, where that is not plain: of a file, or of several.
+            is_plain = self.asked.is_single and named.origin in ("catalogue", "type")
+            if not is_plain and not error.message.startswith(named.where):
+                raise UsageError(f"{named.where}: {error.message}", hint=error.hint) from error
+            raise
 
     @functools.cached_property
     def found(self) -> list[Found]:
@@ -172,6 +183,8 @@ def _check_shown(asked: Asked, format_name: str | None) -> None:
         "--total" if asked.is_total else f"--format {format_name}" if format_name in ("csv", "tsv") else ""
     )
     given = {
+        "--tree": asked.is_tree and asked.is_total,
+        "--formula": asked.is_formula and asked.is_total,
         "--fits": asked.fits is not None,
         "--checkpoint": asked.checkpoint,
         "--lora": asked.lora is not None and not asked.is_total,  # a total has the adapters in it
@@ -249,22 +262,39 @@ def _rows(asked: Asked, each: Found) -> Iterator[dict[str, Any]]:
         yield from ({**name, **asdict(row)} for row in each.count.rows)
 
 
+def _check_listed(asked: Asked) -> None:
+    """Check that nothing is asked of a list that only a model has."""
+    names = {"settings": "set", "model_types": "type"}
+    plain = Asked(asked.models)
+    given = [
+        "--" + names.get(field.name, field.name).removeprefix("is_").replace("_", "-")
+        for field in fields(Asked)
+        if getattr(asked, field.name) != getattr(plain, field.name)
+    ]
+    if given:
+        raise UsageError(
+            f"--list shows the catalogue: {' and '.join(given)} {'is' if len(given) == 1 else 'are'} for a model.",
+            hint="Words after --list narrow it: `llmkit params --list mixtral`.",
+        )
+
+
 def list_catalogue(
-    words: Sequence[str],
+    asked: Asked,
     results: ResultStream,
     format_name: str | None,
     output: str | None,
     *,
     overwrite: bool,
 ) -> None:
-    """Write the catalogue, or the entries that have all of `words` in their names, paper or year.
+    """Write the catalogue, or the entries that have all of the words in their names, paper or year.
 
     Raises:
-        UsageError: no entry has them; the message has the nearest names.
+        UsageError: no entry has them, and the message has the nearest names; or an option is not for a list.
     """
     from llmkit.architectures import catalogue
 
-    wanted = " ".join(words)
+    _check_listed(asked)
+    wanted = " ".join(asked.models)
     entries = catalogue.matching(wanted)
     if not entries:
         near = ", ".join(catalogue.nearest(wanted))

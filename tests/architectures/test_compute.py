@@ -9,6 +9,7 @@ from torch.utils.checkpoint import set_checkpoint_early_stop  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from llmkit.architectures.compute import flops, forward_flops, layer_flops  # noqa: E402
+from llmkit.architectures.counting import count_architecture  # noqa: E402
 from tests.architectures.small_models import CONFIGS, counted, inputs, real  # noqa: E402
 
 BATCH, LENGTH = 2, 24
@@ -109,3 +110,9 @@ def test_layers_that_change_resolution_have_no_figure():
     count = counted("vit")
     wide = replace(count.stacks[0], name="other", hidden_size=2 * count.stacks[0].hidden_size)
     assert flops(replace(count, stacks=(*count.stacks, wide)), sequence_length=LENGTH) == []
+
+
+def test_the_formula_of_a_model_without_attention_speaks_of_none():
+    forward = flops(count_architecture({"model_type": "mamba"}, formulas=False), sequence_length=64)[0]
+    assert "attention =" not in forward.formula
+    assert "not counted" in forward.formula

@@ -115,3 +115,11 @@ def test_an_encoder_runs_without_a_cache():
     found = {each.key: each for each in fits(counted("bert"), 10**10, batch_size=1, sequence_length=64)}
     assert "(0 +" in found["inference_bfloat16"].numbers
     assert all(each.fits for each in found.values())
+
+
+def test_a_model_whose_activations_are_not_known_is_not_said_to_fit():
+    mamba = count_architecture({"model_type": "mamba"}, formulas=False)
+    for key, each in ((fit.key, fit) for fit in fits(mamba, 10**12, batch_size=1, sequence_length=64)):
+        assert each.fits is (None if key.startswith("training") else True)
+        assert each.largest_batch is None
+    assert [fit.fits for fit in fits(mamba, 2 * 10**9, batch_size=1, sequence_length=64)].count(False) > 0

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from llmkit.architectures.building import configure
 from llmkit.architectures.heads import (
+    HEAD_NAMES,
     HEADS,
     check_head,
     default_head,
@@ -81,6 +84,11 @@ def test_a_head_the_type_does_not_have_lists_those_it_has():
 def test_an_unknown_head_has_the_nearest():
     with pytest.raises(UsageError, match="did you mean masked-lm"):
         check_head("maskedlm")
+
+
+def test_the_page_has_all_heads():
+    page = (Path(__file__).parents[2] / "docs" / "params.md").read_text(encoding="utf-8")
+    assert [head for head in HEAD_NAMES if f"`{head}`" not in page and f"--head {head}`" not in page] == []
 
 
 def test_the_head_of_a_checkpoint():

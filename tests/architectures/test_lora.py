@@ -10,6 +10,13 @@ from llmkit.architectures.lora import LoraSpec, apply, default_targets, parse  #
 from llmkit.errors import UsageError  # noqa: E402
 from tests.architectures.small_models import CONFIGS, counted, real  # noqa: E402
 
+GPT_OSS = {
+    "model_type": "gpt_oss", "vocab_size": 97, "hidden_size": 64, "intermediate_size": 48,
+    "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16,
+    "num_local_experts": 4, "num_experts_per_tok": 2, "pad_token_id": 0, "eos_token_id": 1,
+}  # fmt: skip
+SIDES = {"mixtral": {(64, 352), (176, 64)}, "gpt_oss": {(64, 96), (48, 64)}}
+
 
 def by_peft(name, r, targets, head=None):
     """Trainable and all numbers of the real model under peft."""
@@ -97,15 +104,53 @@ def test_an_embedding_takes_in_as_many_as_it_has_rows():
     assert (table.inputs, table.outputs) == (first.shape[1], second.shape[0])
 
 
-def test_experts_in_one_tensor_are_not_adapted_and_it_is_said():
-    with pytest.raises(UsageError, match="3 dimensions"):
-        apply(counted("mixtral"), LoraSpec(8, ("gate_up_proj",)))
-    assert "target_parameters" in apply(counted("mixtral"), LoraSpec(8, ("all-linear",))).note
-    assert (
-        apply(counted("mixtral"), LoraSpec(8)).note
-        == apply(counted("llama"), LoraSpec(8, ("all-linear",))).note
-        == ""
-    )
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["mixtral", "deepseek_v3"])
+def test_experts_in_one_tensor_under_all_linear_are_those_of_peft(name):
+    found = apply(counted(name), LoraSpec(4, ("all-linear",)))
+    assert (found.trainable, found.total) == by_peft(name, 4, ("all-linear",))
+    (gate_up,) = [row for row in found.rows if row.module.endswith("gate_up_proj") and row.experts > 1]
+    assert gate_up.formula == "2 × r × (in + out) × experts × copies"
+    assert "target_parameters" in found.note
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", SIDES)
+def test_experts_that_are_named_are_those_of_pefts_target_parameters(name):
+    from transformers import AutoModelForCausalLM
+
+    from llmkit.architectures.building import configure
+
+    values = GPT_OSS if name == "gpt_oss" else CONFIGS[name]
+    targets = ("experts.gate_up_proj", "down_proj")
+    config = peft.LoraConfig(r=4, target_modules=[], target_parameters=list(targets))
+    model = AutoModelForCausalLM.from_config(configure(values))
+    found = apply(count_architecture(values, formulas=False), LoraSpec(4, targets))
+    expected = peft.get_peft_model(model, config).get_nb_trainable_parameters()
+    assert (found.trainable, found.total) == expected
+    assert {(row.inputs, row.outputs) for row in found.rows} == SIDES[name]
+
+
+def test_where_all_linear_leaves_experts_as_they_are_it_is_said():
+    note = apply(count_architecture(GPT_OSS, formulas=False), LoraSpec(8, ("all-linear",))).note
+    assert "targets=gate_up_proj,down_proj" in note
+    assert apply(counted("mixtral"), LoraSpec(8)).note == ""
+    assert apply(counted("llama"), LoraSpec(8, ("all-linear",))).note == ""
+
+
+def test_the_types_whose_experts_all_linear_adapts_are_pefts():
+    from peft.utils import transformers_weight_conversion as conversion
+
+    from llmkit.architectures.lora_experts import _NAMES_BY_TYPE
+    from llmkit.architectures.model_types import model_types
+
+    names = conversion._MOE_TARGET_MODULE_MAPPING
+    theirs = {
+        name: frozenset(names[base])
+        for name, base in conversion._MODEL_TO_CONVERSION_PATTERN.items()
+        if base in names and name in model_types()
+    }
+    assert theirs == {name: names for name, names in _NAMES_BY_TYPE.items() if name in model_types()}
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.latex import faults
 from tests.fixtures.command import base_environment
 
 PARAMS = "params"
@@ -119,14 +120,25 @@ def test_markdown_has_as_many_cells_in_every_row(run):
     assert "https://arxiv.org/abs/2005.14165" in text
 
 
-def test_latex_is_escaped_and_balanced(run):
-    text = run("bert-base", "--format", "latex").text
-    assert text.count("\\begin{") == text.count("\\end{")
-    assert "vocab\\_size $\\times$ hidden\\_size" in text
-    assert text.isascii()
-    rows = [line for line in text.splitlines() if line.endswith("\\\\")]
-    tables = text.split("\\begin{tabularx}")[1:]
-    assert all(len({line.count(" & ") for line in rows if line in table}) == 1 for table in tables)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("bert-base",),
+        ("mixtral-8x7b", "gpt2", "mamba-130m"),
+        ("llama-2-7b", "--lora", "r=8", "--fits", "24GB"),
+        ("siglip-so400m-patch14-384", "--formula"),
+        ("beit-base", "--tree"),
+        ("minilm", "--checkpoint"),
+        ("--list",),
+    ],
+    ids=" ".join,
+)
+def test_latex_is_read_by_a_parser_of_latex(arguments, run):
+    text = run(*arguments, "--format", "latex").text
+    assert faults(text) == []
+    assert text.startswith("% \\usepackage{booktabs,tabularx,hyperref}\n")
+    if arguments == ("bert-base",):
+        assert "vocab\\_size $\\times$ hidden\\_size" in text
 
 
 def test_a_file_by_its_ending(run, llmkit, tmp_path):
@@ -257,6 +269,8 @@ REFUSED = {
     "no model": ((), "Name a model"),
     "unknown name": (("bert-bsae",), "bert-base"),
     "undisclosed": (("gpt-4",), "never published"),
+    "no type": (("--type", ""), "--type is empty"),
+    "a revision of a type": (("--type", "bert", "--revision", "main"), "not for a --type"),
     "unknown type": (("--type", "brt"), "did you mean bert"),
     "unknown value": (("bert-base", "--set", "hiden_size=8"), "did you mean hidden_size"),
     "no value": (("bert-base", "--set", "hidden_size"), "key=value"),
@@ -265,6 +279,7 @@ REFUSED = {
     "a negative size": (("bert-base", "--set", "num_hidden_layers=-1"), "negative"),
     "an absurd size": (("bert-base", "--set", "num_hidden_layers=1000000000000"), "1,000,000,000,000"),
     "unknown head": (("bert-base", "--head", "mlm"), "masked-lm"),
+    "nothing like a head": (("bert-base", "--head", "bogus"), "docs/params.md has all"),
     "a head it does not have": (("gpt2", "--head", "masked-lm"), "gpt2 has no such head"),
     "adapters": (("bert-base", "--lora", "rank"), "--lora"),
     "modules of adapters": (("bert-base", "--lora", "r=8,targets=q_proj"), "q_proj"),
@@ -273,6 +288,16 @@ REFUSED = {
     "sequence length": (("bert-base", "--sequence-length", "-1"), "--sequence-length"),
     "depth": (("bert-base", "--depth", "0"), "--depth"),
     "two tables": (("bert-base", "--tree", "--formula"), "--formula"),
+    "a total and a tree": (("bert-base", "--total", "--tree"), "--total does not show what --tree asks for"),
+    "a total and formulas": (("bert-base", "--total", "--formula"), "what --formula asks for"),
+    "options of a model for a list": (
+        ("--list", "mixtral", "--head", "none", "--total", "--set", "a=1"),
+        "--set and --head and --total are for a model",
+    ),
+    "which of several": (
+        ("gpt2", "bert-base", "--set", "num_attention_heads=8", "--set", "hidden_size=777"),
+        "gpt2: n_head (8) does not divide n_embd (777)",
+    ),
     "format": (("bert-base", "--format", "markdwn"), "did you mean markdown"),
     "ending": (("bert-base", "-o", "x.docx"), "x.docx"),
     "two models, one file": (("bert-base", "gpt2", "--checkpoint-file", "x"), "--checkpoint-file"),
@@ -288,6 +313,29 @@ def test_what_is_refused(case, llmkit, cache):
     assert said in done.stderr
     assert done.stderr.count("error:") == 1
     assert "Traceback" not in done.stderr
+
+
+def test_a_config_comes_from_standard_input_and_types_are_compared(llmkit, cache):
+    config = '{"model_type": "bert", "num_hidden_layers": 1}'
+    done = llmkit(PARAMS, "-", "--type", "bert", "--type", "gpt2", "--total", stdin=config, env=cache)
+    assert done.text.split() == ["31515648", "109482240", "124439808"]
+    wrong = llmkit(PARAMS, "-", stdin="{", env=cache)
+    assert wrong.code == 2
+    assert wrong.stderr.startswith("error: standard input is not JSON: line 1, column")
+
+
+def test_a_wrong_value_in_a_file_is_told_of_with_the_file(llmkit, tmp_path, cache):
+    (tmp_path / "config.json").write_text('{"model_type": "bert", "num_hidden_layers": -2}')
+    done = llmkit(PARAMS, tmp_path, env=cache)
+    assert done.code == 2
+    assert done.stderr.startswith(f"error: {tmp_path}/config.json: num_hidden_layers is -2")
+
+
+def test_a_checkpoint_that_is_not_there_is_not_looked_for_on_the_hub(llmkit, cache):
+    for name in ("nothing.safetensors", "model.safetensors.index.json"):
+        done = llmkit(PARAMS, "bert-base", "--checkpoint-file", name, env=cache)
+        assert done.code == 1
+        assert done.stderr == f"error: There is no checkpoint '{name}'.\n"
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,9 @@ def test_adapters_of_several_models_say_whose_they_are(table):
 
 
 def test_several_models_say_at_which_contexts_their_caches_are(table):
-    lines = table("gpt2", "llama-2-7b", "t5-small").splitlines()
-    assert any(line.startswith("KV cache, at 1,024 / 4,096 / 512 tokens") for line in lines)
+    cells = [line.split() for line in table("gpt2", "llama-2-7b", "t5-small").splitlines()]
+    assert ["tokens", "in", "the", "KV", "cache", "1,024", "4,096", "512"] in cells
+    assert [line[:-2:2] for line in cells if line[:2] == ["KV", "cache"]]
     lines = table("gpt2", "gpt2-medium").splitlines()
     assert any(line.startswith("KV cache, at 1,024 tokens") for line in lines)
 
@@ -105,7 +106,10 @@ class TestLengths:
         assert "do not depend on --sequence-length" in text and "At a batch of 1 image," in text
 
     def test_images_beside_tokens(self, table):
-        assert "at a batch of 1 × 512 tokens / 1 image" in table("bert-base", "vit-base")
+        assert "at a batch of 1 × 512 tokens" in table("bert-base", "gpt2")
+        lines = [line.split("  ") for line in table("bert-base", "vit-base", "whisper-tiny").splitlines()]
+        (row,) = [line for line in lines if line[0] == "at a batch of"]
+        assert [cell.strip() for cell in row[1:] if cell] == ["1 × 512 tokens", "1 image", "1 × 448 tokens"]
 
     def test_more_than_the_model_takes(self, table):
         assert "--sequence-length 1,024 is more than the 512 tokens" in table(
@@ -114,3 +118,23 @@ class TestLengths:
         text = table("gpt2", "--context", "2048", "--sequence-length", "1024")
         assert "--context 2,048 is more than the 1,024 tokens" in text
         assert "--sequence-length" not in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_said"),
+    [
+        (("mamba-130m",), True),
+        (("gpt2", "mamba-130m"), True),
+        (("mamba-130m", "--fits", "24GB"), True),
+        (("resnet-50",), True),
+        (("gpt2",), False),
+    ],
+)
+def test_activations_that_are_left_out_are_spoken_of(arguments, is_said, table):
+    assert ("activations are left out" in table(*arguments)) == is_said
+
+
+def test_what_is_not_known_to_fit_is_no_yes(table):
+    text = table("mamba-130m", "--fits", "24GB")
+    assert "mamba-130m in 24.00 GB: 4 of 9 ways fit, 5 unknown" in text
+    assert "no way fits" in table("mamba-130m", "--fits", "200MB")

@@ -7,6 +7,7 @@ import io
 import pytest
 
 from llmkit.cli.sheets import Column, Sheet, as_latex, as_markdown, drawn
+from tests.cli.latex import faults
 
 SHEET = Sheet(
     "a_b",
@@ -92,13 +93,36 @@ def test_latex():
     assert "\\caption{a\\_b}" in text
     assert "x $|$ y & 1 $\\times$ 2 & see \\url{https://example.org/a_b}. & 12,345 \\\\" in text
     assert "A note: 5 \\% of -{}-all." in text
+    assert faults(text) == []
 
 
-@pytest.mark.parametrize("character", list("\\{}_%&#$~^<>|×−²·…→≈≤≥–—*"))
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("a_b", "'_' as it is"),
+        ("\\bogus{x}", "\\bogus"),
+        ("$\\toprule$", "\\toprule in maths"),
+        ("5 ⌊ 3", "'⌊' has no font"),
+        ("\\begin{tabularx}{1cm}{rr} a & b \\\\ c \\\\ \\end{tabularx}", "rows of"),
+    ],
+)
+def test_what_latex_stumbles_over_is_found(text, fault):
+    assert any(each.strip().startswith(fault) for each in faults(text))
+
+
+@pytest.mark.parametrize("text", ["{a", "$a", "\\begin{table} a"])
+def test_what_is_open_in_latex_is_found(text):
+    from pylatexenc.latexwalker import LatexWalkerParseError
+
+    with pytest.raises(LatexWalkerParseError):
+        faults(text)
+
+
+@pytest.mark.parametrize("character", list("\\{}_%&#$~^<>|×−²·…→≈≤≥–—*⌊⌋"))
 def test_every_character_can_be_typeset(character):
     text = as_latex([Sheet(f"a{character}b")])
     assert text.isascii()
-    assert text.count("{") - text.count("\\{") == text.count("}") - text.count("\\}")
+    assert faults(text) == []
 
 
 def test_a_column_in_which_nothing_stands_is_left_out_of_files():
