@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import ModelError, UsageError, did_you_mean
-from llmkit.models.cpu_kernels import speed_up_attention, speed_up_linear_layers
+from llmkit.models.cpu_attention import speed_up_attention
+from llmkit.models.cpu_kernels import speed_up_linear_layers
 from llmkit.models.local_folder import is_adapter_alone
+from llmkit.models.processor import processor
 from llmkit.models.resolving import ResolvedModel, explain_loading_error
 
 if TYPE_CHECKING:
@@ -134,11 +136,7 @@ def has_native_bfloat16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "mps":
         return False
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-    return re.search(r"\b(avx512_bf16|amx_bf16|bf16)\b", flags) is not None
+    return not processor()[1].isdisjoint(("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def load_config(model: ResolvedModel, options: LoadOptions, task: str) -> PreTrainedConfig:
