@@ -8,10 +8,10 @@ import typer
 
 from llmkit.cli import options
 from llmkit.cli.channels import claim_stdout, set_quiet
-from llmkit.cli.pipeline_call import check_output, rows_a_batch
-from llmkit.data.formats import FORMATS, check_format, format_of
+from llmkit.cli.pipeline_call import chosen_format, rows_a_batch
+from llmkit.data.formats import FORMATS
 from llmkit.embeddings.settings import EmbedSettings, check_settings
-from llmkit.embeddings.vector_formats import vector_formats
+from llmkit.embeddings.vector_formats import BARE_FORMATS, vector_formats
 from llmkit.errors import UsageError
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -77,15 +77,16 @@ def embed_texts(
     )
     check_settings(settings)
     formats = {**FORMATS, **vector_formats({}, by_unit=settings.effective_level != "sentence")}
-    if output and not format:
-        format = format_of(output, formats)  # noqa: A001
-    if format:
-        check_format(format, formats)
-    check_output(output, format, resume=resume, formats=formats)
+    format = chosen_format(format, output, resume=resume, formats=formats)  # noqa: A001
+    if keep_input and format in BARE_FORMATS:
+        raise UsageError(
+            f"--keep-input: a .{format} file holds vectors alone.",
+            hint="Columns ride along in .parquet, .jsonl and .csv.",
+        )
     if split and not dataset:
         raise UsageError("--split needs --dataset: only a dataset has splits.")
     from llmkit.cli.destination import Destination
-    from llmkit.cli.embed_run import run_embedding
+    from llmkit.cli.embed_run import EmbedCall, run_embedding
     from llmkit.inference.apply import InputChoice
     from llmkit.models.loading import LoadOptions, check_options
 
@@ -100,13 +101,4 @@ def embed_texts(
         column=column,
     )
     out = Destination(claim_stdout(), format, output, None, rejects, keep_input, overwrite, resume, formats)
-    run_embedding(
-        choice,
-        settings,
-        load,
-        out,
-        model=model,
-        revision=revision,
-        dedupe=dedupe,
-        batch_size=rows_a_batch(batch_size),
-    )
+    run_embedding(EmbedCall(choice, settings, load, model, revision, dedupe, rows_a_batch(batch_size)), out)

@@ -10,8 +10,8 @@ from llmkit.cli import options
 from llmkit.cli.channels import claim_stdout, set_quiet
 from llmkit.cli.parameters import parse_mapping, parse_pairs
 from llmkit.cli.pipeline_call import (
-    check_output,
     checked_seed,
+    chosen_format,
     constants_of,
     context_of,
     has_scores_to_give,
@@ -19,7 +19,6 @@ from llmkit.cli.pipeline_call import (
     positive,
     rows_a_batch,
 )
-from llmkit.data.formats import check_format, format_of
 from llmkit.errors import UsageError
 from llmkit.tasks.catalogue import find_task, task_names
 from llmkit.tasks.parameter_values import check_types
@@ -124,11 +123,7 @@ def run_task(
     parameters = taken.arrange(parameters)
     if scores:
         parameters["return_scores"] = has_scores_to_give(call)
-    if output and not format:
-        format = format_of(output)  # noqa: A001
-    if format:
-        check_format(format)
-    check_output(output, format, resume=resume)
+    format = chosen_format(format, output, resume=resume)  # noqa: A001
     if split and not dataset:
         raise UsageError("--split needs --dataset: only a dataset has splits.")
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from llmkit.data.formats import FORMATS, TABLE, Format
+from llmkit.data.formats import FORMATS, TABLE, Format, check_format, format_of
 from llmkit.errors import UsageError
 from llmkit.tasks.catalogue import TaskCall
 from llmkit.tasks.parameters import parameters_of
@@ -17,20 +17,29 @@ if TYPE_CHECKING:
 _SEEDS = 2**31  # each window of rows adds its number to the seed, and numpy ends at 2**32
 
 
-def check_output(
-    output: str | None,
+def chosen_format(
     format: str | None,  # noqa: A002
+    output: str | None,
     *,
-    resume: bool,
+    resume: bool = False,
     formats: Mapping[str, Format] = FORMATS,
-) -> None:
-    """Raise UsageError where --output, --format and --resume do not go together."""
+) -> str | None:
+    """Return the format that --format says, else the ending of --output; None where neither does.
+
+    Raises:
+        UsageError: there is no such format, or --output, --format and --resume do not go together.
+    """
+    if format:
+        check_format(format, formats)
+    elif output:
+        format = format_of(output, formats)  # noqa: A001
     if resume and not output:
         raise UsageError("--resume needs --output: only a file can be gone on with.")
     if output and format == TABLE:
         raise UsageError(f"--format table is for a terminal; a file takes {', '.join(formats)}.")
     if not output and format is not None and format in formats and not formats[format].in_stream:
         raise UsageError(f"--format {format} needs a file.", hint=f"Name one: --output results.{format}")
+    return format
 
 
 def rows_a_batch(text: str) -> int | None:

@@ -8,12 +8,10 @@ import typer
 
 from llmkit.cli import options
 from llmkit.cli.channels import claim_stdout, set_quiet
-from llmkit.cli.pipeline_call import check_output, rows_a_batch
-from llmkit.data.formats import check_format, format_of
+from llmkit.cli.pipeline_call import chosen_format, rows_a_batch
 from llmkit.embeddings.measures import check_measure
 from llmkit.embeddings.search import TOP_K, check_top_k
 from llmkit.embeddings.settings import EmbedSettings, check_settings
-from llmkit.embeddings.vector_formats import VECTORS
 from llmkit.errors import UsageError
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -43,7 +41,10 @@ def search_texts(
     column: Annotated[
         str | None, typer.Option(help="The column of the texts in --in.", show_default=False)
     ] = None,
-    vector_column: Annotated[str, typer.Option(help="The column of the vectors in --in.")] = VECTORS,
+    vector_column: Annotated[
+        str | None,
+        typer.Option(help="The column of the vectors in --in.  [default: embedding]", show_default=False),
+    ] = None,
     texts: Annotated[
         str | None,
         typer.Option(help="A file with the texts of vectors that have none, row by row.", show_default=False),
@@ -120,11 +121,7 @@ def search_texts(
         raise UsageError(
             "--in is needed: a file of texts or of vectors.", hint="llmkit search QUERY --in notes.txt"
         )
-    if output and not format:
-        format = format_of(output)  # noqa: A001
-    if format:
-        check_format(format)
-    check_output(output, format, resume=False)
+    format = chosen_format(format, output)  # noqa: A001
     from llmkit.cli.destination import Destination
     from llmkit.cli.search_run import SearchCall, run_search
     from llmkit.models.loading import LoadOptions, check_options

@@ -8,8 +8,7 @@ import typer
 
 from llmkit.cli import options
 from llmkit.cli.channels import claim_stdout, set_quiet
-from llmkit.cli.pipeline_call import check_output
-from llmkit.data.formats import check_format, format_of
+from llmkit.cli.pipeline_call import chosen_format
 from llmkit.errors import UsageError
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -64,11 +63,7 @@ def tokenize_texts(
     Only the tokenizer is loaded: the model's weights are not needed. Several models are shown side by side.
     """
     set_quiet(quiet)
-    if output and not format:
-        format = format_of(output)  # noqa: A001
-    if format:
-        check_format(format)
-    check_output(output, format, resume=resume)
+    format = chosen_format(format, output, resume=resume)  # noqa: A001
     if split and not dataset:
         raise UsageError("--split needs --dataset: only a dataset has splits.")
     models = tuple(model or ())
