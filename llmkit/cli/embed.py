@@ -11,7 +11,8 @@ from llmkit.cli.channels import claim_stdout, set_quiet
 from llmkit.cli.pipeline_call import check_split, chosen_format, rows_a_batch
 from llmkit.data.formats import FORMATS
 from llmkit.embeddings.settings import EmbedSettings, check_settings
-from llmkit.embeddings.vector_formats import vector_formats
+from llmkit.embeddings.vector_formats import BARE_FORMATS, vector_formats
+from llmkit.errors import UsageError
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -78,8 +79,13 @@ def embed_texts(
     formats = {**FORMATS, **vector_formats({}, by_unit=settings.effective_level != "sentence")}
     format = chosen_format(format, output, resume=resume, formats=formats)  # noqa: A001
     check_split(split, dataset)
+    if keep_input and format in BARE_FORMATS:
+        raise UsageError(
+            f"--keep-input: a .{format} file holds vectors alone.",
+            hint="Columns ride along in .parquet, .jsonl and .csv.",
+        )
     from llmkit.cli.destination import Destination
-    from llmkit.cli.embed_run import run_embedding
+    from llmkit.cli.embed_run import EmbedCall, run_embedding
     from llmkit.inference.apply import InputChoice
     from llmkit.models.loading import LoadOptions, check_options
 
@@ -94,13 +100,4 @@ def embed_texts(
         column=column,
     )
     out = Destination(claim_stdout(), format, output, None, rejects, keep_input, overwrite, resume, formats)
-    run_embedding(
-        choice,
-        settings,
-        load,
-        out,
-        model=model,
-        revision=revision,
-        dedupe=dedupe,
-        batch_size=rows_a_batch(batch_size),
-    )
+    run_embedding(EmbedCall(choice, settings, load, model, revision, dedupe, rows_a_batch(batch_size)), out)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, TypeVar
 
@@ -23,7 +23,6 @@ from llmkit.tasks.catalogue import find_task
 from llmkit.tasks.inputs import RowError, compose
 
 if TYPE_CHECKING:
-    from llmkit.data.row_run import Summary
     from llmkit.data.sinks import Sink
     from llmkit.embeddings.encoder import Encoder
     from llmkit.embeddings.run import TextRow
@@ -40,98 +39,118 @@ T = TypeVar("T")
 TEXT_TASK = replace(find_task("feature-extraction").task, example="llmkit embed 'He went to the bank.'")
 
 
-def run_embedding(
-    choice: InputChoice,
-    settings: EmbedSettings,
-    load: LoadOptions,
-    out: Destination,
-    *,
-    model: str | None,
-    revision: str | None,
-    dedupe: bool,
-    batch_size: int | None,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class EmbedCall:
+    """What is to be embedded, and how.
+
+    Attributes:
+        dedupe: embed equal texts once.
+        batch_size: most texts a batch; None for a budget of tokens.
+    """
+
+    choice: InputChoice
+    settings: EmbedSettings
+    load: LoadOptions
+    model: str | None
+    revision: str | None
+    dedupe: bool
+    batch_size: int | None
+
+
+def run_embedding(call: EmbedCall, out: Destination) -> None:
     """Run a call that has been checked.
 
     Raises:
         typer.Exit: some rows were rejected (exit code 3).
         LlmkitError: it cannot be done; see `llmkit.embeddings.run.EmbedRun.run`.
     """
-    from llmkit.data.sinks import FileSink
     from llmkit.embeddings.api import find_encoder
-    from llmkit.embeddings.seen import forget, seen_path
     from llmkit.inference.apply import read_rows
-    from llmkit.models.loading import model_identity
 
     if out.is_finished:
         note(f"{out.output} is finished already.")
         return
-    refuse_own_input(choice, out.output, out.rejects)
-    rows = texts_of_rows(read_rows(TEXT_TASK, choice))
-    resolved = find_encoder(model, revision, allow_pickle=load.allow_pickle)
+    refuse_own_input(call.choice, out.output, out.rejects)
+    rows = texts_of_rows(read_rows(TEXT_TASK, call.choice))
+    resolved = find_encoder(call.model, call.revision, allow_pickle=call.load.allow_pickle)
     if resolved.note:
         note(resolved.note)
-    call = {
-        **model_identity(resolved, load),
+    sink = _sink(call, resolved, out)
+    try:
+        encoder, rows = load_for_rows(resolved, call.settings, call.load, rows, live=call.choice.is_live)
+    except BaseException:
+        sink.close(finished=False)
+        raise
+    _embed_rows(call, encoder, rows, sink, out)
+
+
+def _sink(call: EmbedCall, resolved: ResolvedModel, out: Destination) -> Sink:
+    """Open what the vectors go into; it knows a run that was begun by the same call."""
+    from llmkit.models.loading import model_identity
+
+    settings = call.settings
+    identity = {
+        **model_identity(resolved, call.load),
         **asdict(settings),
-        **choice.identity(),
-        "dedupe": dedupe,
-        "batch_size": batch_size,
+        **call.choice.identity(),
+        "dedupe": call.dedupe,
+        "batch_size": call.batch_size,
         "format": out.format,
         "keep_input": out.keep_input,
     }
     by_unit = settings.effective_level != "sentence" and settings.word is None
     out.formats = {**out.formats, **vector_formats(_metadata(resolved, settings), by_unit=by_unit)}
-    sink = out.sink(call, bare=_is_single(choice), table=lambda results: EmbeddingTable(results, settings))
-    try:
-        encoder, rows = load_for_rows(resolved, settings, load, rows, live=choice.is_live)
-    except BaseException:
-        sink.close(finished=False)
-        raise
-    done = sink.progress.rows if isinstance(sink, FileSink) else 0
-    seen = seen_path(sink.path) if isinstance(sink, FileSink) else None
-    from llmkit.embeddings.run import EmbedRun
+    return out.sink(
+        identity, bare=is_single(call.choice), table=lambda results: EmbeddingTable(results, settings)
+    )
 
+
+def _embed_rows(
+    call: EmbedCall, encoder: Encoder, rows: Iterator[TextRow], sink: Sink, out: Destination
+) -> None:
+    from llmkit.data.sinks import FileSink
+    from llmkit.embeddings.run import EmbedRun
+    from llmkit.embeddings.seen import forget, seen_path
+
+    file = sink if isinstance(sink, FileSink) else None
+    done = file.progress.rows if file else 0
+    seen = seen_path(file.path) if file else None
     try:
-        with progress_bar(choice, out, done) as advance:
+        with progress_bar(call.choice, out, done) as advance:
             run = EmbedRun(
                 encoder,
                 sink,
-                shaper_for(out.format, settings, out.formats, keep_input=out.keep_input),
-                dedupe=dedupe,
+                shaper_for(out.format, call.settings, out.formats, keep_input=out.keep_input),
+                dedupe=call.dedupe,
                 seen_file=seen,
-                batch_size=batch_size,
+                batch_size=call.batch_size,
                 rows_done=done,
                 advance=advance,
-                rejected=(lambda text: None) if _is_single(choice) else RejectReporter(),
-                counts=sink.progress.counts if isinstance(sink, FileSink) else {},
+                rejected=(lambda text: None) if is_single(call.choice) else RejectReporter(),
+                counts=file.progress.counts if file else {},
             )
-            summary = run.run(rows, live=choice.is_live)
+            summary = run.run(rows, live=call.choice.is_live)
     except BaseException as error:
         say_how_to_resume(error, sink)
         raise
     finally:
-        if seen is not None and not (isinstance(sink, FileSink) and sink.is_unfinished):
+        if seen is not None and not (file and file.is_unfinished):
             forget(seen)
-    if run.cut:
-        note(_about_cut(run.cut, _rows_done(sink, summary), encoder))
+    say_cut(run.cut, encoder, of=file.progress.rows - file.progress.rejected if file else summary.done)
     report_rejects(sink, summary, done)
 
 
-def _rows_done(sink: Sink, summary: Summary) -> int:
-    """Return how many rows have vectors, those of the run that was resumed included."""
-    from llmkit.data.sinks import FileSink
+def say_cut(cut: int, encoder: Encoder, *, of: int | None = None) -> None:
+    """Say how many texts were longer than a model takes, where some were.
 
-    if isinstance(sink, FileSink):
-        return sink.progress.rows - sink.progress.rejected
-    return summary.done
-
-
-def _about_cut(cut: int, done: int, encoder: Encoder) -> str:
-    """Return what is said of texts that were longer than a model takes."""
-    were = "was" if cut == 1 else "were"
-    text = f"{cut:,} of {done:,} texts {were} cut to {encoder.tokenizer.limit:,} tokens."
-    return text if encoder.settings.by_token else f"{text} --long split-mean counts every token of a text."
+    Args:
+        of: how many texts there are, if that is known.
+    """
+    if not cut:
+        return
+    counted = f"{cut:,} {'text' if cut == 1 else 'texts'}" if of is None else f"{cut:,} of {of:,} texts"
+    text = f"{counted} {'was' if cut == 1 else 'were'} cut to {encoder.tokenizer.limit:,} tokens."
+    note(text if encoder.settings.by_token else f"{text} --long split-mean counts every token of a text.")
 
 
 def texts_of_rows(rows: Iterator[MappedRow]) -> Iterator[TextRow]:
@@ -175,6 +194,6 @@ def _metadata(resolved: ResolvedModel, settings: EmbedSettings) -> dict[str, str
     return {"model": resolved.name, "revision": resolved.revision or "", **made}
 
 
-def _is_single(choice: InputChoice) -> bool:
+def is_single(choice: InputChoice) -> bool:
     """Tell whether the call can have one text only, by its form: then JSON is that text's, not an array."""
     return len(choice.arguments) == 1 and not choice.reads_stdin

@@ -12,7 +12,6 @@ from llmkit.cli.pipeline_call import chosen_format, rows_a_batch
 from llmkit.embeddings.measures import check_measure
 from llmkit.embeddings.search import TOP_K, check_top_k
 from llmkit.embeddings.settings import EmbedSettings, check_settings
-from llmkit.embeddings.vector_formats import VECTORS
 from llmkit.errors import UsageError
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -42,7 +41,10 @@ def search_texts(
     column: Annotated[
         str | None, typer.Option(help="The column of the texts in --in.", show_default=False)
     ] = None,
-    vector_column: Annotated[str, typer.Option(help="The column of the vectors in --in.")] = VECTORS,
+    vector_column: Annotated[
+        str | None,
+        typer.Option(help="The column of the vectors in --in.  [default: embedding]", show_default=False),
+    ] = None,
     texts: Annotated[
         str | None,
         typer.Option(help="A file with the texts of vectors that have none, row by row.", show_default=False),

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.cli.channels import note
-from llmkit.cli.embed_run import load_for_rows, texts_of_rows
+from llmkit.cli.embed_run import load_for_rows, say_cut, texts_of_rows
 from llmkit.cli.loading import quiet_libraries
 from llmkit.cli.progress import estimate_rows, progress
+from llmkit.embeddings.vector_formats import VECTORS
 from llmkit.errors import DataError, UsageError
 from llmkit.models.embedded import EMBEDDED_NAME
 from llmkit.tasks.catalogue import find_task
@@ -75,8 +76,12 @@ def open_corpus(call: SearchCall) -> Corpus:
     paths = expand_paths([call.among])
     if len(paths) > 1:
         raise UsageError(f"--in {call.among}: that are {len(paths):,} files; search looks through one.")
-    vectors = open_vectors(paths[0], call.vector_column)
-    return _of_texts(call, paths[0]) if vectors is None else _of_vectors(call, vectors)
+    vectors = open_vectors(paths[0], call.vector_column or VECTORS)
+    if vectors is not None:
+        return _of_vectors(call, vectors)
+    if call.vector_column:
+        raise DataError(f"{paths[0]} has no column {call.vector_column!r} of vectors.")
+    return _of_texts(call, paths[0])
 
 
 def _of_vectors(call: SearchCall, vectors: VectorFile) -> Corpus:
@@ -220,11 +225,8 @@ def _embed(
             batch_size=call.batch_size,
             rows_done=done,
             advance=advance,
+            counts=sink.progress.counts,
         )
-        summary = run.run(texts)
-    if run.cut:
-        note(
-            f"{run.cut:,} of {summary.done:,} texts {'was' if run.cut == 1 else 'were'} cut: the model takes "
-            f"{encoder.tokenizer.limit:,} tokens. --long split-mean counts every token of a text."
-        )
+        run.run(texts)
+    say_cut(run.cut, encoder, of=sink.progress.rows - sink.progress.rejected)
     note(f"the vectors of {path} are kept in {kept}")

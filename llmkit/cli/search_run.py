@@ -37,6 +37,7 @@ class SearchCall:
 
     Attributes:
         among: a file of texts or of vectors; `texts`, one with the texts of vectors that have none.
+        vector_column: where the vectors are, in a file with columns; None for where `llmkit embed` writes them.
         settings: of the texts; `query_prefix` is put before a query in place of their prompt.
     """
 
@@ -45,7 +46,7 @@ class SearchCall:
     among: str
     texts: str | None
     column: str | None
-    vector_column: str
+    vector_column: str | None
     settings: EmbedSettings
     load: LoadOptions
     query_prefix: str | None
@@ -77,18 +78,23 @@ def run_search(call: SearchCall, out: Destination) -> None:
     encoder, _ = load_for_rows(resolved, query_settings, load, iter(()))
     _check_dimension(encoder, corpus, call)
     sink = out.sink({}, bare=False, table=SearchTable)
-    finished = False
+    finished, without_hits = False, 0
     try:
         for window in _windows(itertools.chain([first], queries), call, encoder):
             vectors = _embedded(encoder, window)
             found = _nearest(vectors, corpus, call)
             _write(sink, window, found, corpus, keep_input=out.keep_input)
+            without_hits += sum(not hits for hits in found.hits)
         finished = True
     finally:
         sink.close(finished=finished)
     if found.skipped:
         note(
             f"{found.skipped:,} of {found.rows:,} rows were skipped: they have no vector, or one that is not finite."
+        )
+    if without_hits:
+        note(
+            f"{without_hits:,} {'query' if without_hits == 1 else 'queries'} found nothing within --min-score."
         )
     if rejected.count:
         raise typer.Exit(EXIT_SOME_REJECTED)
@@ -186,7 +192,12 @@ def _embedded(encoder: Encoder, queries: Sequence[str]) -> numpy.ndarray[Any, An
 def _nearest(vectors: numpy.ndarray[Any, Any], corpus: Corpus, call: SearchCall) -> Nearest:
     from llmkit.embeddings.top_k import nearest
 
-    return nearest(vectors, corpus.vectors.blocks(), call.top_k, call.measure, min_score=call.min_score)
+    found = nearest(vectors, corpus.vectors.blocks(), call.top_k, call.measure, min_score=call.min_score)
+    if found.skipped == found.rows:
+        raise DataError(
+            f"no row of {call.among} has a vector of finite numbers: there is nothing to compare with."
+        )
+    return found
 
 
 def _write(sink: Any, queries: Sequence[str], found: Nearest, corpus: Corpus, *, keep_input: bool) -> None:

@@ -20,14 +20,13 @@ from llmkit.cli.destination import (
     report_rejects,
     say_how_to_resume,
 )
-from llmkit.cli.embed_run import load_for_rows
+from llmkit.cli.embed_run import load_for_rows, say_cut
 from llmkit.cli.pipeline_call import chosen_format
 from llmkit.errors import EXIT_SOME_REJECTED, DataError, UsageError
 from llmkit.tasks.catalogue import Field, Shape, Task
 from llmkit.tasks.inputs import RowError, compose
 
 if TYPE_CHECKING:
-    from llmkit.embeddings.encoder import Encoder
     from llmkit.embeddings.pairs import PairRow
     from llmkit.embeddings.settings import EmbedSettings
     from llmkit.inference.apply import InputChoice
@@ -195,7 +194,7 @@ def _run_pairs(call: Call, rows: Iterator[MappedRow], out: Destination) -> None:
     except BaseException as error:
         say_how_to_resume(error, sink)
         raise
-    _say_cut(run.cut, encoder)
+    say_cut(run.cut, encoder)
     report_rejects(sink, summary, done)
 
 
@@ -279,18 +278,10 @@ def _embedded(call: Call, rows: Iterator[MappedRow]) -> tuple[list[Any], int]:
     for place, each in outcomes:
         if isinstance(each, Exception):
             reporter(f"{place}: {reject_reason(each)}")
-    _say_cut(sum(each.cut > 0 for each in embeddings), encoder)
+    say_cut(sum(each.cut > 0 for each in embeddings), encoder, of=len(embeddings))
     return embeddings, reporter.count
 
 
 def _text(values: Any) -> str:
     text: str = compose(replace(_TEXTS, fields=(Field("a"),)), values).value
     return text
-
-
-def _say_cut(cut: int, encoder: Encoder) -> None:
-    if cut:
-        note(
-            f"{cut:,} {'text was' if cut == 1 else 'texts were'} cut: the model takes {encoder.tokenizer.limit:,} "
-            "tokens. --long split-mean counts every token of a text."
-        )

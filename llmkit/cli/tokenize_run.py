@@ -16,7 +16,7 @@ from llmkit.cli.destination import (
     report_rejects,
     say_how_to_resume,
 )
-from llmkit.cli.embed_run import texts_of_rows
+from llmkit.cli.embed_run import is_single, texts_of_rows
 from llmkit.cli.loading import tokenizers_alone
 from llmkit.cli.tokenize_views import CountTable, TokenTable, described
 from llmkit.tasks.catalogue import find_task
@@ -71,8 +71,7 @@ def run_tokenize(call: TokenizeCall, out: Destination) -> None:
         "format": out.format,
         "keep_input": out.keep_input,
     }
-    is_single = len(call.choice.arguments) == 1 and not call.choice.reads_stdin
-    bare = len(resolved) == 1 if call.count else is_single
+    bare = len(resolved) == 1 if call.count else is_single(call.choice)
     sink = out.sink(identity, bare=bare, table=CountTable if call.count else TokenTable)
     try:
         with tokenizers_alone():

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 VECTORS = "embedding"
 TENSOR = "embeddings"
+BARE_FORMATS = ("npy", "safetensors")
+"""What holds vectors alone: no text, no column of the input."""
 _NPY_HEADER = 128
 _SAFETENSORS_HEADER = 4096
 

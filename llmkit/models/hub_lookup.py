@@ -14,6 +14,7 @@ from llmkit.errors import HubError, UsageError
 from llmkit.models.embedded import EMBEDDED_NAME
 from llmkit.models.local_folder import ADAPTER_FILE, CONFIG_FILE, WEIGHTS_FILE, WEIGHTS_INDEX
 from llmkit.models.resolved import ResolvedModel
+from llmkit.models.short_names import beside_nearest
 
 HUB_PATIENCE_SECONDS = 3.0
 Answer = TypeVar("Answer")
@@ -31,7 +32,7 @@ class HubUnreachableError(HubError):
     def __init__(self, model: ResolvedModel, missing: str, reason: str) -> None:
         self.cause = reason
         self.reason = f"The model {model} is not in the cache and {reason}"
-        super().__init__(f"{self.reason}: {missing} is missing.", hint=WAYS_ON)
+        super().__init__(f"{self.reason}: {missing} is missing.", hint=beside_nearest(model.name, WAYS_ON))
 
 
 class OddTokenError(Exception):

@@ -20,6 +20,7 @@ from llmkit.models.local_folder import (
     only_pickles,
 )
 from llmkit.models.resolved import ResolvedModel
+from llmkit.models.short_names import beside_nearest
 
 _NO_OCR = r"without word_boxes, .* but pytesseract is not available"
 LOG_IN = "set HF_TOKEN or run: hf auth login"
@@ -108,7 +109,7 @@ def _gated(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError
 def _unknown_repository(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
     return HubError(
         f"The hub {hub_address()} has no model '{model.name}', or it is private.",
-        hint=f"Check the name; for a private model {LOG_IN}",
+        hint=beside_nearest(model.name, f"Check the name; for a private model {LOG_IN}"),
     )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from llmkit.errors import did_you_mean
+from llmkit.models.embedded import EMBEDDED_NAME
+
 SHORT_NAMES = {
     "bert-base": "google-bert/bert-base-uncased",
     "bert-large": "google-bert/bert-large-uncased",
@@ -25,3 +28,10 @@ SHORT_NAMES = {
     "e5-multilingual": "intfloat/multilingual-e5-base",
     "gte-base": "thenlper/gte-base",
 }
+
+
+def beside_nearest(name: str, hint: str) -> str:
+    """Return a hint on a model that was not found, with the short name before it that was perhaps meant."""
+    # A name with an owner is no short name that was mistyped.
+    near = None if "/" in name else did_you_mean(name, (*SHORT_NAMES, EMBEDDED_NAME))
+    return hint if near is None else f"D{near[1:]} {hint}"

@@ -321,6 +321,8 @@ def test_a_full_disk(bert, llmkit):
         (["--word", " "], 2, "--word is empty"),
         (["--word", "loan"], 2, "does not have the word 'loan'"),
         (["--output", "vectors.pth"], 2, "no format goes by this ending"),
+        (["--output", "v.npy", "--keep-input"], 2, "a .npy file holds vectors alone"),
+        (["--output", "v.safetensors", "--keep-input"], 2, "ride along in .parquet"),
         (["--split", "train"], 2, "--split needs --dataset"),
         (["--resume"], 2, "--resume"),
     ],
@@ -369,6 +371,9 @@ def test_a_short_name_says_what_it_stands_for(llmkit):
     done = llmkit("embed", BANK, "-m", "bert-base")
     assert done.code == 1
     assert "google-bert/bert-base-uncased" in done.stderr and "--model minilm" in done.stderr
+    mistyped = llmkit("embed", BANK, "-m", "bert-bsae")
+    assert mistyped.code == 1 and "Did you mean bert-base? " in mistyped.stderr
+    assert "Did you mean" not in llmkit("embed", BANK, "-m", "acme/bert-bsae").stderr
 
 
 # ---- precision

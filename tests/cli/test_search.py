@@ -119,6 +119,7 @@ def test_min_score(search):
     assert search("a pet", "--in", "v.npy", *MINILM, "--min-score", str(least)).lines == every[:1]
     nothing = search("a pet", "--in", "v.npy", *MINILM, "--min-score", "0.99")
     assert (nothing.code, nothing.text) == (0, "")
+    assert nothing.stderr == "1 query found nothing within --min-score.\n"
 
 
 def test_columns_ride_along(search):
@@ -223,6 +224,11 @@ def test_rows_that_are_no_numbers_are_skipped(search, folder):
         (["money", "--in", "whole.txt", "--texts", "whole.txt", *MINILM], "--texts is for vectors"),
         (["money", "--in", "tokens.npy", *MINILM], "not a vector a row"),
         (["money", "--in", "empty.npy", *MINILM], "empty.npy has no vectors"),
+        (["money", "--in", "none.npy", *MINILM], "no row of none.npy has a vector of finite numbers"),
+        (
+            ["money", "--in", "v.parquet", "--vector-column", "vec"],
+            "v.parquet has no column 'vec' of vectors",
+        ),
         (["money", "--in", "-"], "--in -"),
     ],
 )
@@ -230,6 +236,7 @@ def test_bad_calls(arguments, said, search, folder):
     (folder / "queries-short.txt").write_text("one\n")
     numpy.save(folder / "tokens.npy", numpy.zeros((1, 2, 384), numpy.float32))
     numpy.save(folder / "empty.npy", numpy.zeros((0, 384), numpy.float32))
+    numpy.save(folder / "none.npy", numpy.full((3, 384), numpy.nan, numpy.float32))
     done = search(*arguments)
     assert done.code == 2, done.stderr
     assert said in done.stderr

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
+import io
 import itertools
+import tempfile
+from pathlib import Path
 
 import numpy
 import pytest
@@ -19,7 +22,16 @@ from llmkit.models.resolving import resolve_model
 from tests.embeddings.conftest import encoder_of
 from tests.fixtures.tiny import vocabulary
 
-NAMES = ("wordpiece", "minilm", "byte-level", "byte-level with a space before", "unigram", "normalizing")
+NAMES = (
+    "wordpiece",
+    "minilm",
+    "byte-level",
+    "byte-level with a space before",
+    "unigram",
+    "normalizing",
+    "sentencepiece",
+    "sentencepiece with bytes",
+)
 
 
 @functools.cache
@@ -31,6 +43,8 @@ def tokenizer_of(name):
         "byte-level with a space before": vocabulary.bart,
         "unigram": vocabulary.t5,
         "normalizing": normalizing,
+        "sentencepiece": xlm_roberta,
+        "sentencepiece with bytes": llama,
     }[name]()
 
 
@@ -44,6 +58,45 @@ def normalizing():
         trainers.UnigramTrainer(vocab_size=200, special_tokens=["<unk>"], unk_token="<unk>"),
     )
     return transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>")
+
+
+def sentence_piece(kind, reader, file, **options):
+    """A model that sentencepiece itself trained, as transformers reads it."""
+    trainer = pytest.importorskip("sentencepiece").SentencePieceTrainer
+    model = io.BytesIO()
+    trainer.train(
+        sentence_iterator=iter(vocabulary.CORPUS),
+        model_writer=model,
+        model_type=kind,
+        vocab_size=600,
+        hard_vocab_limit=False,
+        minloglevel=2,
+        **options,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, file).write_bytes(model.getvalue())
+        return reader.from_pretrained(folder)
+
+
+def xlm_roberta():
+    """With sentencepiece's own table of normalization, which transformers takes as it is."""
+    return sentence_piece(
+        "unigram",
+        transformers.XLMRobertaTokenizer,
+        "sentencepiece.bpe.model",
+        normalization_rule_name="nmt_nfkc",
+    )
+
+
+def llama():
+    """What the vocabulary lacks is spelled in bytes, of which several stand at one character."""
+    return sentence_piece(
+        "bpe",
+        transformers.LlamaTokenizer,
+        "tokenizer.model",
+        normalization_rule_name="identity",
+        byte_fallback=True,
+    )
 
 
 def tokenized(name, text, prompt=""):
