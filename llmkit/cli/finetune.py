@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from llmkit.cli import options
+from llmkit.cli.answers import checked_format, deliver
 from llmkit.cli.channels import claim_stdout, note, set_quiet
 from llmkit.cli.parameters import parse_pairs
 from llmkit.cli.results import write_rows
@@ -58,6 +59,7 @@ def finetune(
     with said_once():
         if resume and overwrite:
             raise UsageError("--resume goes on with a run, and --overwrite replaces it: give one of them.")
+        check_format = checked_format(format, None) if check else None
         checked = load_config(config, parse_pairs(set_ or [], "--set"))
     from llmkit.cli.finetune_view import view
     from llmkit.cli.loading import quiet_libraries
@@ -70,7 +72,9 @@ def finetune(
             with said_once():
                 found = check_run(checked, device=device, listener=listener)
             if is_first():
-                write_rows(results, [found], format, title=config, single=True)
+                from llmkit.cli.finetune_check import answer_of
+
+                deliver(answer_of(found, config), results, check_format, None, overwrite=False)
             return
         run = train(
             checked,

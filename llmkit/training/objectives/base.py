@@ -260,15 +260,19 @@ class Objective(ABC):
             for example in examples:
                 yield {**example, "place": record.place}
 
-    def shown_label(self, example: Example) -> Any:
-        """Return what an example is to be learned as, for a person."""
-        label = next((example[name] for name in ("label", "labels", "score") if name in example), None)
-        names = self.facts().get("labels")
-        if not names:
-            return label
-        if isinstance(label, list):
-            return ["" if each == IGNORED else names[each] for each in label]
-        return names[label] if isinstance(label, int) else label
+    def shown_label(self, example: Example, batch: Batch) -> Any:
+        """Return what an example is to be learned as, for a person: a class, or for each token its target or "".
+
+        Args:
+            batch: of this example alone.
+        """
+        return next((example[name] for name in ("label", "score") if name in example), None)
+
+    def named_targets(self, labels: Any) -> Any:
+        """Return labels of tokens, in lists of lists as they come, as the tokens they are; "" for no target."""
+        if isinstance(labels, list):
+            return [self.named_targets(each) for each in labels]
+        return "" if labels == IGNORED else self.tokenizer.convert_ids_to_tokens(labels)
 
     # -- from examples to a loss
 

@@ -264,6 +264,9 @@ class CausalLM(Objective):
         packed = {name: tensor[:1] for name, tensor in batch.inputs.items()} | {"use_cache": False}
         check_isolation(model, packed, alone, self.task)
 
+    def shown_label(self, example: Example, batch: Batch) -> Any:
+        return self.named_targets(batch.labels[0].tolist())
+
     # -- judging
 
     def judge(self, model: PreTrainedModel, batch: Batch) -> tuple[torch.Tensor, list[Any], list[Any]]:

@@ -162,6 +162,9 @@ class MaskedLM(Objective):
         alone = [{name: inputs[name][:1, begin:end] for name in names} for begin, end in pairwise(begins)]
         check_isolation(model, {name: tensor[:1] for name, tensor in inputs.items()}, alone, self.task)
 
+    def shown_label(self, example: Example, batch: Batch) -> Any:
+        return self.named_targets(batch.labels[0].tolist())
+
     # -- judging
 
     def judge(self, model: PreTrainedModel, batch: Batch) -> tuple[torch.Tensor, list[Any], list[Any]]:

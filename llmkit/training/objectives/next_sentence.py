@@ -167,6 +167,11 @@ class NextSentence(Objective):
             )
         return logits, kinds
 
+    def shown_label(self, example: Example, batch: Batch) -> Any:
+        """Return the masked tokens, and in the place of the first token whether the second text follows."""
+        kind, _, *rest = batch.labels[0].tolist()
+        return ["follows" if kind == FOLLOWS else "random", *self.named_targets(rest)]
+
     # -- judging
 
     def judge(self, model: PreTrainedModel, batch: Batch) -> tuple[torch.Tensor, list[Any], list[Any]]:

@@ -145,6 +145,9 @@ class Preference(CausalLM):
         found: list[list[float]] = self._log_probabilities(model, batch).tolist()
         return found
 
+    def shown_label(self, example: Example, batch: Batch) -> Any:
+        return self.named_targets(example["labels"])
+
     # -- judging
 
     def judge(self, model: PreTrainedModel, batch: Batch) -> tuple[torch.Tensor, list[Any], list[Any]]:

@@ -202,6 +202,12 @@ class QuestionAnswering(Objective):
         first = choice_loss(output.start_logits, batch.labels[:, 0], real, smoothing)
         return (first + choice_loss(output.end_logits, batch.labels[:, 1], real, smoothing)) / 2
 
+    def shown_label(self, example: Example, batch: Batch) -> Any:
+        """Return the tokens of the answer; none where it is not in this part of the context."""
+        first, last = batch.labels[0].tolist()
+        is_there = first != example["nothing"]
+        return self.named_targets(example["input_ids"][first : last + 1]) if is_there else []
+
     # -- judging
 
     def judge(self, model: PreTrainedModel, batch: Batch) -> tuple[torch.Tensor, list[Any], list[Any]]:

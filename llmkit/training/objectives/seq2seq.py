@@ -114,7 +114,7 @@ class Seq2Seq(Objective):
         """Return the number of tokens of source and target together."""
         return len(example["input_ids"]) + len(example["labels"])
 
-    def shown_label(self, example: Example) -> Any:
+    def shown_label(self, example: Example, batch: Batch) -> Any:
         """Return the tokens of the target."""
         return self.tokenizer.convert_ids_to_tokens(example["labels"])
 

@@ -195,6 +195,9 @@ class TextClassification(Objective):
             reduction=reduction,
         )
 
+    def shown_label(self, example: Example, batch: Batch) -> Any:
+        return self.readable(example["label"])
+
     # -- judging
 
     def judge(self, model: PreTrainedModel, batch: Batch) -> tuple[torch.Tensor, list[Any], list[Any]]:

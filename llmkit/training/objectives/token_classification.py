@@ -196,6 +196,9 @@ class TokenClassification(Objective):
             reduction=reduction,
         )
 
+    def shown_label(self, example: Example, batch: Batch) -> Any:
+        return ["" if each == IGNORED else self.labels[each] for each in batch.labels[0].tolist()]
+
     # -- judging
 
     def judge(self, model: PreTrainedModel, batch: Batch) -> tuple[torch.Tensor, list[Any], list[Any]]:
