@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from llmkit.models.loading import choose_device
 from llmkit.training.costs import memory_of
 from llmkit.training.examples import Examples, read_rows
-from llmkit.training.objectives.base import Draw, Objective
+from llmkit.training.objectives.base import Objective
+from llmkit.training.objectives.batch import Draw
 from llmkit.training.precision import precision_name
 from llmkit.training.preparing import Data, prepare
 from llmkit.training.state import Listener, Run

@@ -28,7 +28,8 @@ from llmkit.training.fitting import (
     within_limits,
 )
 from llmkit.training.gradient_cache import step_backward
-from llmkit.training.objectives.base import Batch, Draw, Objective
+from llmkit.training.objectives.base import Objective
+from llmkit.training.objectives.batch import Batch, Draw
 from llmkit.training.objectives.whole_step import WholeStepObjective
 from llmkit.training.processes import average_gradients, gathered
 from llmkit.training.steps import Step, Steps

@@ -9,16 +9,8 @@ from typing import TYPE_CHECKING, Any
 from llmkit.data.records import Record
 from llmkit.errors import ModelError, UsageError
 from llmkit.tasks.inputs import RowError
-from llmkit.training.objectives.base import (
-    IGNORED,
-    Batch,
-    Draw,
-    Example,
-    Objective,
-    TaskField,
-    Verdict,
-    errors_placed,
-)
+from llmkit.training.objectives.base import Objective, TaskField, errors_placed
+from llmkit.training.objectives.batch import IGNORED, Batch, Draw, Example, Verdict
 from llmkit.training.objectives.documents import documents, passages
 from llmkit.training.objectives.masking import masking_of
 from llmkit.training.objectives.target_logits import (

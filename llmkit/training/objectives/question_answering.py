@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from llmkit.errors import DataError, ModelError, UsageError
 from llmkit.tasks.inputs import RowError
 from llmkit.training.objectives.answers import Answer, gold_answers
-from llmkit.training.objectives.base import Batch, Draw, Example, Objective, TaskField, Verdict
+from llmkit.training.objectives.base import Objective, TaskField
+from llmkit.training.objectives.batch import Batch, Draw, Example, Verdict
 from llmkit.training.objectives.weighting import choice_loss, each_choice_loss
 
 if TYPE_CHECKING:

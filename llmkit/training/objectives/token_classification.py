@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import DataError, ModelError, did_you_mean
 from llmkit.tasks.inputs import RowError
-from llmkit.training.objectives.base import IGNORED, Batch, Draw, Example, Objective, TaskField, Verdict
+from llmkit.training.objectives.base import Objective, TaskField
+from llmkit.training.objectives.batch import IGNORED, Batch, Draw, Example, Verdict
 from llmkit.training.objectives.cells import listed
 from llmkit.training.objectives.class_names import class_numbers, classes_of, renaming_notes
 from llmkit.training.objectives.weighting import class_weights
