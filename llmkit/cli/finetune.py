@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -85,7 +87,7 @@ def finetune(
             listener=listener,
         )
     if run.stopped is not None:
-        _end_stopped(run.stopped, config, run.progress.step)
+        _end_stopped(run.stopped, run.progress.step, _resuming(config, set_ or [], device))
     from llmkit.training.card import trying
 
     note(f"the model is in {checked.output}; try it: {trying(checked.task, checked.output)}")
@@ -99,11 +101,18 @@ def _figures(run: Any) -> dict[str, Any]:
     return {"output": str(run.output), "steps": run.progress.step, **finite(run.figures)}
 
 
-def _end_stopped(signal_name: str, config: str, step: int) -> None:
+def _resuming(config: str, changes: Sequence[str], device: str) -> str:
+    """Return the command that goes on with a run."""
+    options = [part for change in changes for part in ("--set", change)]
+    options += [] if device == "auto" else ["--device", device]
+    return shlex.join(["llmkit", "finetune", config, *options, "--resume"])
+
+
+def _end_stopped(signal_name: str, step: int, resuming: str) -> None:
     from llmkit.cli.main import Terminated
 
     error: BaseException = KeyboardInterrupt() if signal_name == "SIGINT" else Terminated()
-    error.add_note(f"saved after step {step:,}; go on with: llmkit finetune {config} --resume")
+    error.add_note(f"saved after step {step:,}; go on with: {resuming}")
     if not is_first():
         sys.exit(EXIT_INTERRUPTED if signal_name == "SIGINT" else EXIT_TERMINATED)
     raise error
