@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -89,16 +89,11 @@ def finetune(
     if run.stopped is not None:
         _end_stopped(run.stopped, run.progress.step, _resuming(config, set_ or [], device))
     from llmkit.training.card import trying
+    from llmkit.training.output import outcome
 
     note(f"the model is in {checked.output}; try it: {trying(checked.task, checked.output)}")
     if is_first():
-        write_rows(results, [_figures(run)], format, title=checked.output, single=True)
-
-
-def _figures(run: Any) -> dict[str, Any]:
-    from llmkit.training.log import finite
-
-    return {"output": str(run.output), "steps": run.progress.step, **finite(run.figures)}
+        write_rows(results, [outcome(run)], format, title=checked.output, single=True)
 
 
 def _resuming(config: str, changes: Sequence[str], device: str) -> str:
