@@ -15,7 +15,7 @@ from llmkit.training.adapters import add_adapter
 from llmkit.training.averaging import WeightAverage
 from llmkit.training.compiling import compile_model
 from llmkit.training.costs import step_flops
-from llmkit.training.examples import Examples, identity_of, prepare_examples, read_rows
+from llmkit.training.examples import identity_of, prepare_examples, read_rows
 from llmkit.training.four_bits import four_bit_arguments, keep_layout
 from llmkit.training.loop import Loop
 from llmkit.training.neftune import add_noise
@@ -32,8 +32,6 @@ from llmkit.training.steps import Steps
 from llmkit.training.tracking import check_trackers
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
-
     from llmkit.training.config import FinetuneConfig
 
 # Sorted micro-batches of about a thousand tokens stay in a CPU's cache; a GPU wants to be filled.
@@ -66,53 +64,44 @@ def prepare(config: FinetuneConfig, output: Path, *, device: str, listener: List
     )
     if accelerator.process_index:
         set_seed(config.training.seed, device_specific=True)  # or all devices would drop out the same
+    optimizer = make_optimizer(model, config.training)
     if objective.joins_texts:
         use_variable_length(model, accelerator.device.type, precision)
-    loop = _make_loop(config, objective, data.train, model, accelerator)
-    loop.note = listener.note
+    # Several devices' gradients meet in the loop, not in a wrapper around the model: `average_gradients`.
+    prepared = accelerator.prepare_model(model, evaluation_mode=True)
+    optimizer = accelerator.prepare_optimizer(optimizer)
+    on_cpu = accelerator.device.type == "cpu"
+    max_rows, max_tokens = micro_batch_limits(config, on_cpu=on_cpu)
+    steps = Steps(
+        data.train.lengths,
+        config.training.batch_size,
+        config.training.epochs,
+        config.training.seed,
+        max_rows=max_rows,
+        max_tokens=max_tokens,
+        overhead_tokens=_CPU_OVERHEAD if on_cpu else _ACCELERATOR_OVERHEAD,
+        max_steps=config.training.max_steps,
+        sort=config.training.batching != "padded",
+        rank=accelerator.process_index,
+        devices=accelerator.num_processes,
+    )
+    loop = Loop(
+        accelerator,
+        prepared,
+        optimizer,
+        objective,
+        data.train,
+        steps,
+        rate_at(config.training, steps.total),
+        config.training.max_grad_norm,
+        config.training.seed,
+        average=WeightAverage(model, config.training.ema) if config.training.ema is not None else None,
+        note=listener.note,
+    )
     peak = peak_of_device(accelerator.device, precision)
     if peak is not None:
         loop.flops = step_flops(model, data.train.lengths, head_at_targets=objective.head_at_targets)
     return Run(config, output, accelerator, objective, data, model, loop, listener, peak_flops=peak)
-
-
-def _make_loop(
-    config: FinetuneConfig, objective: Objective, examples: Examples, model: Any, accelerator: Accelerator
-) -> Loop:
-    settings = config.training
-    steps = _make_steps(config, examples, accelerator)
-    # Several devices' gradients meet in the loop, not in a wrapper around the model: `average_gradients`.
-    return Loop(
-        accelerator,
-        accelerator.prepare_model(model, evaluation_mode=True),
-        accelerator.prepare_optimizer(make_optimizer(model, settings)),
-        objective,
-        examples,
-        steps,
-        rate_at(settings, steps.total),
-        settings.max_grad_norm,
-        settings.seed,
-        average=WeightAverage(model, settings.ema) if settings.ema is not None else None,
-    )
-
-
-def _make_steps(config: FinetuneConfig, examples: Examples, accelerator: Accelerator) -> Steps:
-    settings = config.training
-    on_cpu = accelerator.device.type == "cpu"
-    max_rows, max_tokens = micro_batch_limits(config, on_cpu=on_cpu)
-    return Steps(
-        examples.lengths,
-        settings.batch_size,
-        settings.epochs,
-        settings.seed,
-        max_rows=max_rows,
-        max_tokens=max_tokens,
-        overhead_tokens=_CPU_OVERHEAD if on_cpu else _ACCELERATOR_OVERHEAD,
-        max_steps=settings.max_steps,
-        sort=settings.batching != "padded",
-        rank=accelerator.process_index,
-        devices=accelerator.num_processes,
-    )
 
 
 def _set_up(model: Any, config: FinetuneConfig, objective: Objective) -> Any:
@@ -208,7 +197,15 @@ def load_trainable(
         _set_value(model_config, name, value)
     heads = [getattr(transformers, name) for name in objective.heads]
     if config.model.from_scratch:
-        return _new_model(config, heads, model_config, resolved.name)
+        if config.adapter is not None and config.adapter.type == "qlora":
+            raise UsageError("adapter.type: qlora: new weights are not kept in 4 bits: nothing would learn.")
+        head = next((each for each in heads if type(model_config) in each._model_mapping), None)
+        if head is None:
+            raise ModelError(f"{resolved.name} has no head for {config.task}.")
+        try:
+            return head.from_config(model_config, dtype=config.model.dtype)
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise UsageError(f"model.config: {resolved.name} cannot be made so: {error}") from None
     in_four_bits = config.adapter is not None and config.adapter.type == "qlora"
     arguments = (
         four_bit_arguments(
@@ -231,19 +228,6 @@ def load_trainable(
     if in_four_bits:
         keep_layout(loaded)
     return loaded
-
-
-def _new_model(config: FinetuneConfig, heads: list[Any], model_config: Any, name: str) -> Any:
-    """Make a model of an architecture, its weights new."""
-    if config.adapter is not None and config.adapter.type == "qlora":
-        raise UsageError("adapter.type: qlora: new weights are not kept in 4 bits: nothing would learn.")
-    head = next((each for each in heads if type(model_config) in each._model_mapping), None)
-    if head is None:
-        raise ModelError(f"{name} has no head for {config.task}.")
-    try:
-        return head.from_config(model_config, dtype=config.model.dtype)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise UsageError(f"model.config: {name} cannot be made so: {error}") from None
 
 
 def _set_value(model_config: Any, name: str, value: Any) -> None:
