@@ -134,30 +134,6 @@ class Loop:
             self.average.update(number + 1)
         return self._counted(step, batches, loss, norm, begin)
 
-    def _counted(
-        self, step: Step, batches: Sequence[Batch], loss: float, norm: float, begin: float
-    ) -> StepResult:
-        """Return what a step gave, and add it to how far the run has come."""
-        flops = 0.0 if self.flops is None else self.flops(batches)
-        counts = [(batch.tokens, batch.padded, 0.0) for batch in batches]
-        tokens, padded, flops = self._over_devices([*counts, (0, 0, flops)], (3,)).tolist()
-        result = StepResult(
-            step,
-            loss,
-            norm,
-            self.optimizer.param_groups[0]["lr"],
-            round(tokens),
-            round(padded),
-            time.perf_counter() - begin,
-            flops,
-        )
-        self.progress.step += 1
-        self.progress.tokens += result.tokens
-        self.progress.padded += result.padded
-        self.progress.seconds += result.seconds
-        self.progress.flops += result.flops
-        return result
-
     def _fitted(self, number: int) -> tuple[Step, list[Batch], float]:
         """Add up a step's gradients; what does not fit in the memory is cut smaller, and the step begun anew."""
         is_second_try = False
@@ -252,6 +228,30 @@ class Loop:
             f"step {step.number + 1}: {what} is not a finite number. The rows of the step: {self._places(step)}.",
             hint="A lower training.learning_rate, or training.precision: float32, usually helps.",
         )
+
+    def _counted(
+        self, step: Step, batches: Sequence[Batch], loss: float, norm: float, begin: float
+    ) -> StepResult:
+        """Return what a step gave, and add it to how far the run has come."""
+        flops = 0.0 if self.flops is None else self.flops(batches)
+        counts = [(batch.tokens, batch.padded, 0.0) for batch in batches]
+        tokens, padded, flops = self._over_devices([*counts, (0, 0, flops)], (3,)).tolist()
+        result = StepResult(
+            step,
+            loss,
+            norm,
+            max(group["lr"] for group in self.optimizer.param_groups),
+            round(tokens),
+            round(padded),
+            time.perf_counter() - begin,
+            flops,
+        )
+        self.progress.step += 1
+        self.progress.tokens += result.tokens
+        self.progress.padded += result.padded
+        self.progress.seconds += result.seconds
+        self.progress.flops += result.flops
+        return result
 
     def _places(self, step: Step) -> str:
         mine = [self.examples.place(row) for rows in step.micro_batches for row in rows]

@@ -126,6 +126,12 @@ class TestTheBest:
         assert all(torch.equal(found[name], each) for name, each in watching.weights[best - 1].items())
 
 
+def test_the_rate_that_is_told_is_that_of_the_head(tiny: Tiny, tmp_path: Path) -> None:
+    run = ready(config(tiny, tmp_path, layer_decay=0.5, schedule="constant", warmup_steps=0))
+
+    assert next(run.loop.run()).learning_rate == 1e-3
+
+
 def test_noise_is_in_the_training_and_not_in_the_evaluation(tiny: Tiny, tmp_path: Path) -> None:
     plain, noisy = ready(config(tiny, tmp_path)), ready(config(tiny, tmp_path, neftune_alpha=5.0))
 
