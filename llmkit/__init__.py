@@ -16,16 +16,29 @@ if TYPE_CHECKING:
     from llmkit.embeddings.comparing import similarity as similarity
     from llmkit.embeddings.search import search as search
     from llmkit.tasks.build import pipeline as pipeline
+    from llmkit.training.api import evaluate as evaluate
+    from llmkit.training.api import finetune as finetune
 
 _API = {
     "count_parameters": "llmkit.architectures.count",
     "embed": "llmkit.embeddings.api",
+    "evaluate": "llmkit.training.api",
+    "finetune": "llmkit.training.api",
     "pipeline": "llmkit.tasks.build",
     "search": "llmkit.embeddings.search",
     "similarity": "llmkit.embeddings.comparing",
 }
 
-__all__ = ["__version__", "count_parameters", "embed", "pipeline", "search", "similarity"]
+__all__ = [
+    "__version__",
+    "count_parameters",
+    "embed",
+    "evaluate",
+    "finetune",
+    "pipeline",
+    "search",
+    "similarity",
+]
 
 
 def __getattr__(name: str) -> Any:

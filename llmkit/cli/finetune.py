@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
 from llmkit.cli import options
+from llmkit.cli.answers import checked_format, deliver
 from llmkit.cli.channels import claim_stdout, note, set_quiet
 from llmkit.cli.parameters import parse_pairs
 from llmkit.cli.results import write_rows
@@ -58,6 +61,7 @@ def finetune(
     with said_once():
         if resume and overwrite:
             raise UsageError("--resume goes on with a run, and --overwrite replaces it: give one of them.")
+        check_format = checked_format(format, None) if check else None
         checked = load_config(config, parse_pairs(set_ or [], "--set"))
     from llmkit.cli.finetune_view import view
     from llmkit.cli.loading import quiet_libraries
@@ -70,7 +74,9 @@ def finetune(
             with said_once():
                 found = check_run(checked, device=device, listener=listener)
             if is_first():
-                write_rows(results, [found], format, title=config, single=True)
+                from llmkit.cli.finetune_check import answer_of
+
+                deliver(answer_of(found, config), results, check_format, None, overwrite=False)
             return
         run = train(
             checked,
@@ -81,25 +87,27 @@ def finetune(
             listener=listener,
         )
     if run.stopped is not None:
-        _end_stopped(run.stopped, config, run.progress.step)
+        _end_stopped(run.stopped, run.progress.step, _resuming(config, set_ or [], device))
     from llmkit.training.card import trying
+    from llmkit.training.output import outcome
 
     note(f"the model is in {checked.output}; try it: {trying(checked.task, checked.output)}")
     if is_first():
-        write_rows(results, [_figures(run)], format, title=checked.output, single=True)
+        write_rows(results, [outcome(run)], format, title=checked.output, single=True)
 
 
-def _figures(run: Any) -> dict[str, Any]:
-    from llmkit.training.log import finite
+def _resuming(config: str, changes: Sequence[str], device: str) -> str:
+    """Return the command that goes on with a run."""
+    options = [part for change in changes for part in ("--set", change)]
+    options += [] if device == "auto" else ["--device", device]
+    return shlex.join(["llmkit", "finetune", config, *options, "--resume"])
 
-    return {"output": str(run.output), "steps": run.progress.step, **finite(run.figures)}
 
-
-def _end_stopped(signal_name: str, config: str, step: int) -> None:
+def _end_stopped(signal_name: str, step: int, resuming: str) -> None:
     from llmkit.cli.main import Terminated
 
     error: BaseException = KeyboardInterrupt() if signal_name == "SIGINT" else Terminated()
-    error.add_note(f"saved after step {step:,}; go on with: llmkit finetune {config} --resume")
+    error.add_note(f"saved after step {step:,}; go on with: {resuming}")
     if not is_first():
         sys.exit(EXIT_INTERRUPTED if signal_name == "SIGINT" else EXIT_TERMINATED)
     raise error

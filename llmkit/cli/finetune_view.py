@@ -56,10 +56,12 @@ def opening(run: Run) -> str:
     sets = [("training", run.data.train), ("validation", run.data.validation), ("test", run.data.test)]
     counts = ", ".join(f"{len(examples):,} {name}" for name, examples in sets if examples is not None)
     trained = sum(each.numel() for each in run.model.parameters() if each.requires_grad)
+    from llmkit.training.precision import precision_of
+
     return (
         f"{run.config.task}: {counts} examples; {trained:,} parameters to train; "
         f"{run.loop.steps.total:,} steps of {run.loop.steps.batch_size} on {run.accelerator.device}, "
-        f"{run.accelerator.mixed_precision.replace('no', 'float32')}."
+        f"{precision_of(run.accelerator)}."
     )
 
 

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 from llmkit._version import __version__
+from llmkit.training.precision import precision_of
 from llmkit.training.state import CONFIG, Run
 
 # The pipeline task that runs what a training task made.
@@ -90,7 +91,7 @@ def _training(run: Run) -> str:
         "batch size": settings.batch_size,
         "learning rate": f"{settings.learning_rate:g}, {settings.schedule}",
         "weight decay": settings.weight_decay,
-        "precision": run.accelerator.mixed_precision.replace("no", "float32"),
+        "precision": precision_of(run.accelerator),
         "seed": settings.seed,
         "parameters trained": f"{sum(p.numel() for p in run.model.parameters() if p.requires_grad):,}",
     }

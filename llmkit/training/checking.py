@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,9 @@ from llmkit.models.loading import choose_device
 from llmkit.training.costs import memory_of
 from llmkit.training.examples import Examples, read_rows
 from llmkit.training.objectives.base import Objective
-from llmkit.training.preparing import Data, precision_name, prepare
+from llmkit.training.objectives.batch import Draw
+from llmkit.training.precision import precision_name
+from llmkit.training.preparing import Data, prepare
 from llmkit.training.state import Listener, Run
 
 if TYPE_CHECKING:
@@ -27,9 +29,9 @@ def check_run(config: FinetuneConfig, *, device: str, listener: Listener) -> dic
     """Make a run ready, and return what there is to know of it before it begins; nothing is written but the cache.
 
     Returns:
-        rows, examples, labels, two examples as the model will see them, the shares that are cut and padded,
-        duplicates, rows that training and validation share, parameters, the bytes that each device needs and has
-        free, steps and devices.
+        examples, labels, two examples as the model will see them, the shares that are cut and padded, training
+        rows that are there before or have nothing in them, examples that training and validation share,
+        parameters, the bytes that each device needs and has free, steps and devices.
 
     Raises:
         UsageError, DataError, ModelError: as `finetune`.
@@ -42,9 +44,10 @@ def check_run(config: FinetuneConfig, *, device: str, listener: Listener) -> dic
         "task": config.task,
         "sets": {name: _set_facts(examples, run.objective) for name, examples in found.items()},
         "examples": [
-            shown(run.objective, example) for example in data.train.take(range(min(_SHOWN, len(data.train))))
+            shown(run.objective, example, Draw(config.training.seed, 0, number))
+            for number, example in enumerate(data.train.take(range(min(_SHOWN, len(data.train)))))
         ],
-        "duplicate_rows": _duplicates(config, run.objective),
+        **_repeated_rows(config, run.objective),
         "in_train_and_validation": _shared(data),
         "parameters": sum(each.numel() for each in run.model.parameters()),
         "trained_parameters": sum(each.numel() for each in run.model.parameters() if each.requires_grad),
@@ -86,21 +89,33 @@ def _cut_share(examples: Examples, objective: Objective) -> float:
     return sum(cut) / len(cut)
 
 
-def shown(objective: Objective, example: dict[str, Any]) -> dict[str, Any]:
+def shown(objective: Objective, example: dict[str, Any], draw: Draw) -> dict[str, Any]:
     """Return an example as the model will see it: its tokens, and its label or, token for token, its labels."""
+    batch = objective.collate([example], [draw])  # where masks are
     texts, of = example["input_ids"], objective.tokenizer.convert_ids_to_tokens
     # Tasks that compare texts have several in an example.
-    tokens = [of(ids) for ids in texts] if isinstance(texts[0], list) else of(texts)
-    return {"tokens": tokens, "label": objective.shown_label(example), "place": example["place"]}
+    several = isinstance(texts[0], list)
+    tokens = [of(ids) for ids in texts] if several else of(batch.inputs["input_ids"][0].tolist())
+    return {"tokens": tokens, "label": objective.shown_label(example, batch), "place": example["place"]}
 
 
-def _duplicates(config: FinetuneConfig, objective: Objective) -> int:
-    """Count the training rows that are there before."""
+def _repeated_rows(config: FinetuneConfig, objective: Objective) -> dict[str, int]:
+    """Count the training rows that are there before, and those with nothing in them."""
     import numpy
 
-    records = read_rows(config.data.train, config.data.format, config.data.max_rows)
-    hashes = _hashes(repr(sorted(objective.values_of(record).items())) for record in records)
-    return len(hashes) - len(numpy.unique(hashes))
+    empty = 0
+
+    def filled() -> Iterator[str]:
+        nonlocal empty
+        for record in read_rows(config.data.train, config.data.format, config.data.max_rows):
+            values = objective.values_of(record)
+            if any(str(value).strip() for value in values.values() if value is not None):
+                yield repr(sorted(values.items()))
+            else:
+                empty += 1
+
+    hashes = _hashes(filled())
+    return {"duplicate_rows": len(hashes) - len(numpy.unique(hashes)), "empty_rows": empty}
 
 
 def _shared(data: Data) -> int:
@@ -109,10 +124,21 @@ def _shared(data: Data) -> int:
 
     if data.validation is None:
         return 0
-    judged, trained = (
-        _hashes(map(str, examples.column("input_ids"))) for examples in (data.validation, data.train)
-    )
+    judged, trained = (_hashes(map(str, _samples(examples))) for examples in (data.validation, data.train))
     return int(numpy.isin(judged, trained).sum())
+
+
+def _samples(examples: Examples) -> Iterator[list[Any]]:
+    """Go through the tokens of each example, of a packed one those of each sample."""
+    rows = examples.column("input_ids")
+    if "samples" not in examples.table.column_names:
+        yield from rows
+        return
+    for row, lengths in zip(rows, examples.column("lengths"), strict=True):
+        begin = 0
+        for length in lengths:
+            yield row[begin : begin + length]
+            begin += length
 
 
 def _hashes(texts: Iterable[str]) -> Any:

@@ -177,7 +177,8 @@ def restore_optimizer(
                 continue
             if "exp_avg" in state and state["exp_avg"].shape != parameter.shape:
                 raise ModelError("the checkpoint is of a model of another shape.")
+            # Copied, so that nothing hangs on the file, which will be removed. A fused optimizer wants the number
+            # of the step on the device, too.
             optimizer.state[parameter] = {
-                kind: tensor.clone() if kind == "step" else tensor.to(parameter.device)
-                for kind, tensor in state.items()
+                kind: tensor.to(parameter.device, copy=True) for kind, tensor in state.items()
             }

@@ -33,10 +33,8 @@ def load_config(path: str, changes: Mapping[str, Any] | None = None) -> Finetune
         kind = "a list" if isinstance(document.value, list) else f"the text {_shown(str(document.value))}"
         what = "is empty" if document.value is None else f"holds {kind}, not keys with values"
         raise UsageError(f"{path} {what}.", hint="`llmkit config init TASK` writes one to start from.")
-    values = document.value
-    for name, value in (changes or {}).items():
-        _set(values, name, value)
-    return check_config(values, path, document, changed=tuple(changes or ()))
+    set_values(document.value, changes or {})
+    return check_config(document.value, path, document, changed=tuple(changes or ()))
 
 
 def _read(path: str) -> str:
@@ -51,6 +49,12 @@ def _read(path: str) -> str:
         raise UsageError(f"{path} is a folder.", hint="Name the config file in it.") from None
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror or error}.") from None
+
+
+def set_values(values: dict[Any, Any], changes: Mapping[str, Any]) -> None:
+    """Put values into a config, by their dotted names."""
+    for name, value in changes.items():
+        _set(values, name, value)
 
 
 def _set(values: dict[Any, Any], name: str, value: Any) -> None:

@@ -16,7 +16,7 @@ from llmkit.architectures.heads import name_of_head
 from llmkit.architectures.lora import LoraSpec
 from llmkit.architectures.memory import adapters_of, regimes
 from llmkit.errors import UsageError
-from llmkit.training.objectives.base import Batch
+from llmkit.training.objectives.batch import Batch
 
 if TYPE_CHECKING:
     import torch

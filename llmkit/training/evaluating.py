@@ -17,7 +17,8 @@ from llmkit.training.evaluation import Judged, judge
 from llmkit.training.examples import Examples, identity_of, prepare_examples, read_rows
 from llmkit.training.objectives import objective_class
 from llmkit.training.objectives.base import Objective
-from llmkit.training.preparing import ACCELERATES_NAMES, micro_batch_limits, precision_name, study
+from llmkit.training.precision import make_accelerator, precision_on
+from llmkit.training.preparing import micro_batch_limits, study
 from llmkit.training.trained import Asked, Trained, find_trained
 
 if TYPE_CHECKING:
@@ -170,12 +171,12 @@ def _loaded(
     """Load the model; a run's computes as it did when the run judged it, unless a dtype is named."""
     import torch
     import transformers
-    from accelerate import Accelerator
 
     chosen = choose_device(device)
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
-    precision = precision_name(trained.config, device) if trained.of_run and dtype is None else "float32"
+    wanted = trained.config.training.precision if trained.of_run and dtype is None else "float32"
+    precision = precision_on(chosen, wanted) or "float32"
     model = load_model(
         trained.resolved,
         [getattr(transformers, name) for name in objective.heads],
@@ -185,9 +186,7 @@ def _loaded(
         speed_up=precision == "float32",
     )
     objective.set_up(model)
-    accelerator = Accelerator(
-        mixed_precision=ACCELERATES_NAMES[precision], cpu=chosen.type == "cpu", device_placement=False
-    )
+    accelerator = make_accelerator(precision, chosen, device_placement=False)
     return accelerator.prepare_model(model, device_placement=False, evaluation_mode=True), accelerator
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from llmkit.batching import plan_batches
 from llmkit.training.examples import Examples
 from llmkit.training.fitting import is_out_of_memory
-from llmkit.training.objectives.base import Batch, Draw, Example, Objective, Verdict
+from llmkit.training.objectives.base import Objective
+from llmkit.training.objectives.batch import Batch, Draw, Example, Verdict
 
 if TYPE_CHECKING:
     import torch

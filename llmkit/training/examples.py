@@ -26,7 +26,8 @@ from llmkit.data.records import BadRecord, Record
 from llmkit.data.sources import expand_paths, read_file
 from llmkit.errors import DataError
 from llmkit.training.hub_sets import HUB_PREFIX, hub_rows
-from llmkit.training.objectives.base import Example, Objective
+from llmkit.training.objectives.base import Objective
+from llmkit.training.objectives.batch import Example
 
 if TYPE_CHECKING:
     import pyarrow

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from llmkit.training.objectives.base import Batch
+from llmkit.training.objectives.batch import Batch
 from llmkit.training.objectives.whole_step import WholeStepObjective
 
 if TYPE_CHECKING:

@@ -105,10 +105,12 @@ def _average(run: Run) -> dict[str, Any]:
 
 
 def _state(run: Run) -> dict[str, Any]:
+    scaler = run.accelerator.scaler
     return {
         "progress": asdict(run.progress),
         "losses": run.losses,
         "identity": run_identity(run),
+        "scaler": None if scaler is None else scaler.state_dict(),
     }
 
 
@@ -178,6 +180,8 @@ def _restore(run: Run, checkpoint: Checkpoint, state: Mapping[str, Any]) -> None
     if run.loop.average is not None:
         run.loop.average.restore(tensors)
     restore_optimizer(run.loop.optimizer, tensors, _names(run))
+    if run.accelerator.scaler is not None and state.get("scaler"):
+        run.accelerator.scaler.load_state_dict(state["scaler"])
     run.loop.progress = Progress(**state["progress"])
     run.losses = [(step, loss) for step, loss in state["losses"]]
 

@@ -28,7 +28,8 @@ from llmkit.training.fitting import (
     within_limits,
 )
 from llmkit.training.gradient_cache import step_backward
-from llmkit.training.objectives.base import Batch, Draw, Objective
+from llmkit.training.objectives.base import Objective
+from llmkit.training.objectives.batch import Batch, Draw
 from llmkit.training.objectives.whole_step import WholeStepObjective
 from llmkit.training.processes import average_gradients, gathered
 from llmkit.training.steps import Step, Steps
@@ -120,34 +121,18 @@ class Loop:
             yield self._take(self.progress.step)
 
     def _take(self, number: int) -> StepResult:
+        """Take one optimizer step: from its examples to a gradient, and from that to new weights."""
         begin = time.perf_counter()
         self._set_rate(number)
         step, batches, loss = self._fitted(number)
         norm = self._clip()
-        if not (math.isfinite(loss) and math.isfinite(norm)) and self.accelerator.scaler is None:
-            raise self._not_finite(step, loss)
+        self._check_finite(step, loss, norm)
         with memory_explained("the optimizer's states"):
             self.optimizer.step()
         self.optimizer.zero_grad()
-        flops = 0.0 if self.flops is None else self.flops(batches)
-        counts = [(batch.tokens, batch.padded, 0.0) for batch in batches]
-        tokens, padded, flops = self._over_devices([*counts, (0, 0, flops)], (3,)).tolist()
-        result = StepResult(
-            step,
-            loss,
-            norm,
-            self.optimizer.param_groups[0]["lr"],
-            round(tokens),
-            round(padded),
-            time.perf_counter() - begin,
-            flops,
-        )
-        self.progress.step += 1
-        self.progress.tokens += result.tokens
-        self.progress.padded += result.padded
-        self.progress.seconds += result.seconds
-        self.progress.flops += result.flops
-        return result
+        if self.average is not None:
+            self.average.update(number + 1)
+        return self._counted(step, batches, loss, norm, begin)
 
     def _fitted(self, number: int) -> tuple[Step, list[Batch], float]:
         """Add up a step's gradients; what does not fit in the memory is cut smaller, and the step begun anew."""
@@ -228,12 +213,45 @@ class Loop:
             return total
         return self.accelerator.reduce(total.to(self.accelerator.device), reduction="sum").cpu()
 
-    def _not_finite(self, step: Step, loss: float) -> NotFiniteError:
+    def _check_finite(self, step: Step, loss: float, norm: float) -> None:
+        """Stop before numbers that are none reach the weights.
+
+        With float16 a gradient may be too large for it: the step is passed over and the scale halved, by the
+        scaler, until there is nothing left to halve.
+        """
+        scaler = self.accelerator.scaler
+        is_passed_over = scaler is not None and scaler.get_scale() > 1
+        if math.isfinite(loss) and (math.isfinite(norm) or is_passed_over):
+            return
         what = "the loss" if not math.isfinite(loss) else "the gradient"
-        return NotFiniteError(
+        raise NotFiniteError(
             f"step {step.number + 1}: {what} is not a finite number. The rows of the step: {self._places(step)}.",
             hint="A lower training.learning_rate, or training.precision: float32, usually helps.",
         )
+
+    def _counted(
+        self, step: Step, batches: Sequence[Batch], loss: float, norm: float, begin: float
+    ) -> StepResult:
+        """Return what a step gave, and add it to how far the run has come."""
+        flops = 0.0 if self.flops is None else self.flops(batches)
+        counts = [(batch.tokens, batch.padded, 0.0) for batch in batches]
+        tokens, padded, flops = self._over_devices([*counts, (0, 0, flops)], (3,)).tolist()
+        result = StepResult(
+            step,
+            loss,
+            norm,
+            max(group["lr"] for group in self.optimizer.param_groups),
+            round(tokens),
+            round(padded),
+            time.perf_counter() - begin,
+            flops,
+        )
+        self.progress.step += 1
+        self.progress.tokens += result.tokens
+        self.progress.padded += result.padded
+        self.progress.seconds += result.seconds
+        self.progress.flops += result.flops
+        return result
 
     def _places(self, step: Step) -> str:
         mine = [self.examples.place(row) for rows in step.micro_batches for row in rows]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from llmkit.training.config import TrainingSection
 
 _LAYER = re.compile(r"(?:^|\.)(?:layers?|h|block|blocks)\.(\d+)\.")
+_OF_AN_ADAPTER = "base_model.model."  # what peft puts before a parameter's name
 _LAYERS_TO_FREEZE = re.compile(r"layers\.(\d+)(?:-(\d+))?")
 
 
@@ -78,7 +79,7 @@ def parameter_groups(model: torch.nn.Module, settings: TrainingSection) -> list[
     for name, parameter in trained:
         decay = settings.weight_decay if parameter.ndim > 1 else 0.0
         rate = 1.0
-        if settings.layer_decay is not None and name.startswith(f"{base}."):
+        if settings.layer_decay is not None and name.removeprefix(_OF_AN_ADAPTER).startswith(f"{base}."):
             layer = layer_of(name)
             below = depth - layer if layer is not None else (depth + 1 if "embed" in name else 1)
             rate = settings.layer_decay**below

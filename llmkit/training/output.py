@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Any
 
 from llmkit._version import __version__
 from llmkit.data.atomic import explained_write, write_whole
@@ -74,3 +75,8 @@ def write_output(run: Run) -> None:
     except MissingExtraError as error:
         run.listener.note(f"no {LOSS_CURVE}: {error.hint}")
     write_whole(run.output / CARD, model_card(run).encode())
+
+
+def outcome(run: Run) -> dict[str, Any]:
+    """Return what a run came to: its folder, the steps it took, the figures of the model that was kept."""
+    return {"output": str(run.output), "steps": run.progress.step, **finite(run.figures)}

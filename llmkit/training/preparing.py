@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from llmkit.data.records import Record
 from llmkit.errors import DataError, ModelError, UsageError
 from llmkit.metrics import load_metric
-from llmkit.models.loading import LoadOptions, choose_device, choose_head, has_native_bfloat16, load_model
+from llmkit.models.loading import LoadOptions, choose_device, choose_head, load_model
 from llmkit.tasks.inputs import RowError
 from llmkit.training.adapters import add_adapter
 from llmkit.training.averaging import WeightAverage
+from llmkit.training.compiling import compile_model
 from llmkit.training.costs import step_flops
 from llmkit.training.examples import identity_of, prepare_examples, read_rows
 from llmkit.training.four_bits import four_bit_arguments, keep_layout
@@ -24,6 +25,7 @@ from llmkit.training.objectives.variable_length import use_variable_length
 from llmkit.training.optimizer import freeze, make_optimizer, rate_at
 from llmkit.training.origin import Origin, find_origin
 from llmkit.training.peaks import peak_of_device
+from llmkit.training.precision import make_accelerator, precision_name
 from llmkit.training.splitting import split_off
 from llmkit.training.state import Data, Listener, Run
 from llmkit.training.steps import Steps
@@ -42,9 +44,9 @@ _ACCELERATOR_OVERHEAD = 4096
 
 def prepare(config: FinetuneConfig, output: Path, *, device: str, listener: Listener) -> Run:
     """Load the model, read and tokenize the data, and put the loop together."""
-    from accelerate import Accelerator
     from accelerate.utils import set_seed
 
+    precision = precision_name(config, device)
     origin = find_origin(config)
     if origin.resolved.note:
         listener.note(origin.resolved.note)
@@ -57,17 +59,14 @@ def prepare(config: FinetuneConfig, output: Path, *, device: str, listener: List
     model = load_trainable(config, origin, objective, device=device)
     model = _set_up(model, config, objective)
     check_trackers(config.trackers)
-    accelerator = Accelerator(
-        mixed_precision=ACCELERATES_NAMES[precision_name(config, device)],
-        cpu=choose_device(device).type == "cpu",
-        log_with=list(config.trackers) or None,
-        project_dir=output,
+    accelerator = make_accelerator(
+        precision, choose_device(device), log_with=list(config.trackers) or None, project_dir=output
     )
     if accelerator.process_index:
         set_seed(config.training.seed, device_specific=True)  # or all devices would drop out the same
     optimizer = make_optimizer(model, config.training)
     if objective.joins_texts:
-        use_variable_length(model, accelerator.device.type, precision_name(config, device))
+        use_variable_length(model, accelerator.device.type, precision)
     # Several devices' gradients meet in the loop, not in a wrapper around the model: `average_gradients`.
     prepared = accelerator.prepare_model(model, evaluation_mode=True)
     optimizer = accelerator.prepare_optimizer(optimizer)
@@ -99,7 +98,7 @@ def prepare(config: FinetuneConfig, output: Path, *, device: str, listener: List
         average=WeightAverage(model, config.training.ema) if config.training.ema is not None else None,
         note=listener.note,
     )
-    peak = peak_of_device(accelerator.device, precision_name(config, device))
+    peak = peak_of_device(accelerator.device, precision)
     if peak is not None:
         loop.flops = step_flops(model, data.train.lengths, head_at_targets=objective.head_at_targets)
     return Run(config, output, accelerator, objective, data, model, loop, listener, peak_flops=peak)
@@ -119,7 +118,7 @@ def _set_up(model: Any, config: FinetuneConfig, objective: Objective) -> Any:
     if settings.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     if settings.compile:
-        model.compile()
+        compile_model(model)
     return model
 
 
@@ -245,17 +244,6 @@ def is_measured(config: FinetuneConfig, *, on_cpu: bool) -> bool:
     """Tell whether what fits is found out before the first step: on a GPU, where the config does not say it."""
     settings = config.training
     return not on_cpu and settings.micro_batch_size == "auto" and settings.micro_batch_tokens == "auto"
-
-
-ACCELERATES_NAMES = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
-
-
-def precision_name(config: FinetuneConfig, device: str) -> str:
-    """Return what is computed in; auto is bfloat16 where the device computes in it natively."""
-    wanted = config.training.precision
-    if wanted != "auto":
-        return wanted
-    return "bfloat16" if has_native_bfloat16(choose_device(device)) else "float32"
 
 
 def micro_batch_limits(config: FinetuneConfig, *, on_cpu: bool) -> tuple[int, int]:

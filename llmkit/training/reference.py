@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from llmkit.batching import plan_batches
 from llmkit.data.atomic import write_whole
 from llmkit.training.examples import Examples
-from llmkit.training.objectives.base import REFERENCE, Draw
+from llmkit.training.objectives.batch import REFERENCE, Draw
 from llmkit.training.preparing import micro_batch_limits
 from llmkit.training.state import CHECKPOINTS, Run
 

@@ -226,12 +226,12 @@ def _judge_and_keep(run: Run) -> None:
     assert run.data.validation is not None
     run.figures = figures_of(run, run.data.validation, "eval")
     name, sign = best_by(run.config, run.objective, run.figures)
-    value = sign * run.figures[name]
-    if run.progress.best is None or value >= run.progress.best or math.isnan(run.progress.best):
-        run.progress.best, run.progress.best_step, run.progress.waited = value, run.progress.step, 0
+    value, best = sign * run.figures[name], run.progress.best
+    best = -math.inf if best is None or math.isnan(best) else best
+    run.progress.waited = 0 if value > best else run.progress.waited + 1
+    if value >= best:  # of equals the one that learned longer
+        run.progress.best, run.progress.best_step = value, run.progress.step
         keep_best(run)
-    else:
-        run.progress.waited += 1
     run.listener.evaluated(run.figures, run)
 
 

@@ -113,6 +113,6 @@ def _order(size: int, seed: int, epoch: int) -> torch.Tensor:
     """Return the numbers below `size`, (size,), in the random order of an epoch."""
     import torch
 
-    from llmkit.training.objectives.base import Draw
+    from llmkit.training.objectives.batch import Draw
 
     return torch.randperm(size, generator=Draw(seed, epoch, -1).generator())

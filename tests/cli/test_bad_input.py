@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import importlib.util
 import json
 import os
@@ -17,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.fixtures.command import base_environment
+from tests.fixtures.disk import small_disk
 
 LONG_TEXT = " ".join(["the film was good"] * 60)
 MOST_LINES = 4
@@ -545,22 +545,6 @@ def in_bash(line, *arguments):
     return subprocess.run(
         ["bash", "-c", line, "bash", *command], capture_output=True, env=base_environment(), check=False
     )
-
-
-@contextlib.contextmanager
-def small_disk(folder):
-    """A file system of 64 KiB; nothing where the system does not let us mount one."""
-    mounted = (
-        os.geteuid() == 0
-        and not subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True, check=False
-        ).returncode
-    )
-    try:
-        yield mounted
-    finally:
-        if mounted:
-            subprocess.run(["umount", folder], check=True)
 
 
 def test_a_full_disk_on_output(llmkit, tiny, tmp_path):

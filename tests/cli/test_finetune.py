@@ -147,7 +147,7 @@ def test_told_to_stop_it_saves_and_says_how_to_go_on(
 
     assert child.returncode == code, errors
     assert output == b""
-    assert b"go on with: llmkit finetune run.yaml --resume" in errors
+    assert b"go on with: llmkit finetune run.yaml --set training.epochs=200 --resume" in errors
     saved = max(int(path.name.removeprefix("step-")) for path in (folder / "out/checkpoints").glob("step-*"))
     assert f"saved after step {saved:,}".encode() in errors
 

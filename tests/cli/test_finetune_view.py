@@ -70,7 +70,7 @@ def test_ctrl_c_once_saves_and_stops(terminal: Callable[..., pexpect.spawn], fol
     child.close()
     screen = CODES.sub("", child.before)
     assert child.exitstatus == 130, screen
-    assert "go on with: llmkit finetune run.yaml --resume" in screen
+    assert "go on with: llmkit finetune run.yaml --set training.epochs=2000 --resume" in screen
     assert "Traceback" not in screen
     newest = max((folder / "out" / "checkpoints").glob("step-*"))
     saved = json.loads((newest / "state.json").read_text())["progress"]["step"]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from llmkit.training.config_file import load_config
 from tests.fixtures.command import Command
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +35,14 @@ def test_it_says_what_it_is_and_writes_below_runs(config: Path) -> None:
 
     assert text.startswith("# ")
     assert yaml.safe_load(text)["output"].startswith("runs/")
+
+
+@pytest.mark.parametrize(
+    "config", sorted((ROOT / "configs").rglob("*.yaml")), ids=lambda path: f"{path.parent.name}/{path.stem}"
+)
+def test_the_schema_allows_it(config: Path) -> None:
+    """Those too whose data is not in the repository."""
+    assert load_config(str(config)).task
 
 
 # A figure of each run, and the bar that it passes; what a model gives before it has learned lies far below.

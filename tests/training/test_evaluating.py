@@ -20,7 +20,7 @@ from llmkit.metrics.confidence import confidence_interval
 from llmkit.training.config import FinetuneConfig
 from llmkit.training.evaluating import Evaluation, Sureness, evaluate_model
 from llmkit.training.objectives import OBJECTIVES
-from llmkit.training.objectives.base import Draw
+from llmkit.training.objectives.batch import Draw
 from llmkit.training.run import finetune
 from llmkit.training.trained import Asked
 from tests.fixtures.command import Command

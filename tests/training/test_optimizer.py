@@ -19,7 +19,8 @@ from transformers import (
 )
 
 from llmkit.errors import UsageError
-from llmkit.training.config import TrainingSection
+from llmkit.training.adapters import add_adapter
+from llmkit.training.config import AdapterSection, TrainingSection
 from llmkit.training.optimizer import freeze, layer_of, make_optimizer, parameter_groups, rate_at
 
 LAYERS = 3
@@ -149,6 +150,20 @@ def test_layer_decay_halves_the_rate_from_layer_to_layer() -> None:
     for name, parameter in model.named_parameters():
         below = next(depth for part, depth in parts.items() if part in name)
         assert rate[id(parameter)] == pytest.approx(1e-3 * 0.5**below), name
+
+
+def test_layer_decay_reaches_an_adapter() -> None:
+    model = add_adapter(bert(), AdapterSection(r=2), new_head=True)
+
+    groups = parameter_groups(model, settings(layer_decay=0.5))
+
+    rate = {id(each): group["lr"] for group in groups for each in group["params"]}  # type: ignore[attr-defined]
+    parts = {"classifier": 0, "layer.2": 1, "layer.1": 2, "layer.0": 3}
+    found = {name: rate[id(each)] for name, each in model.named_parameters() if each.requires_grad}
+    for name, one in found.items():
+        below = next((depth for part, depth in parts.items() if part in name), 1)
+        assert one == pytest.approx(1e-3 * 0.5**below), name
+    assert len({*found.values()}) == 1 + LAYERS
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from llmkit.data.records import Record, missing_column
 from llmkit.errors import DataError, UsageError
 from llmkit.tasks.inputs import RowError
+from llmkit.training.objectives.batch import IGNORED, Batch, Draw, Example, Verdict
 
 if TYPE_CHECKING:
     import torch
@@ -23,15 +24,6 @@ if TYPE_CHECKING:
 
     from llmkit.training.config import FinetuneConfig
     from llmkit.training.evaluation import Judged
-
-IGNORED = -100
-"""The label of a position that is no target, as in torch's cross entropy."""
-
-REFERENCE = "reference"
-"""The name in an example of the figures that the model at the start gave for it."""
-
-Example = dict[str, Any]
-"""What a row becomes: lists of token ids and labels, as long as the text; `input_ids` is always among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,79 +37,6 @@ class TaskField:
     name: str
     aliases: tuple[str, ...] = ()
     required: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Draw:
-    """What the randomness of one example comes from: so it is the same after a resume, and on any device."""
-
-    seed: int
-    epoch: int
-    index: int
-
-    def generator(self) -> torch.Generator:
-        """Return a generator of random numbers for this example alone."""
-        import torch
-
-        # Three numbers into one, without the collisions that a sum would have.
-        mixed = (
-            self.seed * 0x9E3779B97F4A7C15 + self.epoch * 0xBF58476D1CE4E5B9 + self.index * 0x94D049BB133111EB
-        ) % (1 << 63)
-        return torch.Generator().manual_seed(mixed)
-
-
-@dataclass(slots=True)
-class Batch:
-    """Examples that go through the model together.
-
-    Attributes:
-        inputs: what the model's forward takes; each (batch, sequence) unless the objective says otherwise.
-        labels: what the loss compares with.
-        targets: how much of the step's loss this batch stands for: the number of its targets, or the sum of
-            their weights. A loss of several parts, each a mean over targets of its own, has one number a part.
-        tokens: real tokens in it, and `padded`, with the padding.
-        rows: the number of each example in its set.
-        examples: what the batch was made of, where judging needs more of it than tensors.
-    """
-
-    inputs: dict[str, torch.Tensor]
-    labels: torch.Tensor
-    targets: float | tuple[float, ...]
-    tokens: int
-    padded: int
-    rows: tuple[int, ...] = ()
-    examples: tuple[Example, ...] = ()
-
-    def to(self, device: torch.device) -> Batch:
-        """Return the batch on a device."""
-        moved = {name: tensor.to(device, non_blocking=True) for name, tensor in self.inputs.items()}
-        return Batch(
-            moved,
-            self.labels.to(device, non_blocking=True),
-            self.targets,
-            self.tokens,
-            self.padded,
-            self.rows,
-            self.examples,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a model made of the examples of a batch.
-
-    Attributes:
-        loss: the sum of the losses, as `Objective.loss` has it.
-        predictions, references: one an example.
-        losses: of each example the mean over its own targets; None where the task does not tell.
-        probabilities: how sure the model was of each prediction, 0 to 1; None where the task does not tell.
-    """
-
-    loss: torch.Tensor
-    predictions: list[Any]
-    references: list[Any]
-    losses: list[float] | None = None
-    probabilities: list[float] | None = None
 
 
 class Objective(ABC):
@@ -260,15 +179,19 @@ class Objective(ABC):
             for example in examples:
                 yield {**example, "place": record.place}
 
-    def shown_label(self, example: Example) -> Any:
-        """Return what an example is to be learned as, for a person."""
-        label = next((example[name] for name in ("label", "labels", "score") if name in example), None)
-        names = self.facts().get("labels")
-        if not names:
-            return label
-        if isinstance(label, list):
-            return ["" if each == IGNORED else names[each] for each in label]
-        return names[label] if isinstance(label, int) else label
+    def shown_label(self, example: Example, batch: Batch) -> Any:
+        """Return what an example is to be learned as, for a person: a class, or for each token its target or "".
+
+        Args:
+            batch: of this example alone.
+        """
+        return next((example[name] for name in ("label", "score") if name in example), None)
+
+    def named_targets(self, labels: Any) -> Any:
+        """Return labels of tokens, in lists of lists as they come, as the tokens they are; "" for no target."""
+        if isinstance(labels, list):
+            return [self.named_targets(each) for each in labels]
+        return "" if labels == IGNORED else self.tokenizer.convert_ids_to_tokens(labels)
 
     # -- from examples to a loss
 

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from llmkit.data.records import Record, columns_of, missing_column
 from llmkit.errors import DataError, ModelError
 from llmkit.tasks.inputs import RowError
-from llmkit.training.objectives.base import IGNORED, Batch, Draw, Example, Objective, TaskField, Verdict
+from llmkit.training.objectives.base import TaskField
+from llmkit.training.objectives.batch import IGNORED, Batch, Draw, Example
 from llmkit.training.objectives.cells import checked_text
 from llmkit.training.objectives.chats import Rendered, checked_messages, rendered_chats
+from llmkit.training.objectives.language_modeling import LanguageModeling
 from llmkit.training.objectives.packing import (
     check_isolation,
     inner_model,
-    pack,
     position_ids,
     takes_positions,
 )
 from llmkit.training.objectives.parts import Cutter, special_tokens_around
 from llmkit.training.objectives.target_logits import (
     forward_at,
-    judged_tokens,
-    readable_tokens,
-    row_losses,
-    smoothed_loss,
-    tokens_for,
 )
 from llmkit.training.objectives.variable_length import (
     check_side_by_side,
@@ -41,10 +36,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from llmkit.training.config import FinetuneConfig
-    from llmkit.training.evaluation import Judged
 
 
-class CausalLM(Objective):
+class CausalLM(LanguageModeling):
     """Cross entropy over the next tokens: all of a plain text, the completion alone, or the assistant's turns.
 
     What is learned is told by the place in the row, not by token ids: so the token that ends a text is learned
@@ -61,12 +55,7 @@ class CausalLM(Objective):
         TaskField("text", ("content", "document"), required=False),
     )
     heads = ("AutoModelForCausalLM",)
-    metrics: ClassVar[tuple[str, ...]] = ("perplexity", "accuracy")
-    new_head = False
     start = "HuggingFaceTB/SmolLM2-135M"
-    packs = True
-    head_at_targets = True
-    joins_texts = True
 
     def __init__(self, config: FinetuneConfig, tokenizer: PreTrainedTokenizerBase) -> None:
         super().__init__(config, tokenizer)
@@ -78,8 +67,6 @@ class CausalLM(Objective):
         self.before = tuple(before)
         # The last part alone ends with the end token, for which room is kept.
         self.cutter = Cutter(tokenizer, self.max_length - 1 - len(before), config.data.truncate)
-        self.packed = config.training.batching == "packed"
-        self._is_checked = False
 
     # -- from rows to examples
 
@@ -180,10 +167,6 @@ class CausalLM(Objective):
         ids: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
         return ids
 
-    def encode_all(self, records: Iterable[Record]) -> Iterator[Example]:
-        samples = super().encode_all(records)
-        return pack(samples, self.max_length) if self.packed else samples
-
     # -- from examples to a loss
 
     def set_up(self, model: PreTrainedModel) -> None:
@@ -217,11 +200,6 @@ class CausalLM(Objective):
             longest * len(examples),
             examples=tuple(examples) if self.packed else (),
         )
-
-    def loss(self, model: PreTrainedModel, batch: Batch) -> torch.Tensor:
-        logits = self._logits(model, batch)
-        targets = batch.labels[batch.labels != IGNORED]
-        return smoothed_loss(logits, targets, self.config.training.label_smoothing)
 
     def _logits(self, model: PreTrainedModel, batch: Batch) -> torch.Tensor:
         """Return logits (targets, vocabulary): of each target from the token before it."""
@@ -263,25 +241,6 @@ class CausalLM(Objective):
         alone = [{"input_ids": ids[:, begin:end], "use_cache": False} for begin, end in pairwise(begins)]
         packed = {name: tensor[:1] for name, tensor in batch.inputs.items()} | {"use_cache": False}
         check_isolation(model, packed, alone, self.task)
-
-    # -- judging
-
-    def judge(self, model: PreTrainedModel, batch: Batch) -> tuple[torch.Tensor, list[Any], list[Any]]:
-        return judged_tokens(self._logits(model, batch), batch.labels)
-
-    def judge_closely(self, model: PreTrainedModel, batch: Batch) -> Verdict:
-        loss, predictions, references = self.judge(model, batch)
-        return Verdict(loss, predictions, references, row_losses(predictions, references))
-
-    def readable(self, value: Any) -> str:
-        return readable_tokens(self.tokenizer, value)
-
-    def for_metric(self, name: str, judged: Judged) -> Judged:
-        return replace(
-            judged,
-            predictions=tokens_for(name, judged.predictions),
-            references=tokens_for(name, judged.references),
-        )
 
 
 _FORMS: dict[tuple[str, ...], Callable[[CausalLM, Mapping[str, Any]], list[Example]]] = {

@@ -8,7 +8,7 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from llmkit.errors import DataError
-from llmkit.training.objectives.base import Draw, Example
+from llmkit.training.objectives.batch import Draw, Example
 
 if TYPE_CHECKING:
     import torch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llmkit.training.objectives.base import IGNORED
+from llmkit.training.objectives.batch import IGNORED
 from llmkit.training.objectives.packing import inner_model
 
 if TYPE_CHECKING:

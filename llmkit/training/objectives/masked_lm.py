@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from llmkit.data.records import Record
 from llmkit.errors import ModelError
-from llmkit.training.objectives.base import IGNORED, Batch, Draw, Example, Objective, TaskField, Verdict
+from llmkit.training.objectives.base import TaskField
+from llmkit.training.objectives.batch import IGNORED, Batch, Draw, Example
+from llmkit.training.objectives.language_modeling import LanguageModeling
 from llmkit.training.objectives.masking import masking_of
 from llmkit.training.objectives.packing import (
     check_isolation,
     inner_model,
-    pack,
     position_ids,
     takes_positions,
     within_samples,
@@ -22,11 +22,6 @@ from llmkit.training.objectives.packing import (
 from llmkit.training.objectives.parts import Cutter, special_tokens_around
 from llmkit.training.objectives.target_logits import (
     forward_at,
-    judged_tokens,
-    readable_tokens,
-    row_losses,
-    smoothed_loss,
-    tokens_for,
 )
 from llmkit.training.objectives.variable_length import (
     check_side_by_side,
@@ -40,10 +35,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from llmkit.training.config import FinetuneConfig
-    from llmkit.training.evaluation import Judged
 
 
-class MaskedLM(Objective):
+class MaskedLM(LanguageModeling):
     """Cross entropy over the masked tokens.
 
     Each row is a sample; a longer one is cut into several, and nothing is thrown away. With
@@ -54,19 +48,12 @@ class MaskedLM(Objective):
     task = "masked-lm"
     fields = (TaskField("text", ("content", "sentence", "review", "document")),)
     heads = ("AutoModelForMaskedLM",)
-    metrics = ("perplexity", "accuracy")
-    new_head = False
-    packs = True
-    head_at_targets = True
-    joins_texts = True
 
     def __init__(self, config: FinetuneConfig, tokenizer: PreTrainedTokenizerBase) -> None:
         super().__init__(config, tokenizer)
         self.masking = masking_of(tokenizer, config.training.masking, config.model.name, self.task)
         before, after = special_tokens_around(tokenizer)
         self.cutter = Cutter(tokenizer, self.max_length, config.data.truncate, before, after)
-        self.packed = config.training.batching == "packed"
-        self._is_checked = False
 
     # -- from rows to examples
 
@@ -82,10 +69,6 @@ class MaskedLM(Objective):
         extra = {"token_type_ids": 0, "attention_mask": 1}
         names = [name for name in self.tokenizer.model_input_names if name in extra]
         return {"input_ids": ids, **{name: [extra[name]] * len(ids) for name in names}}
-
-    def encode_all(self, records: Iterable[Record]) -> Iterator[Example]:
-        samples = super().encode_all(records)
-        return pack(samples, self.max_length) if self.packed else samples
 
     # -- from examples to a loss
 
@@ -117,11 +100,6 @@ class MaskedLM(Objective):
             part = self.masking.apply(ids[begin : begin + length], own)
             seen, labels, begin = seen + part[0], labels + part[1], begin + length
         return {**example, "input_ids": seen}, labels
-
-    def loss(self, model: PreTrainedModel, batch: Batch) -> torch.Tensor:
-        logits = self._logits(model, batch)
-        targets = batch.labels[batch.labels != IGNORED]
-        return smoothed_loss(logits, targets, self.config.training.label_smoothing)
 
     def _logits(self, model: PreTrainedModel, batch: Batch) -> torch.Tensor:
         """Return logits (targets, vocabulary)."""
@@ -161,25 +139,6 @@ class MaskedLM(Objective):
         names = [name for name in inputs if name not in ("attention_mask", "position_ids")]
         alone = [{name: inputs[name][:1, begin:end] for name in names} for begin, end in pairwise(begins)]
         check_isolation(model, {name: tensor[:1] for name, tensor in inputs.items()}, alone, self.task)
-
-    # -- judging
-
-    def judge(self, model: PreTrainedModel, batch: Batch) -> tuple[torch.Tensor, list[Any], list[Any]]:
-        return judged_tokens(self._logits(model, batch), batch.labels)
-
-    def judge_closely(self, model: PreTrainedModel, batch: Batch) -> Verdict:
-        loss, predictions, references = self.judge(model, batch)
-        return Verdict(loss, predictions, references, row_losses(predictions, references))
-
-    def readable(self, value: Any) -> str:
-        return readable_tokens(self.tokenizer, value)
-
-    def for_metric(self, name: str, judged: Judged) -> Judged:
-        return replace(
-            judged,
-            predictions=tokens_for(name, judged.predictions),
-            references=tokens_for(name, judged.references),
-        )
 
 
 def _for_attention(model: Any, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

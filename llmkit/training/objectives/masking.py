@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import ModelError
-from llmkit.training.objectives.base import IGNORED
+from llmkit.training.objectives.batch import IGNORED
 
 if TYPE_CHECKING:
     import torch

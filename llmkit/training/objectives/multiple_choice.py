@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.data.records import Record
 from llmkit.tasks.inputs import RowError
-from llmkit.training.objectives.base import Batch, Draw, Example, Objective, TaskField, Verdict
+from llmkit.training.objectives.base import Objective, TaskField
+from llmkit.training.objectives.batch import Batch, Draw, Example, Verdict
 from llmkit.training.objectives.cells import listed, unpacked
 from llmkit.training.objectives.weighting import choice_loss, each_choice_loss
 

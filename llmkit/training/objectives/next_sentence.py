@@ -9,16 +9,8 @@ from typing import TYPE_CHECKING, Any
 from llmkit.data.records import Record
 from llmkit.errors import ModelError, UsageError
 from llmkit.tasks.inputs import RowError
-from llmkit.training.objectives.base import (
-    IGNORED,
-    Batch,
-    Draw,
-    Example,
-    Objective,
-    TaskField,
-    Verdict,
-    errors_placed,
-)
+from llmkit.training.objectives.base import Objective, TaskField, errors_placed
+from llmkit.training.objectives.batch import IGNORED, Batch, Draw, Example, Verdict
 from llmkit.training.objectives.documents import documents, passages
 from llmkit.training.objectives.masking import masking_of
 from llmkit.training.objectives.target_logits import (
@@ -166,6 +158,11 @@ class NextSentence(Objective):
                 hint="Take a BERT, or masked-lm for this model.",
             )
         return logits, kinds
+
+    def shown_label(self, example: Example, batch: Batch) -> Any:
+        """Return the masked tokens, and in the place of the first token whether the second text follows."""
+        kind, _, *rest = batch.labels[0].tolist()
+        return ["follows" if kind == FOLLOWS else "random", *self.named_targets(rest)]
 
     # -- judging
 

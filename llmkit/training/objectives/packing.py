@@ -13,7 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import ModelError
-from llmkit.training.objectives.base import Example
+from llmkit.training.objectives.batch import Example
 
 if TYPE_CHECKING:
     import torch

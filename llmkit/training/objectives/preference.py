@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.data.records import Record
 from llmkit.tasks.inputs import RowError
-from llmkit.training.objectives.base import IGNORED, REFERENCE, Batch, Draw, Example, Objective, TaskField
+from llmkit.training.objectives.base import Objective, TaskField
+from llmkit.training.objectives.batch import IGNORED, REFERENCE, Batch, Draw, Example
 from llmkit.training.objectives.causal_lm import CausalLM, checked_text
 from llmkit.training.objectives.cells import unpacked
 from llmkit.training.objectives.chats import Rendered
@@ -144,6 +145,9 @@ class Preference(CausalLM):
     def reference(self, model: PreTrainedModel, batch: Batch) -> list[list[float]]:
         found: list[list[float]] = self._log_probabilities(model, batch).tolist()
         return found
+
+    def shown_label(self, example: Example, batch: Batch) -> Any:
+        return self.named_targets(example["labels"])
 
     # -- judging
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from llmkit.errors import DataError, ModelError, UsageError
 from llmkit.tasks.inputs import RowError
 from llmkit.training.objectives.answers import Answer, gold_answers
-from llmkit.training.objectives.base import Batch, Draw, Example, Objective, TaskField, Verdict
+from llmkit.training.objectives.base import Objective, TaskField
+from llmkit.training.objectives.batch import Batch, Draw, Example, Verdict
 from llmkit.training.objectives.weighting import choice_loss, each_choice_loss
 
 if TYPE_CHECKING:
@@ -201,6 +202,12 @@ class QuestionAnswering(Objective):
         smoothing = self.config.training.label_smoothing
         first = choice_loss(output.start_logits, batch.labels[:, 0], real, smoothing)
         return (first + choice_loss(output.end_logits, batch.labels[:, 1], real, smoothing)) / 2
+
+    def shown_label(self, example: Example, batch: Batch) -> Any:
+        """Return the tokens of the answer; none where it is not in this part of the context."""
+        first, last = batch.labels[0].tolist()
+        is_there = first != example["nothing"]
+        return self.named_targets(example["input_ids"][first : last + 1]) if is_there else []
 
     # -- judging
 

@@ -15,7 +15,8 @@ from llmkit.models.pooling import PoolingConfig, pool
 from llmkit.models.resolved import ResolvedModel
 from llmkit.models.sentence_modules import SentenceModules, read_sentence_modules, sentence_files
 from llmkit.tasks.inputs import RowError
-from llmkit.training.objectives.base import Batch, Draw, Example, TaskField, Verdict
+from llmkit.training.objectives.base import TaskField
+from llmkit.training.objectives.batch import Batch, Draw, Example, Verdict
 from llmkit.training.objectives.cells import unpacked
 from llmkit.training.objectives.similarity import cosent_loss, ranking_loss, ranks
 from llmkit.training.objectives.whole_step import WholeStepObjective

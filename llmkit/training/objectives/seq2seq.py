@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from llmkit.data.records import Record
 from llmkit.errors import DataError, ModelError
 from llmkit.tasks.inputs import RowError
-from llmkit.training.objectives.base import IGNORED, Batch, Draw, Example, Objective, TaskField
+from llmkit.training.objectives.base import Objective, TaskField
+from llmkit.training.objectives.batch import IGNORED, Batch, Draw, Example
 from llmkit.training.objectives.cells import checked_text, unpacked
 from llmkit.training.objectives.generating import decoder_inputs, generate, set_generation
 from llmkit.training.objectives.languages import generation_values, set_languages
@@ -114,7 +115,7 @@ class Seq2Seq(Objective):
         """Return the number of tokens of source and target together."""
         return len(example["input_ids"]) + len(example["labels"])
 
-    def shown_label(self, example: Example) -> Any:
+    def shown_label(self, example: Example, batch: Batch) -> Any:
         """Return the tokens of the target."""
         return self.tokenizer.convert_ids_to_tokens(example["labels"])
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from llmkit.training.objectives.base import IGNORED
+from llmkit.training.objectives.batch import IGNORED
 from llmkit.training.objectives.packing import inner_model
 
 if TYPE_CHECKING:

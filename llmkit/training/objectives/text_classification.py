@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import DataError, did_you_mean
 from llmkit.tasks.inputs import RowError
-from llmkit.training.objectives.base import Batch, Draw, Example, Objective, TaskField, Verdict
+from llmkit.training.objectives.base import Objective, TaskField
+from llmkit.training.objectives.batch import Batch, Draw, Example, Verdict
 from llmkit.training.objectives.class_names import class_numbers, classes_of, renaming_notes
 from llmkit.training.objectives.weighting import class_weights
 
@@ -194,6 +195,9 @@ class TextClassification(Objective):
             label_smoothing=self.config.training.label_smoothing,
             reduction=reduction,
         )
+
+    def shown_label(self, example: Example, batch: Batch) -> Any:
+        return self.readable(example["label"])
 
     # -- judging
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import DataError, ModelError, did_you_mean
 from llmkit.tasks.inputs import RowError
-from llmkit.training.objectives.base import IGNORED, Batch, Draw, Example, Objective, TaskField, Verdict
+from llmkit.training.objectives.base import Objective, TaskField
+from llmkit.training.objectives.batch import IGNORED, Batch, Draw, Example, Verdict
 from llmkit.training.objectives.cells import listed
 from llmkit.training.objectives.class_names import class_numbers, classes_of, renaming_notes
 from llmkit.training.objectives.weighting import class_weights
@@ -195,6 +196,9 @@ class TokenClassification(Objective):
             label_smoothing=self.config.training.label_smoothing,
             reduction=reduction,
         )
+
+    def shown_label(self, example: Example, batch: Batch) -> Any:
+        return ["" if each == IGNORED else self.labels[each] for each in batch.labels[0].tolist()]
 
     # -- judging
 

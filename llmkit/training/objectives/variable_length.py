@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from llmkit.training.objectives.base import Batch
+from llmkit.training.objectives.batch import Batch
 from llmkit.training.objectives.packing import check_isolation, inner_model
 
 if TYPE_CHECKING:

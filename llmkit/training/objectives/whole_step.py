@@ -5,7 +5,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
-from llmkit.training.objectives.base import Batch, Objective
+from llmkit.training.objectives.base import Objective
+from llmkit.training.objectives.batch import Batch
 
 if TYPE_CHECKING:
     import torch

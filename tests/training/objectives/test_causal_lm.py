@@ -13,7 +13,7 @@ import transformers
 from torch.nn import functional
 
 from llmkit.errors import DataError, ModelError
-from llmkit.training.objectives.base import IGNORED
+from llmkit.training.objectives.batch import IGNORED
 from llmkit.training.objectives.causal_lm import sees_ahead
 from llmkit.training.run import finetune
 from llmkit.training.state import Run

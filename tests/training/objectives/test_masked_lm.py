@@ -11,7 +11,7 @@ import torch
 import transformers
 
 from llmkit.errors import DataError, ModelError
-from llmkit.training.objectives.base import IGNORED, Draw
+from llmkit.training.objectives.batch import IGNORED, Draw
 from llmkit.training.objectives.masking import masking_of
 from llmkit.training.run import finetune
 from llmkit.training.state import Run

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 
 from llmkit.errors import DataError, ModelError, UsageError
-from llmkit.training.objectives.base import IGNORED, Draw
+from llmkit.training.objectives.batch import IGNORED, Draw
 from llmkit.training.objectives.next_sentence import FOLLOWS, RANDOM
 from llmkit.training.run import finetune
 from llmkit.training.state import Run

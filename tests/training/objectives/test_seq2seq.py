@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from llmkit.errors import DataError, MissingExtraError, UsageError
 from llmkit.training.checking import check_run
-from llmkit.training.objectives.base import IGNORED
+from llmkit.training.objectives.batch import IGNORED
 from llmkit.training.objectives.seq2seq import Seq2Seq
 from llmkit.training.run import figures_of, finetune
 from llmkit.training.state import Listener, Run

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from llmkit.errors import DataError
 from llmkit.training.evaluation import Judged
-from llmkit.training.objectives.base import IGNORED
+from llmkit.training.objectives.batch import IGNORED
 from llmkit.training.objectives.token_classification import TokenClassification
 from llmkit.training.run import finetune
 from llmkit.training.state import Run
