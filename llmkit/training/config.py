@@ -254,5 +254,7 @@ class FinetuneConfig(Section):
         list[Tracker],
         BeforeValidator(_listed, json_schema_input_type=Tracker | list[Tracker]),
     ] = Field(default_factory=list)
+    devices: Annotated[int, Field(ge=1)] | Annotated[list[int], Field(min_length=1)] | None = None
+    """How many GPUs of a machine, or which: 2, or [0, 1]; by default all that can be seen. --gpus wins."""
     output: Annotated[str, Field(min_length=1)]
     """The folder for the model, the checkpoints and the reports."""

@@ -94,6 +94,10 @@ def _random_state() -> dict[str, Any]:
 def _restore_random_state(tensors: dict[str, Any], rank: int) -> None:
     import torch
 
+    if (
+        f"{_RANDOM}{rank}.cpu" not in tensors
+    ):  # begun on fewer devices: as at the start, and other than theirs
+        return
     torch.set_rng_state(tensors[f"{_RANDOM}{rank}.cpu"])
     cuda = tensors.get(f"{_RANDOM}{rank}.cuda")
     if cuda is not None and torch.cuda.is_available():
@@ -116,7 +120,7 @@ def run_identity(run: Run) -> dict[str, Any]:
     """Return what a resumed run must have in common with the one it goes on with."""
     tokenizer = run.objective.tokenizer
     return {
-        "config": run.config.model_dump(mode="json", exclude={"output"}),
+        "config": run.config.model_dump(mode="json", exclude={"output", "devices"}),
         "train": run.data.train.identity,
         "files": files_digest(run.config.data.train),
         "rows": len(run.data.train),
@@ -154,6 +158,11 @@ def resume_run(run: Run, *, anyway: bool = False) -> None:
     for line in differing:
         run.listener.note(f"resumed anyway: {line}.")
     _restore(run, checkpoint, state)
+    if state["identity"]["devices"] != now["devices"]:
+        run.listener.note(
+            f"resumed on {now['devices']} devices, begun on {state['identity']['devices']}: the same examples at the "
+            "same rate in each step; dropout draws others."
+        )
     if not _judged_alike(state["identity"], now):
         run.progress.best, run.progress.best_step, run.progress.waited = None, 0, 0
         run.listener.note("what was the best model so far is told by other figures: the best is sought anew.")
@@ -226,8 +235,6 @@ def identity_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> I
     """
     now = json.loads(json.dumps(now))
     yield from differences(before["config"], now["config"])
-    if before["devices"] != now["devices"]:
-        yield f"devices: {before['devices']} before, {now['devices']} now"
     tokens = before.get("tokenizer", now["tokenizer"])
     if tokens != now["tokenizer"]:
         counts = f"{tokens['tokens']:,} tokens before, {now['tokenizer']['tokens']:,} now"
