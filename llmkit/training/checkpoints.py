@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.data.atomic import explained_write
 from llmkit.errors import ModelError
+from llmkit.training.sharding import put
 
 if TYPE_CHECKING:
     import torch
@@ -178,6 +179,15 @@ def restore_optimizer(
             if "exp_avg" in state and state["exp_avg"].shape != parameter.shape:
                 raise ModelError("the checkpoint is of a model of another shape.")
             optimizer.state[parameter] = {
-                kind: tensor.clone() if kind == "step" else tensor.to(parameter.device)
+                kind: tensor.clone() if kind == "step" else _like(parameter, tensor)
                 for kind, tensor in state.items()
             }
+
+
+def _like(parameter: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor where a parameter is, and sharded as it is."""
+    if not hasattr(parameter, "device_mesh"):
+        return tensor.to(parameter.device)
+    found = parameter.detach().clone()
+    put(found, tensor)
+    return found

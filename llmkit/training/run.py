@@ -24,9 +24,10 @@ from llmkit.training.keeping import keep_best, restore_best, resume_run, save
 from llmkit.training.log import RunLog
 from llmkit.training.loop import StepResult, StopRequest
 from llmkit.training.output import MODEL_FILES, write_output, write_start
-from llmkit.training.preparing import is_measured, prepare
+from llmkit.training.preparing import is_measured, make_whole, prepare
 from llmkit.training.processes import agreed, gathered, is_first, largest, meet, part, said_once
 from llmkit.training.reference import add_reference
+from llmkit.training.sharding import is_sharded
 from llmkit.training.state import CHECKPOINTS, CONFIG, LOCK, LOG, METRICS, RUN, Listener, Run
 
 if TYPE_CHECKING:
@@ -266,6 +267,8 @@ def _finish(run: Run) -> None:
         run.figures = figures_of(run, run.data.validation, "eval")
     if run.data.test is not None:
         run.figures |= figures_of(run, run.data.test, "test")
+    if is_sharded(run.model):
+        make_whole(run)
     with agreed():
         if is_first():
             write_output(run)
