@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, TypeVar
 
-from llmkit.cli.channels import note
+from llmkit.cli.channels import note, warn
 from llmkit.cli.destination import (
     Destination,
     RejectReporter,
@@ -24,6 +24,7 @@ from llmkit.tasks.inputs import RowError, compose
 
 if TYPE_CHECKING:
     from llmkit.data.row_run import Summary
+    from llmkit.data.shared_rows import SharedRows
     from llmkit.data.sinks import Sink
     from llmkit.embeddings.encoder import Encoder
     from llmkit.embeddings.run import TextRow
@@ -57,6 +58,34 @@ def run_embedding(
         typer.Exit: some rows were rejected (exit code 3).
         LlmkitError: it cannot be done; see `llmkit.embeddings.run.EmbedRun.run`.
     """
+    from llmkit.data.shared_rows import shared_rows
+
+    with shared_rows(said=warn) as shared:
+        _run(
+            choice,
+            settings,
+            load,
+            out,
+            shared,
+            model=model,
+            revision=revision,
+            dedupe=dedupe,
+            batch_size=batch_size,
+        )
+
+
+def _run(
+    choice: InputChoice,
+    settings: EmbedSettings,
+    load: LoadOptions,
+    out: Destination,
+    shared: SharedRows | None,
+    *,
+    model: str | None,
+    revision: str | None,
+    dedupe: bool,
+    batch_size: int | None,
+) -> None:
     from llmkit.data.sinks import FileSink
     from llmkit.embeddings.api import find_encoder
     from llmkit.embeddings.seen import forget, seen_path
@@ -82,13 +111,14 @@ def run_embedding(
     }
     by_unit = settings.effective_level != "sentence" and settings.word is None
     out.formats = {**out.formats, **vector_formats(_metadata(resolved, settings), by_unit=by_unit)}
-    sink = out.sink(call, bare=_is_single(choice), table=lambda results: EmbeddingTable(results, settings))
+    sink, done = out.sink_of(
+        shared, call, bare=_is_single(choice), table=lambda results: EmbeddingTable(results, settings)
+    )
     try:
         encoder, rows = load_for_rows(resolved, settings, load, rows, live=choice.is_live)
     except BaseException:
         sink.close(finished=False)
         raise
-    done = sink.progress.rows if isinstance(sink, FileSink) else 0
     seen = seen_path(sink.path) if isinstance(sink, FileSink) else None
     from llmkit.embeddings.run import EmbedRun
 
@@ -102,6 +132,7 @@ def run_embedding(
                 seen_file=seen,
                 batch_size=batch_size,
                 rows_done=done,
+                shared=shared,
                 advance=advance,
                 rejected=(lambda text: None) if _is_single(choice) else RejectReporter(),
                 counts=sink.progress.counts if isinstance(sink, FileSink) else {},

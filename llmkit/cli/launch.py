@@ -5,12 +5,19 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llmkit.cli.channels import note, warn
 from llmkit.data.atomic import write_whole
 from llmkit.data.sinks import refuse_existing
+from llmkit.errors import UsageError
 from llmkit.launching.plan import Launch, LaunchOptions, plan_launch
 from llmkit.launching.slurm import sbatch_script
+from llmkit.launching.surroundings import join_slurm_step
+from llmkit.launching.worker import take_own_gpu
+
+if TYPE_CHECKING:
+    from llmkit.inference.apply import InputChoice
 
 
 def launch(options: LaunchOptions, *, device: str, devices: int | list[int] | None = None) -> None:
@@ -26,6 +33,36 @@ def launch(options: LaunchOptions, *, device: str, devices: int | list[int] | No
         start(planned)
     if planned is not None and planned.gpus is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = planned.gpus
+
+
+def join_launch() -> int:
+    """Let a process of several know its number and see its own GPU alone; return the number, 0 for the only one."""
+    join_slurm_step()
+    take_own_gpu()
+    return int(os.environ.get("RANK", 0))
+
+
+def launch_over_files(
+    options: LaunchOptions, choice: InputChoice, device: str, *, dedupe: bool = False
+) -> None:
+    """Run this same command over files or a dataset in several processes, where several are wanted.
+
+    Raises:
+        SystemExit: they have run.
+        UsageError: rows that come one by one have one process, and so have texts that are embedded once.
+    """
+    if choice.is_live or choice.arguments or not (choice.files or choice.dataset):
+        if options.names_any:
+            raise UsageError(
+                "several processes work on files and datasets alone.",
+                hint="Name the input with --input or --dataset.",
+            )
+        return
+    if dedupe:
+        if options.names_any:
+            raise UsageError("--dedupe goes with one process: the others do not know what it has met.")
+        return
+    launch(options, device=device)
 
 
 def start(planned: Launch) -> None:

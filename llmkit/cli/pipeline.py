@@ -8,6 +8,7 @@ import typer
 
 from llmkit.cli import options
 from llmkit.cli.channels import claim_stdout, set_quiet
+from llmkit.cli.launch import join_launch, launch_over_files
 from llmkit.cli.parameters import parse_mapping, parse_pairs
 from llmkit.cli.pipeline_call import (
     check_output,
@@ -21,6 +22,7 @@ from llmkit.cli.pipeline_call import (
 )
 from llmkit.data.formats import check_format, format_of
 from llmkit.errors import UsageError
+from llmkit.launching.plan import LaunchOptions
 from llmkit.tasks.catalogue import find_task, task_names
 from llmkit.tasks.parameter_values import check_types
 from llmkit.tasks.parameters import parameters_of
@@ -93,6 +95,12 @@ def run_task(
         int | None, typer.Option(help="Take at most so many tokens of a text.", show_default=False)
     ] = None,
     device: options.Device = "auto",
+    gpus: options.Gpus = None,
+    processes: options.Processes = None,
+    nodes: options.Nodes = None,
+    node_rank: options.NodeRank = None,
+    rendezvous: options.Rendezvous = None,
+    max_restarts: options.MaxRestarts = 0,
     dtype: options.Dtype = None,
     batch_size: options.BatchSize = "auto",
     seed: options.Seed = None,
@@ -115,7 +123,7 @@ def run_task(
 
     Inputs are arguments, lines of standard input, files (--input) or a dataset (--dataset).
     """
-    set_quiet(quiet)
+    set_quiet(quiet or join_launch() > 0)
     call = find_task(task)
     parameters = parse_pairs(parameter or (), "-p")
     taken = parameters_of(call.task)
@@ -166,6 +174,9 @@ def run_task(
         column=column,
         mapping=parse_mapping(map),
         constants=constants_of(call, given),
+    )
+    launch_over_files(
+        LaunchOptions(gpus, processes, nodes, node_rank, rendezvous, max_restarts), choice, device
     )
     results = claim_stdout()
     if is_chat(call, choice):

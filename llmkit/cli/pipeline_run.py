@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llmkit.cli.channels import ResultStream, note
+from llmkit.cli.channels import ResultStream, note, warn
 from llmkit.cli.destination import (
     Destination,
     RejectReporter,
@@ -18,6 +18,7 @@ from llmkit.data.formats import TABLE
 from llmkit.tasks.catalogue import TaskCall
 
 if TYPE_CHECKING:
+    from llmkit.data.shared_rows import SharedRows
     from llmkit.data.sinks import Sink
     from llmkit.inference.apply import InputChoice
     from llmkit.inference.runner import RunSettings
@@ -40,8 +41,24 @@ def run_call(
         typer.Exit: some rows were rejected (exit code 3).
         LlmkitError: it cannot be done; see `llmkit.inference.apply.PipelineRun.run`.
     """
+    from llmkit.data.shared_rows import shared_rows
+
+    with shared_rows(said=warn) as shared:
+        _run(call, choice, settings, load, out, shared, model=model, revision=revision)
+
+
+def _run(
+    call: TaskCall,
+    choice: InputChoice,
+    settings: RunSettings,
+    load: LoadOptions,
+    out: Destination,
+    shared: SharedRows | None,
+    *,
+    model: str | None,
+    revision: str | None,
+) -> None:
     from llmkit.cli.loading import load_quietly
-    from llmkit.data.sinks import FileSink
     from llmkit.inference.apply import PipelineRun, fingerprint, read_rows
     from llmkit.tasks.resolve import resolve_for
 
@@ -57,8 +74,7 @@ def run_call(
     identity = fingerprint(
         call, resolved, load, settings, choice, format=out.format, keep_input=out.keep_input
     )
-    sink = out.sink(identity, bare=is_single(call, choice))
-    done = sink.progress.rows if isinstance(sink, FileSink) else 0
+    sink, done = out.sink_of(shared, identity, bare=is_single(call, choice))
     rejected = RejectReporter()
     # Where there is one input, the error at the end says all there is to say.
     names_rows = not is_single(call, choice)
@@ -79,6 +95,7 @@ def run_call(
                 encoder,
                 keep_input=out.keep_input,
                 rows_done=done,
+                shared=shared,
                 notes=note,
                 advance=advance,
                 rejected=rejected if names_rows else lambda text: None,

@@ -30,7 +30,7 @@ from llmkit.launching.worker import EXIT_LOST
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _TO_END = 5  # seconds for those that are left when one is lost; what they write is whole or not there
-_TO_FOLLOW = 30.0  # seconds for the others when one has ended by its own will
+_TO_FOLLOW = 10.0  # seconds for the others when one has ended by its own will
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,7 @@ def run_processes(arguments: Sequence[str], launch: Launch, *, said: Callable[[s
     logging.disable(logging.ERROR)  # of what the agent says, its own words here are enough
     run_id = uuid.uuid4().hex
     os.environ[LAUNCH] = run_id
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # each wait that is begun again would be a warning
     if not os.environ.get("OMP_NUM_THREADS"):
         os.environ["OMP_NUM_THREADS"] = str(threads_each(launch.processes))
     if launch.gpus is not None:

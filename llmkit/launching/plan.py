@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from llmkit.errors import UsageError
 from llmkit.launching.surroundings import is_one_of_several, is_task_a_node, slurm_rendezvous
+
+_DRIVERS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/kfd", "/dev/dxg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,11 @@ class LaunchOptions:
     node_rank: int | None = None
     rendezvous: str | None = None
     max_restarts: int = 0
+
+    @property
+    def names_any(self) -> bool:
+        """Something was said."""
+        return self != LaunchOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +143,8 @@ def _chosen(wanted: int | list[int], visible: list[str]) -> list[str]:
 
 def visible_gpus() -> list[str]:
     """Return the GPUs that may be used, by what CUDA_VISIBLE_DEVICES calls them."""
+    if not any(Path(name).exists() for name in _DRIVERS):  # torch takes a second to say so
+        return []
     import torch
 
     count = torch.cuda.device_count()

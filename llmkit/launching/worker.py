@@ -31,6 +31,19 @@ def end_with_launcher() -> None:
         sys.exit(EXIT_TERMINATED)
 
 
+def is_begun_again() -> bool:
+    """Tell whether an earlier process of the same call, in this one's place, was lost."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+
+
+def take_own_gpu() -> None:
+    """Let this process see the GPU alone that is its own, where it does not share its work with the others'."""
+    rank = os.environ.get("LOCAL_RANK")
+    if rank is not None:
+        names = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        os.environ["CUDA_VISIBLE_DEVICES"] = names[int(rank)] if int(rank) < len(names) and names[0] else rank
+
+
 def code_for_launcher(code: int, cause: BaseException | None) -> int:
     """Return the exit code that tells the launcher whether to begin again.
 

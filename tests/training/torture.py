@@ -128,7 +128,7 @@ class Torture:
 
     def resume(self, name: str, what: str, env: Mapping[str, str] | None = None) -> Completed:
         """Go on with a run, or begin it where it had not begun, and check that it ends in the same bytes."""
-        began = (self.folder / name / "log.jsonl").exists() or (self.folder / name / "checkpoints").exists()
+        began = any((self.folder / name / each).exists() for each in ("log.jsonl", "checkpoints", "run.json"))
         done = self.run(name, *(["--resume"] if began else []), env=env)
         assert done.code == 0, f"{what}: {done.stderr}"
         assert self.hash(name) == self.whole, what
