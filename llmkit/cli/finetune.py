@@ -40,6 +40,12 @@ def finetune(
     check: Annotated[
         bool, typer.Option("--check", help="Train nothing: show what would be learned from, and how.")
     ] = False,
+    pretend_gpus: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="With --check: as the first of so many devices, a whole step.", show_default=False
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the newest whole checkpoint in the output folder.")
     ] = False,
@@ -76,6 +82,10 @@ def finetune(
     with said_once():
         if resume and overwrite:
             raise UsageError("--resume goes on with a run, and --overwrite replaces it: give one of them.")
+        if pretend_gpus is not None and not check:
+            raise UsageError(
+                "--pretend-gpus goes with --check: nothing is trained on devices that are not there."
+            )
         checked = load_config(config, parse_pairs(set_ or [], "--set"))
         wanted = LaunchOptions(gpus, processes, nodes, node_rank, rendezvous, max_restarts)
         if slurm is not None:
@@ -93,7 +103,7 @@ def finetune(
     with view() as listener:
         if check:
             with said_once():
-                found = check_run(checked, device=device, listener=listener)
+                found = check_run(checked, device=device, listener=listener, pretend=pretend_gpus)
             if is_first():
                 write_rows(results, [found], format, title=config, single=True)
             return

@@ -6,6 +6,7 @@ import hashlib
 from array import array
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from llmkit.training.costs import memory_of
 from llmkit.training.examples import Examples, read_rows
 from llmkit.training.objectives.base import Objective
 from llmkit.training.preparing import Data, precision_name, prepare
+from llmkit.training.pretending import pretended, rehearsed
 from llmkit.training.state import Listener, Run
 
 if TYPE_CHECKING:
@@ -23,8 +25,13 @@ _SHOWN = 2
 _STEPS_SAMPLED = 20
 
 
-def check_run(config: FinetuneConfig, *, device: str, listener: Listener) -> dict[str, Any]:
+def check_run(
+    config: FinetuneConfig, *, device: str, listener: Listener, pretend: int | None = None
+) -> dict[str, Any]:
     """Make a run ready, and return what there is to know of it before it begins; nothing is written but the cache.
+
+    Args:
+        pretend: be the first of so many devices, and take a whole step.
 
     Returns:
         rows, examples, labels, two examples as the model will see them, the shares that are cut and padded,
@@ -34,7 +41,13 @@ def check_run(config: FinetuneConfig, *, device: str, listener: Listener) -> dic
     Raises:
         UsageError, DataError, ModelError: as `finetune`.
     """
-    run = prepare(config, Path(config.output), device=device, listener=listener)
+    with pretended(pretend) if pretend is not None else nullcontext():
+        run = prepare(config, Path(config.output), device=device, listener=listener)
+        found = _found(run, config, device)
+        return found if pretend is None else found | {"each_device": rehearsed(run)}
+
+
+def _found(run: Run, config: FinetuneConfig, device: str) -> dict[str, Any]:
     data = run.data
     sets = {"train": data.train, "validation": data.validation, "test": data.test}
     found = {name: examples for name, examples in sets.items() if examples is not None}

@@ -80,6 +80,16 @@ def layers_of(model: torch.nn.Module) -> Iterator[torch.nn.Module]:
             yield from layers_of(child)
 
 
+def gathered_bytes(model: torch.nn.Module) -> int:
+    """Return the bytes that a device has whole at a time: the layer at work, the one on its way, and the rest."""
+
+    def size(module: torch.nn.Module) -> int:
+        return sum(each.numel() * each.element_size() for each in module.parameters())
+
+    layers = [size(layer) for layer in layers_of(model)]
+    return size(model) - sum(layers) + 2 * max(layers, default=0)
+
+
 def meet_gradients(model: torch.nn.Module) -> None:
     """Replace each gradient by its mean over the devices; a sharded model has done so on its way back."""
     if not is_sharded(model):
