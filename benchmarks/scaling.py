@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.finetune import header, llmkit_config, prepare
+from finetune import header, llmkit_config, prepare
 
 TARGET = 0.9
 _WARMING = 2  # steps
@@ -128,7 +128,6 @@ def run_one(count: int, folder: Path, arguments: argparse.Namespace) -> dict[str
         | {
             "OMP_NUM_THREADS": str(max(1, arguments.threads // count)),
             "TOKENIZERS_PARALLELISM": "false",
-            "PYTHONPATH": str(Path(__file__).parents[1]),
         },
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
