@@ -77,7 +77,7 @@ def start(planned: Launch) -> None:
     machines = f" on each of {planned.nodes} machines" if planned.nodes > 1 else ""
     count = "process" if planned.processes == 1 else "processes"
     note(f"starting {planned.processes} {count}{machines}.")
-    sys.exit(run_processes(sys.argv[1:], planned, said=warn))
+    sys.exit(run_processes("llmkit.cli.worker", sys.argv[1:], planned, said=warn))
 
 
 def write_script(path: str, options: LaunchOptions, *, overwrite: bool) -> None:

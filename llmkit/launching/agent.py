@@ -55,10 +55,13 @@ class Loss:
         return f"{who} was killed by {name}.{by_system}"
 
 
-def run_processes(arguments: Sequence[str], launch: Launch, *, said: Callable[[str], None]) -> int:
+def run_processes(
+    module: str, arguments: Sequence[str], launch: Launch, *, said: Callable[[str], None]
+) -> int:
     """Run the command in the processes of a launch, and return the exit code of the call.
 
     Args:
+        module: what each process runs.
         arguments: of the command, as they were given.
         said: takes what is to be said of losses and of beginning again.
 
@@ -78,7 +81,7 @@ def run_processes(arguments: Sequence[str], launch: Launch, *, said: Callable[[s
     except RuntimeError as error:
         reason = str(error).partition("\n")[0]
         raise LlmkitError(f"cannot listen at {launch.address}:{launch.port}: {reason}") from None
-    agent = _Agent(arguments, launch, meeting, said)
+    agent = _Agent([module, *arguments], launch, meeting, said)
     try:
         result = agent.run()
     except RendezvousTimeoutError as error:
@@ -114,7 +117,7 @@ class _Agent(LocalElasticAgent):
             local_world_size=launch.processes,
             rdzv_handler=meeting,
             entrypoint=sys.executable,
-            args=("-m", "llmkit.cli.worker", *arguments),
+            args=("-m", *arguments),
             max_restarts=launch.max_restarts,
         )
         super().__init__(spec, DefaultLogsSpecs(log_dir=os.devnull), exit_barrier_timeout=_TO_FOLLOW)
