@@ -44,6 +44,7 @@ bench: $(VENV)/installed  ## speed, as ratios against named peers in the same ru
 	$(BIN)/python benchmarks/embed.py
 	$(BIN)/python benchmarks/params.py
 	$(BIN)/python benchmarks/finetune.py
+	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/search.py
 
 golden:  ## make the golden results of transformers 4.57.6 anew, in an environment of its own

@@ -7,6 +7,7 @@ LlmkitError                1  it failed while running
 ├── ModelError             1  a model cannot be had or cannot do the task
 │   └── HubError           1  ... because the hub did not give it
 ├── MissingExtraError      1  an optional dependency is not installed
+├── LostProcessError       1  another process of the run, or the link to it, was lost
 └── OutputError            1  the result cannot be written: a full disk, a read-only folder, another run
 """
 
@@ -66,6 +67,10 @@ class MissingExtraError(LlmkitError):
         super().__init__(
             f"{what} needs the extra '{extra}'.", hint=f"Install it: pip install 'hf-llmkit[{extra}]'"
         )
+
+
+class LostProcessError(LlmkitError):
+    """Another process of the run is not there any more; begun again, it may well go on."""
 
 
 class OutputError(LlmkitError):

@@ -31,7 +31,7 @@ each_file = pytest.mark.parametrize("path", FILES, ids=name_of)
 # Who may import whom
 
 BASE = {"errors", "_version"}
-GROUND = {"tasks", "models", "data", "metrics", "batching"}
+GROUND = {"tasks", "models", "data", "metrics", "batching", "launching"}
 CAPABILITIES = {"inference", "embeddings", "architectures", "training", "insight", "sharing", "serving"}
 # They ask what a model will need before they load it.
 ASK_ARCHITECTURES = {"training", "inference"}

@@ -14,10 +14,12 @@ from llmkit.cli.results import TableSink, format_for
 from llmkit.data.atomic import check_place
 from llmkit.data.formats import FORMATS, TABLE, Format
 from llmkit.errors import EXIT_SOME_REJECTED, UsageError
+from llmkit.launching.worker import is_begun_again
 
 if TYPE_CHECKING:
     from llmkit.data.encoding import ResultEncoder
     from llmkit.data.row_run import Summary
+    from llmkit.data.shared_rows import SharedRows
     from llmkit.data.sinks import Sink
     from llmkit.inference.apply import InputChoice
 
@@ -52,7 +54,7 @@ class Destination:
         self.rejects = rejects
         self.keep_input = keep_input
         self.overwrite = overwrite
-        self.resume = resume
+        self.resume = resume or is_begun_again()
         self.formats = formats
 
     @property
@@ -87,6 +89,24 @@ class Destination:
         if rejects:
             refuse_existing(rejects, overwrite=self.overwrite)
         return StreamSink(self.results.file, self.formats[self.format].make(bare), rejects, warn=warn)
+
+    def sink_of(
+        self,
+        shared: SharedRows | None,
+        call: dict[str, Any],
+        *,
+        bare: bool,
+        table: Callable[[ResultStream], Sink] = TableSink,
+    ) -> tuple[Sink, int]:
+        """Open the sink of one of several processes, and return it with how many rows are done already."""
+        from llmkit.data.shared_rows import NoSink
+        from llmkit.data.sinks import FileSink
+
+        if shared is not None and not shared.is_first:
+            return NoSink(), shared.begin(0)
+        sink = self.sink(call, bare=bare, table=table)
+        done = sink.progress.rows if isinstance(sink, FileSink) else 0
+        return sink, done if shared is None else shared.begin(done)
 
     def encoder(self) -> ResultEncoder:
         """Return what makes results JSON, with a folder of its own for images, audio and arrays.

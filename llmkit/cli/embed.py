@@ -8,11 +8,13 @@ import typer
 
 from llmkit.cli import options
 from llmkit.cli.channels import claim_stdout, set_quiet
+from llmkit.cli.launch import join_launch, launch_over_files
 from llmkit.cli.pipeline_call import check_split, chosen_format, rows_a_batch
 from llmkit.data.formats import FORMATS
 from llmkit.embeddings.settings import EmbedSettings, check_settings
 from llmkit.embeddings.vector_formats import BARE_FORMATS, vector_formats
 from llmkit.errors import UsageError
+from llmkit.launching.plan import LaunchOptions
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -45,6 +47,12 @@ def embed_texts(
     max_length: options.MaxLength = None,
     dedupe: Annotated[bool, typer.Option("--dedupe", help="Embed equal texts once.")] = False,
     device: options.Device = "auto",
+    gpus: options.Gpus = None,
+    processes: options.Processes = None,
+    nodes: options.Nodes = None,
+    node_rank: options.NodeRank = None,
+    rendezvous: options.Rendezvous = None,
+    max_restarts: options.MaxRestarts = 0,
     dtype: options.Dtype = None,
     batch_size: options.BatchSize = "auto",
     format: Annotated[  # noqa: A002
@@ -71,7 +79,7 @@ def embed_texts(
 
     Inputs are arguments, lines of standard input, files (--input) or a dataset (--dataset).
     """
-    set_quiet(quiet)
+    set_quiet(quiet or join_launch() > 0)
     settings = EmbedSettings(
         level, pooling, layer, layers_merge, normalize, dim, prompt, long, max_length, word, subwords
     )
@@ -98,6 +106,12 @@ def embed_texts(
         dataset=dataset,
         split=split,
         column=column,
+    )
+    launch_over_files(
+        LaunchOptions(gpus, processes, nodes, node_rank, rendezvous, max_restarts),
+        choice,
+        device,
+        dedupe=dedupe,
     )
     out = Destination(claim_stdout(), format, output, None, rejects, keep_input, overwrite, resume, formats)
     run_embedding(EmbedCall(choice, settings, load, model, revision, dedupe, rows_a_batch(batch_size)), out)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, TypeVar
 
-from llmkit.cli.channels import note
+from llmkit.cli.channels import note, warn
 from llmkit.cli.destination import (
     Destination,
     RejectReporter,
@@ -23,6 +23,7 @@ from llmkit.tasks.catalogue import find_task
 from llmkit.tasks.inputs import RowError, compose
 
 if TYPE_CHECKING:
+    from llmkit.data.shared_rows import SharedRows
     from llmkit.data.sinks import Sink
     from llmkit.embeddings.encoder import Encoder
     from llmkit.embeddings.run import TextRow
@@ -64,6 +65,13 @@ def run_embedding(call: EmbedCall, out: Destination) -> None:
         typer.Exit: some rows were rejected (exit code 3).
         LlmkitError: it cannot be done; see `llmkit.embeddings.run.EmbedRun.run`.
     """
+    from llmkit.data.shared_rows import shared_rows
+
+    with shared_rows(said=warn) as shared:
+        _run(call, out, shared)
+
+
+def _run(call: EmbedCall, out: Destination, shared: SharedRows | None) -> None:
     from llmkit.embeddings.api import find_encoder
     from llmkit.inference.apply import read_rows
 
@@ -75,17 +83,19 @@ def run_embedding(call: EmbedCall, out: Destination) -> None:
     resolved = find_encoder(call.model, call.revision, allow_pickle=call.load.allow_pickle)
     if resolved.note:
         note(resolved.note)
-    sink = _sink(call, resolved, out)
+    sink, done = _sink(call, resolved, out, shared)
     try:
         encoder, rows = load_for_rows(resolved, call.settings, call.load, rows, live=call.choice.is_live)
     except BaseException:
         sink.close(finished=False)
         raise
-    _embed_rows(call, encoder, rows, sink, out)
+    _embed_rows(call, encoder, rows, sink, out, shared, done)
 
 
-def _sink(call: EmbedCall, resolved: ResolvedModel, out: Destination) -> Sink:
-    """Open what the vectors go into; it knows a run that was begun by the same call."""
+def _sink(
+    call: EmbedCall, resolved: ResolvedModel, out: Destination, shared: SharedRows | None
+) -> tuple[Sink, int]:
+    """Open what the vectors go into, and return it with the rows that a run begun by the same call has done."""
     from llmkit.models.loading import model_identity
 
     settings = call.settings
@@ -100,20 +110,25 @@ def _sink(call: EmbedCall, resolved: ResolvedModel, out: Destination) -> Sink:
     }
     by_unit = settings.effective_level != "sentence" and settings.word is None
     out.formats = {**out.formats, **vector_formats(_metadata(resolved, settings), by_unit=by_unit)}
-    return out.sink(
-        identity, bare=is_single(call.choice), table=lambda results: EmbeddingTable(results, settings)
+    return out.sink_of(
+        shared, identity, bare=is_single(call.choice), table=lambda results: EmbeddingTable(results, settings)
     )
 
 
 def _embed_rows(
-    call: EmbedCall, encoder: Encoder, rows: Iterator[TextRow], sink: Sink, out: Destination
+    call: EmbedCall,
+    encoder: Encoder,
+    rows: Iterator[TextRow],
+    sink: Sink,
+    out: Destination,
+    shared: SharedRows | None,
+    done: int,
 ) -> None:
     from llmkit.data.sinks import FileSink
     from llmkit.embeddings.run import EmbedRun
     from llmkit.embeddings.seen import forget, seen_path
 
     file = sink if isinstance(sink, FileSink) else None
-    done = file.progress.rows if file else 0
     seen = seen_path(file.path) if file else None
     try:
         with progress_bar(call.choice, out, done) as advance:
@@ -125,6 +140,7 @@ def _embed_rows(
                 seen_file=seen,
                 batch_size=call.batch_size,
                 rows_done=done,
+                shared=shared,
                 advance=advance,
                 rejected=(lambda text: None) if is_single(call.choice) else RejectReporter(),
                 counts=file.progress.counts if file else {},

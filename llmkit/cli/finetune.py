@@ -12,9 +12,12 @@ import typer
 from llmkit.cli import options
 from llmkit.cli.answers import checked_format, deliver
 from llmkit.cli.channels import claim_stdout, note, set_quiet
+from llmkit.cli.launch import launch, write_script
 from llmkit.cli.parameters import parse_pairs
 from llmkit.cli.results import write_rows
 from llmkit.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, UsageError
+from llmkit.launching.plan import LaunchOptions
+from llmkit.launching.surroundings import join_slurm_step
 from llmkit.training.config_file import load_config
 from llmkit.training.processes import is_first, said_once
 
@@ -40,6 +43,12 @@ def finetune(
     check: Annotated[
         bool, typer.Option("--check", help="Train nothing: show what would be learned from, and how.")
     ] = False,
+    pretend_gpus: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="With --check: as the first of so many devices, a whole step.", show_default=False
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the newest whole checkpoint in the output folder.")
     ] = False,
@@ -51,18 +60,44 @@ def finetune(
     ] = False,
     overwrite: options.Overwrite = False,
     device: options.Device = "auto",
+    gpus: options.Gpus = None,
+    processes: options.Processes = None,
+    nodes: options.Nodes = None,
+    node_rank: options.NodeRank = None,
+    rendezvous: options.Rendezvous = None,
+    max_restarts: options.MaxRestarts = 0,
+    slurm: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OUT.sbatch", help="Start nothing: write a script for SLURM's sbatch.", show_default=False
+        ),
+    ] = None,
     format: options.OutputFormat = None,  # noqa: A002
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
-    """Fine-tune a model: data, task and settings from one YAML file; the model and its figures into a folder."""
+    """Fine-tune a model: data, task and settings from one YAML file; the model and its figures into a folder.
+
+    Every GPU that can be seen is used, one process each.
+    """
+    join_slurm_step()
     set_quiet(quiet or not is_first())  # of several processes one speaks
-    results = claim_stdout()
     with said_once():
         if resume and overwrite:
             raise UsageError("--resume goes on with a run, and --overwrite replaces it: give one of them.")
+        if pretend_gpus is not None and not check:
+            raise UsageError(
+                "--pretend-gpus goes with --check: nothing is trained on devices that are not there."
+            )
         check_format = checked_format(format, None) if check else None
         checked = load_config(config, parse_pairs(set_ or [], "--set"))
+        wanted = LaunchOptions(gpus, processes, nodes, node_rank, rendezvous, max_restarts)
+        if slurm is not None:
+            write_script(slurm, wanted, overwrite=overwrite)
+            return
+        if not check:
+            launch(wanted, device=device, devices=checked.devices)
+    results = claim_stdout()
     from llmkit.cli.finetune_view import view
     from llmkit.cli.loading import quiet_libraries
 
@@ -72,7 +107,7 @@ def finetune(
     with view() as listener:
         if check:
             with said_once():
-                found = check_run(checked, device=device, listener=listener)
+                found = check_run(checked, device=device, listener=listener, pretend=pretend_gpus)
             if is_first():
                 from llmkit.cli.finetune_check import answer_of
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from llmkit.cli.channels import is_quiet, note
+from llmkit.cli.channels import is_quiet, note, warn
 
 if TYPE_CHECKING:
     from llmkit.training.loop import StepResult
@@ -23,8 +23,12 @@ def view() -> Iterator[Listener]:
     """Give what is told of the run's progress."""
     from llmkit.training.state import Listener
 
+    class Quiet(Listener):
+        def lost(self, text: str) -> None:
+            warn(text)
+
     if is_quiet():
-        yield Listener()
+        yield Quiet()
     elif sys.stderr.isatty():
         with _live() as listener:
             yield listener
@@ -38,6 +42,9 @@ def _lines() -> Listener:
     class Lines(Listener):
         def note(self, text: str) -> None:
             note(text)
+
+        def lost(self, text: str) -> None:
+            warn(text)
 
         def begin(self, run: Run) -> None:
             note(opening(run))
@@ -99,6 +106,9 @@ def _live() -> Iterator[Listener]:
 
             def note(self, text: str) -> None:
                 live.console.print(text, markup=False, highlight=False)
+
+            def lost(self, text: str) -> None:
+                self.note(f"warning: {text}")
 
             def begin(self, run: Run) -> None:
                 self.note(opening(run))

@@ -41,6 +41,7 @@ COMMANDS = {
     "finetune": ("llmkit.cli.finetune", "Train a model as a YAML file says."),
     "evaluate": ("llmkit.cli.evaluate", "Judge a model on data, and show where it is wrong."),
     "runs": ("llmkit.cli.runs", "List and compare the runs of finetune in a folder."),
+    "doctor": ("llmkit.cli.doctor", "Show what this machine has for a long run, and try its devices' links."),
     "config": ("llmkit.cli.config", "Write, check or explain a file for finetune."),
 }
 

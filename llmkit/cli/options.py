@@ -145,6 +145,34 @@ TrustRemoteCode = Annotated[
 AllowPickle = Annotated[
     bool, typer.Option("--allow-pickle", help="Read weights from pickles where there are no safetensors.")
 ]
+Gpus = Annotated[
+    str | None,
+    typer.Option(
+        "--gpus",
+        help="How many GPUs, or which: 2, or 0,1.  [default: all that can be seen]",
+        show_default=False,
+    ),
+]
+Processes = Annotated[
+    int | None,
+    typer.Option(
+        help="Processes on this machine; with --device cpu any number.  [default: one a GPU]",
+        show_default=False,
+    ),
+]
+Nodes = Annotated[
+    int | None, typer.Option(help="Machines; the same command is given on each.", show_default=False)
+]
+NodeRank = Annotated[
+    int | None, typer.Option(help="Which of them this is, from 0; the first writes.", show_default=False)
+]
+Rendezvous = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="Where they meet: on the first machine.", show_default=False),
+]
+MaxRestarts = Annotated[
+    int, typer.Option(help="Begin again so often, from what is whole, when a process or a machine is lost.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notes.")]
 Debug = Annotated[
     bool,

@@ -8,6 +8,7 @@ import typer
 
 from llmkit.cli import options
 from llmkit.cli.channels import claim_stdout, set_quiet
+from llmkit.cli.launch import join_launch, launch_over_files
 from llmkit.cli.parameters import parse_mapping, parse_pairs
 from llmkit.cli.pipeline_call import (
     check_split,
@@ -21,6 +22,7 @@ from llmkit.cli.pipeline_call import (
     rows_a_batch,
 )
 from llmkit.errors import UsageError
+from llmkit.launching.plan import LaunchOptions
 from llmkit.tasks.catalogue import find_task, task_names
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -91,6 +93,12 @@ def run_task(
         int | None, typer.Option(help="Take at most so many tokens of a text.", show_default=False)
     ] = None,
     device: options.Device = "auto",
+    gpus: options.Gpus = None,
+    processes: options.Processes = None,
+    nodes: options.Nodes = None,
+    node_rank: options.NodeRank = None,
+    rendezvous: options.Rendezvous = None,
+    max_restarts: options.MaxRestarts = 0,
     dtype: options.Dtype = None,
     batch_size: options.BatchSize = "auto",
     seed: options.Seed = None,
@@ -113,7 +121,7 @@ def run_task(
 
     Inputs are arguments, lines of standard input, files (--input) or a dataset (--dataset).
     """
-    set_quiet(quiet)
+    set_quiet(quiet or join_launch() > 0)
     call = find_task(task)
     parameters = checked_parameters(call, parameter or (), scores)
     format = chosen_format(format, output, resume=resume)  # noqa: A001
@@ -153,6 +161,9 @@ def run_task(
         column=column,
         mapping=parse_mapping(map),
         constants=constants_of(call, given),
+    )
+    launch_over_files(
+        LaunchOptions(gpus, processes, nodes, node_rank, rendezvous, max_restarts), choice, device
     )
     results = claim_stdout()
     if is_chat(call, choice):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llmkit.cli.channels import ResultStream, note
+from llmkit.cli.channels import ResultStream, note, warn
 from llmkit.cli.destination import (
     Destination,
     RejectReporter,
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from llmkit.data.row_run import Summary
+    from llmkit.data.shared_rows import SharedRows
     from llmkit.data.sinks import Sink
     from llmkit.inference.apply import InputChoice, PipelineRun
     from llmkit.inference.rows import MappedRow
@@ -44,8 +45,24 @@ def run_call(
         typer.Exit: some rows were rejected (exit code 3).
         LlmkitError: it cannot be done; see `llmkit.inference.apply.PipelineRun.run`.
     """
+    from llmkit.data.shared_rows import shared_rows
+
+    with shared_rows(said=warn) as shared:
+        _run(call, choice, settings, load, out, shared, model=model, revision=revision)
+
+
+def _run(
+    call: TaskCall,
+    choice: InputChoice,
+    settings: RunSettings,
+    load: LoadOptions,
+    out: Destination,
+    shared: SharedRows | None,
+    *,
+    model: str | None,
+    revision: str | None,
+) -> None:
     from llmkit.cli.loading import load_quietly
-    from llmkit.data.sinks import FileSink
     from llmkit.inference.apply import PipelineRun, fingerprint, read_rows
     from llmkit.tasks.resolve import resolve_for
 
@@ -61,8 +78,7 @@ def run_call(
     identity = fingerprint(
         call, resolved, load, settings, choice, format=out.format, keep_input=out.keep_input
     )
-    sink = out.sink(identity, bare=is_single(call, choice))
-    done = sink.progress.rows if isinstance(sink, FileSink) else 0
+    sink, done = out.sink_of(shared, identity, bare=is_single(call, choice))
     try:
         encoder = out.encoder()
         pipe = load_quietly(call, resolved, load)
@@ -73,7 +89,14 @@ def run_call(
         if out.format == TABLE and call.task.streams and is_single(call, choice):
             settings, sink = _streaming(pipe, call, settings, out.results, sink)
         run = PipelineRun(
-            call, settings, sink, encoder, keep_input=out.keep_input, rows_done=done, notes=note
+            call,
+            settings,
+            sink,
+            encoder,
+            keep_input=out.keep_input,
+            rows_done=done,
+            shared=shared,
+            notes=note,
         )
         summary = _work_through(run, pipe, rows, choice, out)
     except BaseException as error:

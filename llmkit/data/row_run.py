@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from llmkit.data.records import Row
+from llmkit.data.shared_rows import SharedRows
 from llmkit.data.sinks import Sink
 from llmkit.errors import DataError, LlmkitError, ModelError
 
@@ -62,6 +63,7 @@ class RowRun:
         rejected_input: makes the input's columns of a rejected row JSON, given the row and its number.
         rows_done: rows that an earlier run has done; windows that end before are passed over.
         rejected: hears of each rejected row.
+        shared: this process's part, where several work on the rows; the first has the sink.
 
     Raises:
         DataError: at the end, no row could be used.
@@ -75,6 +77,7 @@ class RowRun:
     rows_done: int = 0
     rejected: Callable[[str], None] = lambda text: None
     summary: Summary = field(default_factory=Summary)
+    shared: SharedRows | None = None
     _failures: list[tuple[str, Exception]] = field(default_factory=list)
     _unnamed: list[str] = field(default_factory=list)
 
@@ -84,6 +87,12 @@ class RowRun:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        try:
+            if error is None:
+                self._put_others(None)
+        except BaseException:
+            self.sink.close(finished=False)
+            raise
         has_failed = not self.summary.done and not self.rows_done and bool(self._failures)
         self.sink.close(finished=error is None and not has_failed)
         if error is None and has_failed:
@@ -93,20 +102,37 @@ class RowRun:
         """Go through the windows that are still to be done."""
         start = 0
         for number, rows in enumerate(windows):
-            if start + len(rows) > self.rows_done:
-                yield Window(number, start, rows)
+            window = Window(number, start, rows)
             start += len(rows)
+            if start > self.rows_done and (self.shared is None or self.shared.is_mine(window)):
+                yield window
 
     def put(self, window: Window[Any], outcomes: Sequence[Outcome]) -> None:
-        """Write what became of a window's rows, and make it last."""
+        """Write what became of a window's rows, and make it last; or hand it to the process that writes."""
+        if self.shared is not None and not self.shared.is_first:
+            self.shared.send(window, outcomes, self.written)
+            self.summary.done += len(outcomes)  # whether they all failed, the first process knows
+            return
+        self._put_others(window.number)
+        self._put_rows(window, outcomes, self.written)
+
+    def _put_others(self, number: int | None) -> None:
+        """Write what other processes found, of the windows before one, or of all."""
+        if self.shared is not None:
+            for window, outcomes in self.shared.others_before(number):
+                self._put_rows(window, outcomes, lambda outcome, index: outcome.value)
+
+    def _put_rows(
+        self, window: Window[Any], outcomes: Sequence[Outcome], written: Callable[[Outcome, int], Any]
+    ) -> None:
         self._check_failures(outcomes)
         for index, outcome in enumerate(outcomes, start=window.start):
-            self._put(outcome, index)
+            self._put(outcome, index, written)
         self.sink.commit(window.start + len(outcomes))
 
-    def _put(self, outcome: Outcome, index: int) -> None:
+    def _put(self, outcome: Outcome, index: int, written: Callable[[Outcome, int], Any]) -> None:
         if outcome.error is None:
-            self.sink.write(self.written(outcome, index), index, _label(outcome.row))
+            self.sink.write(written(outcome, index), index, _label(outcome.row))
             self.summary.done += 1
             while self._unnamed:
                 self.rejected(self._unnamed.pop(0))

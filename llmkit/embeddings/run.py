@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from llmkit.batching import live_windows, windows
 from llmkit.data.records import Record, Row
 from llmkit.data.row_run import Outcome, RowRun, Summary, Window
+from llmkit.data.shared_rows import SharedRows
 from llmkit.data.sinks import Sink
 from llmkit.embeddings.attempts import ModelFailedError
 from llmkit.embeddings.batches import UNIT_WINDOW_ROWS, WINDOW_ROWS
@@ -48,6 +49,7 @@ class EmbedRun:
         batch_size: most texts a batch; None for a budget of tokens.
         rows_done: by the run that is resumed.
         counts: of the run that is resumed, and this one's after each window: `cut`, how many texts were cut.
+        shared: this process's part of the rows, where several work on them.
         tokens, cut: tokens of all texts, and how many texts were cut.
     """
 
@@ -61,6 +63,7 @@ class EmbedRun:
     advance: Callable[[int], None] = lambda rows: None
     rejected: Callable[[str], None] = lambda text: None
     counts: dict[str, int] = field(default_factory=dict)
+    shared: SharedRows | None = None
     tokens: int = 0
     cut: int = 0
     summary: Summary = field(default_factory=Summary)
@@ -84,11 +87,27 @@ class EmbedRun:
             self.rows_done,
             self.rejected,
             self.summary,
+            self.shared,
         )
+        if self.shared is not None:
+            self.shared.counted, self.shared.heard = self._counted, self._heard
         with run, self._remembering():
             for ready in ahead(map(self._ready, run.pending(cut)), patient=not live):
                 run.put(ready.window, self._outcomes(ready))
         return self.summary
+
+    def _counted(self) -> dict[str, int]:
+        """Return what was counted since this was last asked."""
+        found = {"cut": self.cut, "tokens": self.tokens}
+        self.cut = self.tokens = 0
+        return found
+
+    def _heard(self, rows: int, counts: dict[str, int]) -> None:
+        """Add what another process counted of a window."""
+        self.cut += counts["cut"]
+        self.tokens += counts["tokens"]
+        self.counts["cut"] = self.cut
+        self.advance(rows)
 
     @contextlib.contextmanager
     def _remembering(self) -> Iterator[None]:

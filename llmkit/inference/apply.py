@@ -17,6 +17,7 @@ from llmkit.batching import live_windows, windows
 from llmkit.data.encoding import ResultEncoder
 from llmkit.data.records import Record, Row
 from llmkit.data.row_run import Outcome, RowRun, Summary, beside_input
+from llmkit.data.shared_rows import SharedRows
 from llmkit.data.sinks import Sink
 from llmkit.data.sources import expand_paths, read_dataset, read_file, read_stdin
 from llmkit.errors import UsageError
@@ -147,6 +148,7 @@ class PipelineRun:
         encoder: makes results JSON.
         keep_input: copy the input's columns beside the result.
         rows_done: by the run that is resumed.
+        shared: this process's part of the rows, where several work on them.
     """
 
     call: TaskCall
@@ -155,6 +157,7 @@ class PipelineRun:
     encoder: ResultEncoder
     keep_input: bool = False
     rows_done: int = 0
+    shared: SharedRows | None = None
     notes: Callable[[str], None] = lambda text: None
     advance: Callable[[int], None] = lambda rows: None
     rejected: Callable[[str], None] = lambda text: None
@@ -169,7 +172,16 @@ class PipelineRun:
         """
         size = window_rows(self.call.task)
         cut = live_windows(rows, max_rows=size) if live else windows(rows, max_rows=size)
-        with RowRun(self.sink, self._written, self._rejected_input, self.rows_done, self.rejected) as run:
+        if self.shared is not None:
+            self.shared.heard = lambda rows, counts: self.advance(rows)
+        with RowRun(
+            self.sink,
+            self._written,
+            self._rejected_input,
+            self.rows_done,
+            self.rejected,
+            shared=self.shared,
+        ) as run:
             check_accepted(pipe, self.settings.parameters)
             runner = Runner(pipe, self.call, self.settings, notes=self.notes, advance=self.advance)
             for window in run.pending(cut):

@@ -6,6 +6,7 @@ import hashlib
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from llmkit.training.objectives.base import Objective
 from llmkit.training.objectives.batch import Draw
 from llmkit.training.precision import precision_name
 from llmkit.training.preparing import Data, prepare
+from llmkit.training.pretending import pretended, rehearsed
 from llmkit.training.state import Listener, Run
 
 if TYPE_CHECKING:
@@ -25,8 +27,13 @@ _SHOWN = 2
 _STEPS_SAMPLED = 20
 
 
-def check_run(config: FinetuneConfig, *, device: str, listener: Listener) -> dict[str, Any]:
+def check_run(
+    config: FinetuneConfig, *, device: str, listener: Listener, pretend: int | None = None
+) -> dict[str, Any]:
     """Make a run ready, and return what there is to know of it before it begins; nothing is written but the cache.
+
+    Args:
+        pretend: be the first of so many devices, and take a whole step.
 
     Returns:
         examples, labels, two examples as the model will see them, the shares that are cut and padded, training
@@ -36,7 +43,13 @@ def check_run(config: FinetuneConfig, *, device: str, listener: Listener) -> dic
     Raises:
         UsageError, DataError, ModelError: as `finetune`.
     """
-    run = prepare(config, Path(config.output), device=device, listener=listener)
+    with pretended(pretend) if pretend is not None else nullcontext():
+        run = prepare(config, Path(config.output), device=device, listener=listener)
+        found = _found(run, config, device)
+        return found if pretend is None else found | {"each_device": rehearsed(run)}
+
+
+def _found(run: Run, config: FinetuneConfig, device: str) -> dict[str, Any]:
     data = run.data
     sets = {"train": data.train, "validation": data.validation, "test": data.test}
     found = {name: examples for name, examples in sets.items() if examples is not None}

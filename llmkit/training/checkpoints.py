@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.data.atomic import explained_write
 from llmkit.errors import ModelError
+from llmkit.training.sharding import put
 
 if TYPE_CHECKING:
     import torch
@@ -180,5 +181,15 @@ def restore_optimizer(
             # Copied, so that nothing hangs on the file, which will be removed. A fused optimizer wants the number
             # of the step on the device, too.
             optimizer.state[parameter] = {
-                kind: tensor.to(parameter.device, copy=True) for kind, tensor in state.items()
+                kind: tensor.to(parameter.device, copy=True) if kind == "step" else _like(parameter, tensor)
+                for kind, tensor in state.items()
             }
+
+
+def _like(parameter: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor where a parameter is, and sharded as it is."""
+    if not hasattr(parameter, "device_mesh"):
+        return tensor.to(parameter.device, copy=True)
+    found = parameter.detach().clone()
+    put(found, tensor)
+    return found

@@ -217,6 +217,20 @@ class AdapterSection(Section):
     """Write the whole model at the end, the adapter merged into it; false keeps the adapter alone."""
 
 
+class ShardingSection(Section):
+    """Give each device a share of the model, where it is larger than one."""
+
+    type: Literal["fsdp"] = "fsdp"
+    """FSDP2: parameters, gradients and the optimizer's state are shared out."""
+    cpu_offload: bool = False
+    """Keep the shares in the CPU's memory while they are not computed with."""
+
+
+def _typed(value: Any) -> Any:
+    """Let the type stand for its section."""
+    return {"type": value} if isinstance(value, str) else value
+
+
 class TokenizerSection(Section):
     """Train a tokenizer on the training data (with from_scratch)."""
 
@@ -246,6 +260,10 @@ class FinetuneConfig(Section):
     data: DataSection
     training: TrainingSection = Field(default_factory=TrainingSection)
     adapter: AdapterSection | None = None
+    sharding: Annotated[
+        ShardingSection | None,
+        BeforeValidator(_typed, json_schema_input_type=Literal["fsdp"] | ShardingSection | None),
+    ] = None
     tokenizer: TokenizerSection | None = None
     generation: GenerationSection = Field(default_factory=GenerationSection)
     metrics: Annotated[list[str], _OneOrMore] | None = None
@@ -254,5 +272,7 @@ class FinetuneConfig(Section):
         list[Tracker],
         BeforeValidator(_listed, json_schema_input_type=Tracker | list[Tracker]),
     ] = Field(default_factory=list)
+    devices: Annotated[int, Field(ge=1)] | Annotated[list[int], Field(min_length=1)] | None = None
+    """How many GPUs of a machine, or which: 2, or [0, 1]; by default all that can be seen. --gpus wins."""
     output: Annotated[str, Field(min_length=1)]
     """The folder for the model, the checkpoints and the reports."""

@@ -17,6 +17,7 @@ from llmkit.architectures.lora import LoraSpec
 from llmkit.architectures.memory import adapters_of, regimes
 from llmkit.errors import UsageError
 from llmkit.training.objectives.batch import Batch
+from llmkit.training.sharding import gathered_bytes, is_sharded
 
 if TYPE_CHECKING:
     import torch
@@ -32,7 +33,8 @@ def count_of(model: Any) -> Counted | None:
     """Count the architecture of a model that is trained, without its adapter; None where that cannot be built."""
     base = model.get_base_model() if hasattr(model, "peft_config") else model
     try:
-        head = name_of_head(base.config, type(base))
+        # A sharded model is of a class made for it, over FSDP's and its own.
+        head = name_of_head(base.config, type(base).__bases__[-1] if is_sharded(base) else type(base))
         return count_architecture(base.config.to_dict(), head, formulas=False)
     except (UsageError, AttributeError, KeyError, TypeError):
         return None
@@ -127,6 +129,8 @@ def memory_of(run: Run, config: FinetuneConfig) -> dict[str, Any]:
         "gradients": _bytes(trained),
         "optimizer": 2 * _bytes(trained),
     }
+    if is_sharded(run.model):
+        found["gathered"] = gathered_bytes(run.model)
     if config.training.ema is not None:
         found["average"] = _bytes(trained)
     counted = count_of(run.model)
@@ -140,7 +144,9 @@ def memory_of(run: Run, config: FinetuneConfig) -> dict[str, Any]:
 
 
 def _bytes(tensors: Any) -> int:
-    return sum(each.numel() * each.element_size() for each in tensors)
+    """Return the bytes of tensors; of those that devices share, the bytes of this one's part."""
+    own = (each.to_local() if hasattr(each, "to_local") else each for each in tensors)
+    return sum(each.numel() * each.element_size() for each in own)
 
 
 def _activations(run: Run, config: FinetuneConfig, counted: Counted) -> int | None:

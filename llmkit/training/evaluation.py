@@ -11,6 +11,7 @@ from llmkit.training.examples import Examples
 from llmkit.training.fitting import is_out_of_memory
 from llmkit.training.objectives.base import Objective
 from llmkit.training.objectives.batch import Batch, Draw, Example, Verdict
+from llmkit.training.sharding import is_sharded, missing_passes, without_gradients
 
 if TYPE_CHECKING:
     import torch
@@ -64,7 +65,8 @@ def judge(
     total = targets = torch.zeros((), dtype=torch.float64)
     found: list[tuple[Any, ...]] = []
     plans = plan_batches(lengths, max_tokens=max_tokens, max_rows=max_rows)[::-1]
-    with torch.inference_mode():
+    idle = missing_passes(model, len(plans), accelerator.device)
+    with without_gradients(model):
         while plans:
             rows = [mine[index] for index in plans[-1]]
             draws = [Draw(seed, _EVALUATION_EPOCH, row) for row in rows]
@@ -73,7 +75,7 @@ def judge(
             try:
                 verdict, each = _verdict(model, objective, batch, taken, draws, closely=closely)
             except (RuntimeError, MemoryError) as error:
-                if len(rows) == 1 or not is_out_of_memory(error):
+                if len(rows) == 1 or is_sharded(model) or not is_out_of_memory(error):
                     raise
                 plan = plans.pop()
                 plans += [plan[len(plan) // 2 :], plan[: len(plan) // 2]]
@@ -83,6 +85,10 @@ def judge(
             targets = targets + torch.tensor(batch.targets, dtype=torch.float64)
             found += zip(rows, verdict.predictions, verdict.references, *each, strict=True)
             heard(len(rows))
+        for _ in range(idle):
+            objective.judge(
+                model, objective.collate(examples.take([0]), [Draw(seed, 0, 0)]).to(accelerator.device)
+            )
     model.train(was_training)
     return objective.settle(_gathered(total, targets, found, accelerator))
 

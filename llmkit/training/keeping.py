@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from llmkit.data.atomic import explained_write
@@ -25,10 +26,14 @@ from llmkit.training.checkpoints import (
 from llmkit.training.examples import files_digest, tokenizer_identity
 from llmkit.training.loop import Progress
 from llmkit.training.processes import agreed, gathered, is_first
+from llmkit.training.sharded_checkpoint import INDEX, read_shards, write_shards
+from llmkit.training.sharding import is_sharded, kept_tensors, put, whole_weights
 from llmkit.training.state import CHECKPOINTS, Run
 
 _BEST = "best.safetensors"
 _RANDOM = "random."
+_RANDOM_STATE = "random.safetensors"
+"""Where the optimizer's state is elsewhere, in shards."""
 
 
 def save(run: Run) -> Checkpoint | None:
@@ -38,25 +43,29 @@ def save(run: Run) -> Checkpoint | None:
         OutputError: it cannot be written; the older ones are as they were.
     """
     random_state = _random_state()
+    shards = None
+    if is_sharded(run.model):
+        shards = write_shards(run.output / CHECKPOINTS, run.model, run.loop.optimizer)
     with agreed():
-        return _written(run, random_state) if is_first() else None
+        return _written(run, random_state, shards) if is_first() else None
 
 
-def _written(run: Run, random_state: dict[str, Any]) -> Checkpoint:
+def _written(run: Run, random_state: dict[str, Any], shards: Path | None) -> Checkpoint:
     from safetensors.torch import save_file
 
     folder = run.output / CHECKPOINTS
-    written = write_checkpoint(
-        folder,
-        run.progress.step,
-        {
+    if shards is None:
+        files = {
             WEIGHTS: lambda path: save_file(_weights(run), path),
             OPTIMIZER: lambda path: save_file(
                 optimizer_tensors(run.loop.optimizer, _names(run)) | random_state | _average(run), path
             ),
-            STATE: lambda path: path.write_text(json.dumps(_state(run), indent=1), encoding="utf-8"),
-        },
-    )
+        }
+    else:
+        files = {each.name: each.rename for each in sorted(shards.iterdir())}
+        files[_RANDOM_STATE] = lambda path: save_file(random_state, path)
+    files[STATE] = lambda path: path.write_text(json.dumps(_state(run), indent=1), encoding="utf-8")
+    written = write_checkpoint(folder, run.progress.step, files)
     remove_old(folder, run.config.training.keep_checkpoints, run.progress.step)
     return written
 
@@ -94,6 +103,10 @@ def _random_state() -> dict[str, Any]:
 def _restore_random_state(tensors: dict[str, Any], rank: int) -> None:
     import torch
 
+    if (
+        f"{_RANDOM}{rank}.cpu" not in tensors
+    ):  # begun on fewer devices: as at the start, and other than theirs
+        return
     torch.set_rng_state(tensors[f"{_RANDOM}{rank}.cpu"])
     cuda = tensors.get(f"{_RANDOM}{rank}.cuda")
     if cuda is not None and torch.cuda.is_available():
@@ -118,7 +131,7 @@ def run_identity(run: Run) -> dict[str, Any]:
     """Return what a resumed run must have in common with the one it goes on with."""
     tokenizer = run.objective.tokenizer
     return {
-        "config": run.config.model_dump(mode="json", exclude={"output"}),
+        "config": run.config.model_dump(mode="json", exclude={"output", "devices"}),
         "train": run.data.train.identity,
         "files": files_digest(run.config.data.train),
         "rows": len(run.data.train),
@@ -156,6 +169,11 @@ def resume_run(run: Run, *, anyway: bool = False) -> None:
     for line in differing:
         run.listener.note(f"resumed anyway: {line}.")
     _restore(run, checkpoint, state)
+    if state["identity"]["devices"] != now["devices"]:
+        run.listener.note(
+            f"resumed on {now['devices']} devices, begun on {state['identity']['devices']}: the same examples at the "
+            "same rate in each step; dropout draws others."
+        )
     if not _judged_alike(state["identity"], now):
         run.progress.best, run.progress.best_step, run.progress.waited = None, 0, 0
         run.listener.note("what was the best model so far is told by other figures: the best is sought anew.")
@@ -171,19 +189,39 @@ def _restore(run: Run, checkpoint: Checkpoint, state: Mapping[str, Any]) -> None
     """Give the run the weights, the optimizer's state and the place that a checkpoint has."""
     from safetensors.torch import load_file
 
+    if (checkpoint.path / INDEX).exists():
+        read_shards(checkpoint.path, run.model, run.loop.optimizer)
+        _restore_random_state(load_file(checkpoint.path / _RANDOM_STATE), run.accelerator.process_index)
+    else:
+        _restore_tensors(run, checkpoint)
+    if run.accelerator.scaler is not None and state.get("scaler"):
+        run.accelerator.scaler.load_state_dict(state["scaler"])
+    run.loop.progress = Progress(**state["progress"])
+    run.losses = [(step, loss) for step, loss in state["losses"]]
+
+
+def _restore_tensors(run: Run, checkpoint: Checkpoint) -> None:
+    from safetensors.torch import load_file
+
     weights = load_file(checkpoint.path / WEIGHTS)
     _check_fit(run, weights, checkpoint)
-    run.model.load_state_dict(weights, strict=False)
+    _put_weights(run, weights)
     tensors = load_file(checkpoint.path / OPTIMIZER)
     _restore_random_state(tensors, run.accelerator.process_index)
     tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(_RANDOM)}
     if run.loop.average is not None:
         run.loop.average.restore(tensors)
     restore_optimizer(run.loop.optimizer, tensors, _names(run))
-    if run.accelerator.scaler is not None and state.get("scaler"):
-        run.accelerator.scaler.load_state_dict(state["scaler"])
-    run.loop.progress = Progress(**state["progress"])
-    run.losses = [(step, loss) for step, loss in state["losses"]]
+
+
+def _put_weights(run: Run, weights: Mapping[str, Any]) -> None:
+    """Give the model weights that are whole, sharded or not."""
+    if not is_sharded(run.model):
+        run.model.load_state_dict(weights, strict=False)
+        return
+    for name, tensor in kept_tensors(run.model).items():
+        if name in weights:
+            put(tensor, weights[name])
 
 
 def _check_fit(run: Run, weights: Mapping[str, Any], checkpoint: Checkpoint) -> None:
@@ -230,8 +268,6 @@ def identity_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> I
     """
     now = json.loads(json.dumps(now))
     yield from differences(before["config"], now["config"])
-    if before["devices"] != now["devices"]:
-        yield f"devices: {before['devices']} before, {now['devices']} now"
     tokens = before.get("tokenizer", now["tokenizer"])
     if tokens != now["tokenizer"]:
         counts = f"{tokens['tokens']:,} tokens before, {now['tokenizer']['tokens']:,} now"
@@ -261,19 +297,20 @@ def keep_best(run: Run) -> None:
     Raises:
         OutputError: they cannot be written.
     """
+    weights = whole_weights(run.model) if is_sharded(run.model) else _weights(run)
     with agreed():
         if is_first():
-            _write_best(run)
+            _write_best(run, weights)
 
 
-def _write_best(run: Run) -> None:
+def _write_best(run: Run, weights: Mapping[str, Any]) -> None:
     from safetensors.torch import save_file
 
     folder = run.output / CHECKPOINTS
     beside = folder / f".{_BEST}"
     with explained_write(folder / _BEST, hint="The checkpoints are whole: --resume goes on from the newest."):
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(_weights(run), beside, {"step": str(run.progress.step)})
+        save_file(dict(weights), beside, {"step": str(run.progress.step)})
         sync(beside)
         beside.replace(folder / _BEST)
         sync(folder)
@@ -287,5 +324,5 @@ def restore_best(run: Run) -> bool:
     is_last = run.progress.best is None or run.progress.best_step == run.progress.step
     if is_last or not best.exists():
         return False
-    run.model.load_state_dict(load_file(best), strict=False)
+    _put_weights(run, load_file(best))
     return True

@@ -31,7 +31,8 @@ from llmkit.training.gradient_cache import step_backward
 from llmkit.training.objectives.base import Objective
 from llmkit.training.objectives.batch import Batch, Draw
 from llmkit.training.objectives.whole_step import WholeStepObjective
-from llmkit.training.processes import average_gradients, gathered
+from llmkit.training.processes import gathered
+from llmkit.training.sharding import in_step, meet_gradients, missing_passes, whole
 from llmkit.training.steps import Step, Steps
 
 if TYPE_CHECKING:
@@ -159,9 +160,12 @@ class Loop:
         parts = () if self.objective.loss_parts == 1 else (self.objective.loss_parts,)
         targets = self._over_devices([batch.targets for batch in batches], parts)
         losses: list[torch.Tensor] = []
-        with agreed_to_fit(self.accelerator, step, self.steps.lengths):
+        missing = missing_passes(self.model, len(batches), self.accelerator.device)
+        with in_step(self.model, agreed_to_fit(self.accelerator, step, self.steps.lengths)):
             losses = self._backward(batches, targets)
-        average_gradients(self.model.parameters())
+            for _ in range(missing):
+                self._propagate(self.objective.loss(self.model, self.batch([0], step.epoch)).sum() * 0)
+        meet_gradients(self.model)
         return batches, float((self._over_devices(losses, parts) / targets).sum())
 
     def _set_rate(self, number: int) -> None:
@@ -200,7 +204,7 @@ class Loop:
     def _clip(self) -> float:
         """Return the length of the gradient over all parameters; scale it down to the limit, if it is longer."""
         limit = self.max_grad_norm if self.max_grad_norm is not None else math.inf
-        return float(self.accelerator.clip_grad_norm_(self.model.parameters(), limit))
+        return float(whole(self.accelerator.clip_grad_norm_(self.model.parameters(), limit)))
 
     def _over_devices(self, values: Sequence[Any], shape: tuple[int, ...]) -> torch.Tensor:
         """Return the sum of numbers, or of rows of them, over all devices: () or (parts,), float64."""

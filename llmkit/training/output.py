@@ -28,13 +28,13 @@ def write_start(run: Run) -> None:
     Raises:
         OutputError: the folder cannot be written.
     """
-    _write_config(run)
     path = run.output / RUN
     start = {"begun": _now(), "total_steps": run.loop.steps.total, "llmkit": __version__}
     if run.progress.step:
         with suppress(OSError, ValueError, KeyError, TypeError):  # of a release that did not write it
             start["begun"] = json.loads(path.read_text(encoding="utf-8"))["begun"]
     write_whole(path, f"{json.dumps(start, indent=1)}\n".encode())
+    _write_config(run)  # after what says that it is of a run: killed in between, that one is gone on with
 
 
 def _now() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from llmkit.training.optimizer import freeze, make_optimizer, rate_at
 from llmkit.training.origin import Origin, find_origin
 from llmkit.training.peaks import peak_of_device
 from llmkit.training.precision import make_accelerator, precision_name
+from llmkit.training.sharding import check_sharding, shard, whole_weights
 from llmkit.training.splitting import split_off
 from llmkit.training.state import Data, Listener, Run
 from llmkit.training.steps import Steps
@@ -51,6 +53,7 @@ def prepare(config: FinetuneConfig, output: Path, *, device: str, listener: List
     if origin.resolved.note:
         listener.note(origin.resolved.note)
     objective = objective_class(config.task)(config, origin.tokenizer)
+    check_sharding(config, objective)
     data = prepare_data(config, objective)
     _check_metrics(config, objective, data)
     for text in objective.notes():
@@ -64,6 +67,8 @@ def prepare(config: FinetuneConfig, output: Path, *, device: str, listener: List
     )
     if accelerator.process_index:
         set_seed(config.training.seed, device_specific=True)  # or all devices would drop out the same
+    if config.sharding is not None and accelerator.num_processes > 1:
+        shard(model, accelerator.device, cpu_offload=config.sharding.cpu_offload)
     optimizer = make_optimizer(model, config.training)
     if objective.joins_texts:
         use_variable_length(model, accelerator.device.type, precision)
@@ -102,6 +107,18 @@ def prepare(config: FinetuneConfig, output: Path, *, device: str, listener: List
     if peak is not None:
         loop.flops = step_flops(model, data.train.lengths, head_at_targets=objective.head_at_targets)
     return Run(config, output, accelerator, objective, data, model, loop, listener, peak_flops=peak)
+
+
+def make_whole(run: Run) -> None:
+    """Give the first process of a sharded run the whole model, on the CPU, to be written; each process must do so."""
+    weights = whole_weights(run.model)
+    if not weights:
+        return
+    config = run.config
+    origin = replace(find_origin(config), tokenizer=run.objective.tokenizer)
+    model = _set_up(load_trainable(config, origin, run.objective, device="cpu"), config, run.objective)
+    model.load_state_dict(weights, strict=False)
+    run.model = model
 
 
 def _set_up(model: Any, config: FinetuneConfig, objective: Objective) -> Any:
@@ -243,6 +260,8 @@ def _set_value(model_config: Any, name: str, value: Any) -> None:
 def is_measured(config: FinetuneConfig, *, on_cpu: bool) -> bool:
     """Tell whether what fits is found out before the first step: on a GPU, where the config does not say it."""
     settings = config.training
+    if config.sharding is not None:  # the devices would have to try the same sizes at the same moments
+        return False
     return not on_cpu and settings.micro_batch_size == "auto" and settings.micro_batch_tokens == "auto"
 
 

@@ -1,4 +1,4 @@
-"""The processes of a run, one a device, as torchrun or ``accelerate launch`` starts them.
+"""The processes of a run, one a device, as `llmkit.launching`, torchrun or ``accelerate launch`` start them.
 
 What one does for all, what all agree on, and how their gradients meet. A run of one process asks nobody.
 """
@@ -6,15 +6,18 @@ What one does for all, what all agree on, and how their gradients meet. A run of
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import LlmkitError
+from llmkit.errors import LlmkitError, LostProcessError
+from llmkit.launching.watch import Watch, is_loss
 
 if TYPE_CHECKING:
     import torch
 
+_A_LOOK = 60  # seconds
 _BUCKET = 1 << 24
 """Numbers that are sent together: many small tensors would each wait for the network."""
 
@@ -29,27 +32,70 @@ def is_first() -> bool:
     return int(os.environ.get("RANK", 0)) == 0
 
 
-def meet(*, on_cpu: bool) -> None:
-    """Join the other processes of the run, if there are any."""
-    if process_count() > 1:
-        from accelerate import PartialState
+_watch: Watch | None = None
+_store: torch.distributed.Store | None = None
+_ready = 0
 
-        PartialState(cpu=on_cpu)
+
+def meet(*, on_cpu: bool, said: Callable[[str], None] = lambda text: None) -> None:
+    """Join the other processes of the run, if there are any, and begin to look after them.
+
+    Args:
+        said: takes the message on a process that was lost.
+    """
+    global _watch, _store
+    if process_count() == 1:
+        return
+    from accelerate import PartialState
+    from torch.distributed import PrefixStore, TCPStore, rendezvous
+
+    store, rank, count = next(rendezvous("env://"))
+    # A store is a connection: what one thread waits for must not keep another.
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    own = TCPStore(address, port, is_master=False, wait_for_workers=False)
+    _watch = Watch(PrefixStore("watch", own), rank, count, said=said)
+    _watch.start()
+    _store = PrefixStore("ready", store)
+    PartialState(cpu=on_cpu, store=PrefixStore("group", store), rank=rank, world_size=count)
 
 
 def part() -> None:
     """Leave the other processes, after the last that is done together."""
+    global _watch
     if process_count() > 1:
         from accelerate import PartialState
 
+        if _watch is not None:
+            _watch.stop()
+            _watch = None
         PartialState().destroy_process_group()
+
+
+def wait_for_others() -> None:
+    """Wait until all processes have come here, however long one of them takes.
+
+    A collective has to end within a time; one process may tokenize for hours. One that is lost ends all meanwhile.
+    """
+    global _ready
+    if _store is None:
+        return
+    from torch.distributed import DistError, DistStoreError
+
+    _ready += 1
+    with suppress(DistError):  # the launcher is gone: all are saving now, and none takes long
+        if _store.add(f"{_ready}", 1) == process_count():
+            _store.set(f"{_ready} all", "")
+        while True:
+            with suppress(DistStoreError):  # not yet
+                _store.wait([f"{_ready} all"], timedelta(seconds=_A_LOOK))
+                return
 
 
 @contextmanager
 def agreed() -> Iterator[None]:
     """Do something in every process, or in the first alone; where it fails in one it fails in all.
 
-    Within it no process may wait for another.
+    Within it no process may wait for another; it may take as long as it likes.
 
     Raises:
         LlmkitError: in the first process, whatever process failed.
@@ -61,6 +107,7 @@ def agreed() -> Iterator[None]:
     except LlmkitError as error:
         failed = error
     if process_count() > 1:
+        wait_for_others()
         failed = _first_of(failed)
     if failed is not None:
         with said_once():
@@ -73,9 +120,15 @@ def said_once() -> Iterator[None]:
 
     Raises:
         SystemExit: in the others, with the error's exit code.
+        LostProcessError: in each that finds another not answering.
     """
     try:
         yield
+    except RuntimeError as error:
+        if process_count() == 1 or not is_loss(error):
+            raise
+        rank, reason = os.environ.get("RANK", 0), str(error).strip().partition("\n")[0]
+        raise LostProcessError(f"process {rank} gets no answer from another: {reason}") from None
     except LlmkitError as error:
         if is_first():
             raise

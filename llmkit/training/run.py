@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from llmkit.errors import DataError, UsageError
+from llmkit.launching.surroundings import LAUNCH
 from llmkit.metrics import load_metric
 from llmkit.models.loading import choose_device
 from llmkit.training.best import best_by
@@ -22,9 +24,10 @@ from llmkit.training.keeping import keep_best, restore_best, resume_run, save
 from llmkit.training.log import RunLog
 from llmkit.training.loop import StepResult, StopRequest
 from llmkit.training.output import MODEL_FILES, write_output, write_start
-from llmkit.training.preparing import is_measured, prepare
-from llmkit.training.processes import agreed, is_first, largest, meet, part, said_once
+from llmkit.training.preparing import is_measured, make_whole, prepare
+from llmkit.training.processes import agreed, gathered, is_first, largest, meet, part, said_once
 from llmkit.training.reference import add_reference
+from llmkit.training.sharding import is_sharded
 from llmkit.training.state import CHECKPOINTS, CONFIG, LOCK, LOG, METRICS, RUN, Listener, Run
 
 if TYPE_CHECKING:
@@ -55,10 +58,11 @@ def finetune(
         ModelError: the model cannot be had, or the loss became infinite.
         OutputError: the disk is full, or the folder cannot be written.
     """
-    listener = listener if listener is not None and is_first() else Listener()
+    listener = listener or Listener()
     resume = resume or resume_anyway
-    meet(on_cpu=choose_device(device).type == "cpu")
-    with claimed_output(Path(config.output), resume=resume, overwrite=overwrite) as output:
+    meet(on_cpu=choose_device(device).type == "cpu", said=listener.lost)
+    listener = listener if is_first() else Listener()
+    with claimed_output(Path(config.output), resume=resume, overwrite=overwrite) as (output, resume):
         with agreed():
             log = RunLog(output / LOG, listener, config.training.logging_steps)
             run = prepare(config, output, device=device, listener=log)
@@ -76,8 +80,11 @@ def finetune(
 
 
 @contextmanager
-def claimed_output(output: Path, *, resume: bool, overwrite: bool) -> Iterator[Path]:
+def claimed_output(output: Path, *, resume: bool, overwrite: bool) -> Iterator[tuple[Path, bool]]:
     """Take the output folder for this run alone; the first of its processes does so for all.
+
+    Returns:
+        The folder, and whether to go on with the run in it: also where the launcher began the run again.
 
     Raises:
         UsageError: it has a run in it, or another process has it.
@@ -85,13 +92,16 @@ def claimed_output(output: Path, *, resume: bool, overwrite: bool) -> Iterator[P
     with ExitStack() as held:
         with agreed():
             if is_first():
-                held.enter_context(_locked(output, resume=resume, overwrite=overwrite))
-        yield output
+                resume = held.enter_context(_locked(output, resume=resume, overwrite=overwrite))
+        yield output, gathered(resume)[0]
 
 
 @contextmanager
-def _locked(output: Path, *, resume: bool, overwrite: bool) -> Iterator[None]:
+def _locked(output: Path, *, resume: bool, overwrite: bool) -> Iterator[bool]:
     has_run = any((output / name).exists() for name in (LOG, CHECKPOINTS, RUN))
+    launch = os.environ.get(LAUNCH, "")
+    if launch and _last_launch(output) == launch:
+        resume, overwrite = has_run, not has_run
     if has_run and not (resume or overwrite):
         raise UsageError(
             f"{output} has a run in it already.",
@@ -107,7 +117,7 @@ def _locked(output: Path, *, resume: bool, overwrite: bool) -> Iterator[None]:
         raise UsageError(f"{output} has no run to go on with.", hint="Leave --resume out to begin one.")
     try:
         output.mkdir(parents=True, exist_ok=True)
-        lock = (output / LOCK).open("w")
+        lock = (output / LOCK).open("a+")
     except OSError as error:
         raise UsageError(
             f"cannot write to {output}: {error.strerror or error}.",
@@ -120,7 +130,17 @@ def _locked(output: Path, *, resume: bool, overwrite: bool) -> Iterator[None]:
             )
         if overwrite and not resume:
             _clear(output)
-        yield
+        lock.truncate(0)
+        lock.write(launch)
+        lock.flush()
+        yield resume
+
+
+def _last_launch(output: Path) -> str | None:
+    """Return whose processes had the folder last."""
+    with suppress(OSError):
+        return (output / LOCK).read_text(encoding="utf-8")
+    return None
 
 
 def _takes(lock: IO[str]) -> bool:
@@ -247,6 +267,8 @@ def _finish(run: Run) -> None:
         run.figures = figures_of(run, run.data.validation, "eval")
     if run.data.test is not None:
         run.figures |= figures_of(run, run.data.test, "test")
+    if is_sharded(run.model):
+        make_whole(run)
     with agreed():
         if is_first():
             write_output(run)

@@ -29,6 +29,9 @@ class Listener:
     def note(self, text: str) -> None:
         """Take a remark for the person."""
 
+    def lost(self, text: str) -> None:
+        """Take the message on another process that is not there any more; in any process, at any moment."""
+
     def begin(self, run: Run) -> None:
         """Hear that the first step is about to be taken."""
 

@@ -2,7 +2,8 @@
 
 With arguments it is the command; without, it serves `tests.fixtures.command.Command`. The environment says where and
 when: ``DIES_IN`` a folder, ``DIES_AT`` a number from 1 (none: never), ``DIES_BY`` how, one of `ENDS`; ``TELLS_IN`` a
-file that gets a line for each thing.
+file that gets a line for each thing. Or ``TRACED_IN`` a file for strace's log, and ``DIES_IN_CALL`` the system call;
+or ``DIES_AFTER`` seconds. ``CLOCK_BACK``: so many seconds is the clock behind.
 """
 
 from __future__ import annotations
@@ -10,10 +11,14 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from tests.training.syscalls import attach
 
 FILES = {"os.rename": 2, "os.remove": 1, "os.rmdir": 1, "os.mkdir": 2, "open": -1}
 """What is looked at of Python's audit events, and which of its arguments is the folder a name is relative to."""
@@ -24,7 +29,14 @@ _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 def main() -> None:
     """Run the command, watched if it is the first of its processes."""
-    if os.environ.get("RANK", "0") == "0":
+    if back := float(os.environ.get("CLOCK_BACK", "0")):
+        real = time.time
+        time.time = lambda: real() - back
+    if after := os.environ.get("DIES_AFTER"):
+        subprocess.Popen(["sh", "-c", f"sleep {after}; kill -9 {os.getpid()}"], stderr=subprocess.DEVNULL)
+    if log := os.environ.get("TRACED_IN"):
+        attach(log, os.environ.get("DIES_IN_CALL"))
+    elif os.environ.get("RANK", "0") == "0":
         _watch(
             os.path.abspath(os.environ["DIES_IN"]),  # noqa: PTH100 - Path.resolve would go through links
             int(os.environ.get("DIES_AT", "0")),

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import random
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from llmkit.training.objectives import OBJECTIVES
 from tests.fixtures.command import Command
-from tests.training.torture import KILLED, Tiny, Torture
+from tests.training.syscalls import Call, why_not
+from tests.training.torture import COUNTS, KILLED, Tiny, Torture
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +68,58 @@ class TestOneProcess:
         assert "Traceback" not in done.stderr
         assert "going on after step 2." in torture.resume("full", "full").stderr
 
+    @pytest.mark.parametrize("kind", ["ftruncate", "rename"])
+    def test_killed_on_the_way_into_a_system_call(
+        self, torture: Torture, traced: list[Call], kind: str
+    ) -> None:
+        torture.kill_in_call([call for call in traced if call.kind == kind][1])
+
+    @pytest.fixture(scope="class")
+    def traced(self, torture: Torture) -> list[Call]:
+        if reason := why_not():
+            pytest.skip(reason)
+        return torture.calls()
+
+    def test_a_clock_that_was_set_back_changes_nothing(self, torture: Torture) -> None:
+        at = torture.events.index("os.mkdir /checkpoints/.writing-step-00000006") + 1
+        assert torture.run("clock", at=at).code == KILLED
+        for path in (torture.folder / "clock/checkpoints").glob("step-00000002/*"):
+            os.utime(path, (4e9, 4e9))  # the older one is of another century
+
+        done = torture.resume("clock", "clock", env={"CLOCK_BACK": "1e8"})
+
+        assert "going on after step 4." in done.stderr
+
+
+@pytest.mark.slow
+class TestDamaged:
+    @pytest.fixture(scope="class")
+    def torture(self, dying: Command, tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Torture:
+        return Torture(dying, tiny, tmp_path_factory.mktemp("causal-lm"), "causal-lm")
+
+    @pytest.mark.parametrize(
+        "name", ["weights.safetensors", "optimizer.safetensors", "state.json", "manifest.json"]
+    )
+    @pytest.mark.parametrize("damage", ["missing", "cut", "altered"])
+    def test_it_is_passed_over(self, torture: Torture, name: str, damage: str) -> None:
+        at = torture.events.index("os.mkdir /checkpoints/.writing-step-00000006") + 1
+        run = f"{damage} {name}"
+        assert torture.run(run, at=at).code == KILLED
+        path = torture.folder / run / "checkpoints/step-00000004" / name
+        content = path.read_bytes()
+        if damage == "missing":
+            path.unlink()
+        else:
+            half = len(content) // 2
+            rest = b"" if damage == "cut" else bytes([content[half] ^ 1]) + content[half + 1 :]
+            path.write_bytes(content[:half] + rest)
+
+        done = torture.resume(run, run)
+
+        COUNTS["a checkpoint's file missing, cut or altered"] += 1
+        assert "passing over" in done.stderr
+        assert "going on after step 2." in done.stderr
+
 
 @pytest.mark.slow
 class TestEveryMoment:
@@ -86,6 +141,34 @@ class TestEveryMoment:
         torture = Torture(dying, tiny, tmp_path, task)
         for at in random.Random(task).sample(range(2, len(torture.events) + 1), 3):
             torture.end_and_resume(at)
+
+    def test_killed_on_the_way_into_every_system_call_that_writes(
+        self, dying: Command, tiny: Tiny, tmp_path: Path
+    ) -> None:
+        if reason := why_not():
+            pytest.skip(reason)
+        torture = Torture(dying, tiny, tmp_path, "masked-lm")
+        calls = torture.calls()
+        assert {"write", "fsync", "ftruncate", "mkdir", "rename", "unlinkat", "rmdir"} <= {
+            call.kind for call in calls
+        }
+        for call in calls:
+            torture.kill_in_call(call)
+
+    @pytest.mark.parametrize(
+        "sections", [{}, {"adapter": {"type": "lora", "dropout": 0.1}}], ids=["all", "lora"]
+    )
+    @pytest.mark.parametrize("task", ["masked-lm", "token-classification"])
+    def test_killed_at_random_times(
+        self, dying: Command, tiny: Tiny, tmp_path: Path, task: str, sections: dict[str, Any]
+    ) -> None:
+        torture = Torture(dying, tiny, tmp_path, task, **sections)
+        begin = time.monotonic()
+        torture.run("timed")
+        seconds = time.monotonic() - begin
+        moments = random.Random(task)
+        killed = sum(torture.kill_after(moments.uniform(0, seconds), str(number)) for number in range(30))
+        assert killed > 10
 
     def test_killed_again_and_again(self, dying: Command, tiny: Tiny, tmp_path: Path) -> None:
         torture = Torture(dying, tiny, tmp_path, "next-sentence")

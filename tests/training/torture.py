@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from tests.fixtures.command import Command, Completed, base_environment
 from tests.training.rows import TRIALS
+from tests.training.syscalls import Call, calls_in
 
 Tiny = Callable[[str], Path]
 ROOT = Path(__file__).parents[2]
 KILLED = -signal.SIGKILL
+COUNTS: Counter[str] = Counter()
+"""How many runs were ended in which way, gone on with, and found whole."""
 
 
 class Torture:
@@ -28,7 +34,9 @@ class Torture:
         events: what it does to the files of its folder, in turn.
     """
 
-    def __init__(self, dying: Command, tiny: Tiny, folder: Path, task: str, processes: int = 1) -> None:
+    def __init__(
+        self, dying: Command, tiny: Tiny, folder: Path, task: str, processes: int = 1, **sections: Any
+    ) -> None:
         self.dying, self.folder, self.processes = dying, folder, processes
         training = {
             "epochs": 2,
@@ -39,7 +47,7 @@ class Torture:
             "save_steps": 2,
             "eval_steps": 2,
         }
-        sections = TRIALS[task].sections(tiny, folder)
+        sections = TRIALS[task].sections(tiny, folder) | sections
         sections["model"].pop("config", None)  # dropout too has to be the same after a resume
         sections["data"]["validation"] = sections["data"]["train"]
         config = {"task": task, **sections, "training": training, "output": "set by each run"}
@@ -48,7 +56,14 @@ class Torture:
         self.events = (folder / "whole.events").read_text().splitlines()
         self.whole = self.hash("whole")
 
-    def run(self, name: str, *arguments: str, at: int = 0, by: str = "kill") -> Completed:
+    def run(
+        self,
+        name: str,
+        *arguments: str,
+        at: int = 0,
+        by: str = "kill",
+        env: Mapping[str, str] | None = None,
+    ) -> Completed:
         """Run the command; `at` which of its events it ends, and how: one of `dying.ENDS`."""
         environment = {
             "LLMKIT_CACHE": str(self.folder / "cache"),
@@ -56,6 +71,7 @@ class Torture:
             "DIES_AT": str(at),
             "TELLS_IN": str(self.folder / f"{name}.events"),
             "DIES_BY": by,
+            **(env or {}),
         }
         call = ("finetune", "run.yaml", "--set", f"output={name}", *arguments)
         if self.processes == 1:
@@ -79,12 +95,41 @@ class Torture:
         name = f"{by} {at}"
         what = f"{name}: {self.events[at - 1]}"
         assert self.run(name, at=at, by=by).code == KILLED, what
+        COUNTS[f"{by} at a thing it does to a file"] += 1
         return self.resume(name, what)
 
-    def resume(self, name: str, what: str) -> Completed:
+    def calls(self) -> list[Call]:
+        """Return the system calls by which a run writes its checkpoints and its best model."""
+        log = self.folder / "traced.strace"
+        assert self.traced("traced", log).code == 0
+        assert self.hash("traced") == self.whole
+        return calls_in(log, "traced/checkpoints")
+
+    def traced(self, name: str, log: Path, **more: str) -> Completed:
+        """Run the command under strace."""
+        return self.run(name, env={"TRACED_IN": str(log), **more})
+
+    def kill_in_call(self, call: Call) -> None:
+        """Kill a run on its way into a system call, go on with it, and check that nothing is lost."""
+        name = f"{call.kind} {call.count}"
+        done = self.traced(name, Path(os.devnull), DIES_IN_CALL=call.injection)
+        assert done.code == KILLED, f"{name}: {done.stderr}"
+        COUNTS["kill on the way into a system call that writes"] += 1
+        self.resume(name, f"{name}: {call.arguments}")
+
+    def kill_after(self, seconds: float, name: str) -> bool:
+        """Kill a run after a time, go on with it, and check that nothing is lost; False if it was done before."""
+        done = self.run(name, env={"DIES_AFTER": f"{seconds:.3f}"})
+        assert done.code in (0, KILLED), done.stderr
+        if done.code == KILLED:
+            COUNTS["kill at a random moment"] += 1
+            self.resume(name, f"after {seconds:.3f} seconds")
+        return done.code == KILLED
+
+    def resume(self, name: str, what: str, env: Mapping[str, str] | None = None) -> Completed:
         """Go on with a run, or begin it where it had not begun, and check that it ends in the same bytes."""
-        began = (self.folder / name / "log.jsonl").exists() or (self.folder / name / "checkpoints").exists()
-        done = self.run(name, *(["--resume"] if began else []))
+        began = any((self.folder / name / each).exists() for each in ("log.jsonl", "checkpoints", "run.json"))
+        done = self.run(name, *(["--resume"] if began else []), env=env)
         assert done.code == 0, f"{what}: {done.stderr}"
         assert self.hash(name) == self.whole, what
         logs = [(self.folder / each / "log.jsonl").read_text().splitlines() for each in (name, "whole")]

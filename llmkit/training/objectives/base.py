@@ -55,6 +55,7 @@ class Objective(ABC):
         joins_texts: it can do with texts side by side in one row, where the model has such attention.
         head_at_targets: the vocabulary head runs at the targets alone (`target_logits.forward_at`).
         has_reference: the loss compares with what the model said at the start: see `reference`.
+        in_equal_steps: a batch takes one pass through the model, and so may go through one that is sharded.
     """
 
     task: ClassVar[str]
@@ -69,6 +70,7 @@ class Objective(ABC):
     head_at_targets: ClassVar[bool] = False
     joins_texts: ClassVar[bool] = False
     has_reference: ClassVar[bool] = False
+    in_equal_steps: ClassVar[bool] = True
 
     def __init__(self, config: FinetuneConfig, tokenizer: PreTrainedTokenizerBase) -> None:
         self.config = config

@@ -45,6 +45,7 @@ class Preference(CausalLM):
     packs = False
     joins_texts = False
     has_reference = True
+    in_equal_steps = False
 
     def __init__(self, config: FinetuneConfig, tokenizer: PreTrainedTokenizerBase) -> None:
         super().__init__(config, tokenizer)

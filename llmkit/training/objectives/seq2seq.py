@@ -43,6 +43,7 @@ class Seq2Seq(Objective):
     metrics = ("chrf", "bleu", "rouge")
     new_head = False
     start = "google-t5/t5-small"
+    in_equal_steps = False
     sections = ("generation",)
 
     def __init__(self, config: FinetuneConfig, tokenizer: PreTrainedTokenizerBase) -> None:

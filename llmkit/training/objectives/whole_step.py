@@ -20,6 +20,8 @@ class WholeStepObjective(Objective):
     over micro-batches and devices without a change of loss or gradient (`training.gradient_cache`).
     """
 
+    in_equal_steps = False
+
     @abstractmethod
     def represent(self, model: PreTrainedModel, batch: Batch) -> torch.Tensor:
         """Return vectors, (texts of the batch, width); a row of `Batch.labels` belongs to each."""

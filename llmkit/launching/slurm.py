@@ -1,0 +1,75 @@
+"""A script for SLURM: the same command on each machine of a job, begun again when the job is."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from llmkit.errors import UsageError
+from llmkit.launching.plan import LaunchOptions
+
+_RESTARTS = 3
+_SECONDS_TO_SAVE = 120
+_OURS = {"--slurm": 1, "--nodes": 1, "--node-rank": 1, "--rendezvous": 1, "--gpus": 1, "--max-restarts": 1}
+_SCRIPT = """\
+#!/bin/bash
+#SBATCH --job-name={name}
+#SBATCH --nodes={nodes}
+#SBATCH --ntasks-per-node=1
+#SBATCH --gpus-per-node={gpus}
+#SBATCH --output=%x-%j.log
+#SBATCH --open-mode=append
+# Told to stop so many seconds before its time is up, a run saves; a job that is begun again goes on.
+#SBATCH --signal=TERM@{seconds}
+#SBATCH --requeue
+
+set -u
+cd {folder}
+srun --kill-on-bad-exit=1 {command}
+"""
+
+
+def sbatch_script(arguments: Sequence[str], options: LaunchOptions) -> str:
+    """Return a script for ``sbatch``.
+
+    Args:
+        arguments: of the command, as they were given; those that say where it runs are left to SLURM.
+
+    Raises:
+        UsageError: which GPUs is for SLURM to say.
+    """
+    if options.gpus is not None and not options.gpus.isdigit():
+        raise UsageError(f"--gpus {options.gpus}: SLURM chooses which; say how many.")
+    if options.node_rank is not None or options.rendezvous is not None:
+        raise UsageError("--node-rank and --rendezvous follow from SLURM: leave them out.")
+    kept = _without(arguments, _OURS)
+    restarts = options.max_restarts or _RESTARTS
+    command = [sys.executable, "-m", "llmkit", *kept, "--max-restarts", str(restarts)]
+    if "--resume" not in kept and "--resume-anyway" not in kept:
+        command.append("$RESUME")
+    text = shlex.join(command).replace("'$RESUME'", "${SLURM_RESTART_COUNT:+--resume}")
+    return _SCRIPT.format(
+        name=f"llmkit-{arguments[0] if arguments else 'run'}",
+        nodes=options.nodes or 1,
+        gpus=options.gpus or 8,
+        seconds=_SECONDS_TO_SAVE,
+        folder=shlex.quote(str(Path.cwd())),
+        command=text,
+    )
+
+
+def _without(arguments: Sequence[str], options: dict[str, int]) -> list[str]:
+    """Return arguments but for some options and their values."""
+    kept: list[str] = []
+    skipped = 0
+    for argument in arguments:
+        name, equals, _ = argument.partition("=")
+        if skipped:
+            skipped -= 1
+        elif name in options:
+            skipped = 0 if equals else options[name]
+        else:
+            kept.append(argument)
+    return kept

@@ -1,0 +1,59 @@
+"""Who started this process: a person, this package's own launcher, torchrun, ``accelerate launch`` or SLURM."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import MutableMapping
+
+LAUNCH = "LLMKIT_LAUNCH"
+"""Name of the variable by which a process knows its launcher: the same for all attempts of one call."""
+
+_PORTS = range(20_000, 60_000)
+
+
+def is_one_of_several() -> bool:
+    """Tell whether somebody started this process as one of a group, or as the one that there is to be."""
+    names = ("RANK", "LOCAL_RANK", "ACCELERATE_MIXED_PRECISION")
+    return any(name in os.environ for name in names)
+
+
+def join_slurm_step(environment: MutableMapping[str, str] = os.environ) -> bool:
+    """Let ``srun`` with a task a device be the launcher: say in torch's words what SLURM said in its own.
+
+    Returns:
+        Whether this process is a task of such a step.
+    """
+    tasks = int(environment.get("SLURM_STEP_NUM_TASKS", 1))
+    if "RANK" in environment or tasks == 1 or is_task_a_node(environment):
+        return False
+    first, port = slurm_rendezvous(environment)
+    environment.update(
+        RANK=environment["SLURM_PROCID"],
+        WORLD_SIZE=str(tasks),
+        LOCAL_RANK=environment["SLURM_LOCALID"],
+        MASTER_ADDR=first,
+        MASTER_PORT=str(port),
+    )
+    return True
+
+
+def is_task_a_node(environment: MutableMapping[str, str] = os.environ) -> bool:
+    """Tell whether this is a SLURM step of several machines with one task on each, which starts the others."""
+    tasks, nodes = (int(environment.get(f"SLURM_STEP_NUM_{name}", 1)) for name in ("TASKS", "NODES"))
+    return nodes > 1 and tasks == nodes
+
+
+def slurm_rendezvous(environment: MutableMapping[str, str] = os.environ) -> tuple[str, int]:
+    """Return the first machine of a SLURM step, and a port that follows from the number of the job."""
+    hosts = environment.get("SLURM_STEP_NODELIST") or environment["SLURM_JOB_NODELIST"]
+    job = int(environment.get("SLURM_JOB_ID", 0))
+    return first_host(hosts), _PORTS[job % len(_PORTS)]
+
+
+def first_host(hosts: str) -> str:
+    """Return the first machine of a list as SLURM writes it: ``node[003-006,9],login`` gives node003."""
+    first = re.match(r"([^,\[]+)(?:\[(\d+)[^\]]*\])?([^,\[]*)", hosts)
+    if first is None:
+        raise ValueError(f"{hosts!r} is no list of machines")
+    return f"{first[1]}{first[2] or ''}{first[3]}"

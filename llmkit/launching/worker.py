@@ -1,0 +1,57 @@
+"""What one of several processes owes its launcher: to end with it, and to say by its exit code why it ended."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+
+from llmkit.errors import EXIT_FAILED, EXIT_TERMINATED, LlmkitError, LostProcessError
+from llmkit.launching.surroundings import LAUNCH
+
+EXIT_LOST = 75
+"""Between a process and its launcher: another process, or a device, was lost, and it is worth beginning again."""
+
+_PR_SET_PDEATHSIG = 1
+
+
+def is_launched() -> bool:
+    """Tell whether this package's own launcher started this process."""
+    return LAUNCH in os.environ
+
+
+def end_with_launcher() -> None:
+    """Be told to stop, by SIGTERM, when the launcher is no more; otherwise nobody would be left to stop this."""
+    if not sys.platform.startswith("linux"):
+        return
+    launcher = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != launcher:  # it had ended just before
+        sys.exit(EXIT_TERMINATED)
+
+
+def is_begun_again() -> bool:
+    """Tell whether an earlier process of the same call, in this one's place, was lost."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+
+
+def take_own_gpu() -> None:
+    """Let this process see the GPU alone that is its own, where it does not share its work with the others'."""
+    rank = os.environ.get("LOCAL_RANK")
+    if rank is not None:
+        names = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        os.environ["CUDA_VISIBLE_DEVICES"] = names[int(rank)] if int(rank) < len(names) and names[0] else rank
+
+
+def code_for_launcher(code: int, cause: BaseException | None) -> int:
+    """Return the exit code that tells the launcher whether to begin again.
+
+    Args:
+        code: what the process would end with for a person.
+        cause: what it ends because of.
+    """
+    is_worth_it = isinstance(cause, LostProcessError) or (
+        isinstance(cause, Exception) and not isinstance(cause, LlmkitError)
+    )
+    return EXIT_LOST if code == EXIT_FAILED and is_worth_it else code

@@ -1,0 +1,204 @@
+"""The launcher and what becomes of its processes: killed, stopped, told to end, wrong from the beginning."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.launching.running import TWO, Launched, Tiny, write_config
+
+FINETUNE = ("finetune", "run.yaml", *TWO)
+FIRST_SAVE = "out/checkpoints/step-*"
+LONG = {"epochs": 1000}
+
+
+def weights(folder: Path) -> str:
+    return hashlib.sha256((folder / "out/model.safetensors").read_bytes()).hexdigest()
+
+
+def newest(folder: Path) -> int:
+    return max(int(path.name.removeprefix("step-")) for path in folder.glob(FIRST_SAVE))
+
+
+class TestLost:
+    def test_begins_again_by_itself_to_the_same_weights(self, tiny: Tiny, tmp_path: Path) -> None:
+        write_config(tmp_path, tiny, epochs=20)
+        code, _, errors = Launched(tmp_path, *FINETUNE).wait()
+        assert code == 0, errors
+        whole = weights(tmp_path)
+
+        run = Launched(tmp_path, *FINETUNE, "--overwrite", "--max-restarts", "2")
+        run.wait_for("out/checkpoints/step-0000000?")
+        run.kill(1)
+        code, output, errors = run.wait()
+
+        assert code == 0, errors
+        assert re.search(r"process 1 of 2 \(pid \d+\) was killed by SIGKILL", errors), errors
+        assert errors.count("Beginning again from what is whole (2 restarts left).") == 1
+        assert errors.count("going on after step") == 1
+        assert len(output.splitlines()) == 1
+        assert weights(tmp_path) == whole
+
+    @pytest.mark.slow
+    def test_the_message_names_the_process_and_why(self, tiny: Tiny, tmp_path: Path) -> None:
+        write_config(tmp_path, tiny, **LONG)
+        run = Launched(tmp_path, *FINETUNE)
+        run.wait_for(FIRST_SAVE)
+        run.kill(0)
+
+        code, output, errors = run.wait(60)
+
+        assert (code, output) == (1, "")
+        assert re.search(r"error: process 0 of 2 \(pid \d+\) was killed by SIGKILL", errors), errors
+        assert "--max-restarts N does so by itself" in errors
+        assert "Traceback" not in errors
+
+    @pytest.mark.parametrize("stopped", [0, pytest.param(1, marks=pytest.mark.slow)])
+    def test_a_stopped_one_is_missed(self, tiny: Tiny, tmp_path: Path, stopped: int) -> None:
+        write_config(tmp_path, tiny, **LONG)
+        run = Launched(tmp_path, *FINETUNE, env={"LLMKIT_LOST_AFTER": "2"})
+        run.wait_for(FIRST_SAVE)
+        run.kill(stopped, by=signal.SIGSTOP)
+
+        code, _, errors = run.wait(60)
+
+        assert code == 1
+        assert f"lost sight of process {stopped} of 2" in errors
+        assert "nothing was heard from it for 2 seconds" in errors
+
+    @pytest.mark.slow
+    def test_one_that_goes_on_soon_is_not_missed(self, tiny: Tiny, tmp_path: Path) -> None:
+        write_config(tmp_path, tiny, epochs=20)
+        run = Launched(tmp_path, *FINETUNE)
+        run.wait_for(FIRST_SAVE)
+        run.kill(1, by=signal.SIGSTOP)
+        time.sleep(1)
+        run.kill(1, by=signal.SIGCONT)
+
+        code, _, errors = run.wait()
+
+        assert code == 0, errors
+
+
+class TestTold:
+    @pytest.mark.parametrize(
+        ("number", "code"),
+        [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)],
+    )
+    def test_to_stop_it_saves_and_says_how_to_go_on(
+        self, tiny: Tiny, tmp_path: Path, number: signal.Signals, code: int
+    ) -> None:
+        write_config(tmp_path, tiny, save_steps=10_000, **LONG)
+        run = Launched(tmp_path, *FINETUNE, "--max-restarts", "3")
+        while not (tmp_path / "out/log.jsonl").exists():
+            time.sleep(0.02)
+        run.process.send_signal(number)
+
+        ended, output, errors = run.wait(60)
+
+        assert (ended, output) == (code, ""), errors
+        said = f"saved after step {newest(tmp_path):,}; go on with: llmkit finetune run.yaml --resume"
+        assert errors.count(said) == 1
+
+    @pytest.mark.slow
+    def test_a_launcher_that_is_killed_leaves_nobody_behind(self, tiny: Tiny, tmp_path: Path) -> None:
+        write_config(tmp_path, tiny, save_steps=10_000, **LONG)
+        run = Launched(tmp_path, *FINETUNE)
+        while not (tmp_path / "out/log.jsonl").exists():
+            time.sleep(0.02)
+        workers = run.workers()
+        run.process.kill()
+        run.process.wait()
+        end = time.monotonic() + 60
+        while any(is_running(pid) for pid in workers):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+
+        assert newest(tmp_path) > 0, "they saved"
+
+
+def is_running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+class TestWrong:
+    def test_an_error_is_said_once_and_nothing_is_begun_again(self, tiny: Tiny, tmp_path: Path) -> None:
+        write_config(tmp_path, tiny)
+        with (tmp_path / "train.jsonl").open("a") as file:
+            file.write('{"text": 3, "label": "a"}\n')
+
+        code, output, errors = Launched(tmp_path, *FINETUNE, "--max-restarts", "3").wait(60)
+
+        assert (code, output) == (2, "")
+        assert errors.count("train.jsonl:8: 3 is no text.") == 1
+        assert "Beginning again" not in errors
+        assert [path.name for path in (tmp_path / "out").glob("*")] == [".lock"]
+
+    @pytest.mark.slow
+    def test_a_taken_port_is_one_message(self, tiny: Tiny, tmp_path: Path) -> None:
+        import socket
+
+        write_config(tmp_path, tiny)
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            port = taken.getsockname()[1]
+            where = ("--nodes", "2", "--node-rank", "0", "--rendezvous", f"127.0.0.1:{port}")
+            code, _, errors = Launched(tmp_path, *FINETUNE, *where).wait(60)
+
+        assert code == 1
+        assert f"error: cannot listen at 127.0.0.1:{port}" in errors
+
+
+@pytest.mark.slow
+def test_two_machines_meet_and_train_as_one_does(tiny: Tiny, tmp_path: Path) -> None:
+    write_config(tmp_path, tiny, epochs=2)
+    port = free_port()
+    runs = [
+        Launched(
+            tmp_path,
+            *("finetune", "run.yaml", "--device", "cpu", "--nodes", "2"),
+            *("--node-rank", str(rank), "--rendezvous", f"127.0.0.1:{port}"),
+        )
+        for rank in (1, 0)
+    ]
+    ends = [run.wait() for run in runs]
+
+    assert [code for code, _, _ in ends] == [0, 0], ends
+    assert ends[0][1] == "", "the first machine's first process has the results"
+    assert len(ends[1][1].splitlines()) == 1
+    two = weights(tmp_path)
+    assert Launched(tmp_path, *FINETUNE, "--overwrite").wait()[0] == 0
+    assert weights(tmp_path) == two
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.mark.slow
+def test_the_cores_are_divided(tiny: Tiny, tmp_path: Path) -> None:
+    write_config(tmp_path, tiny, **LONG)
+    environment = {"OMP_NUM_THREADS": ""}
+    run = Launched(tmp_path, *FINETUNE, env=environment)
+    run.wait_for(FIRST_SAVE)
+    given = Path(f"/proc/{run.workers()[0]}/environ").read_bytes().split(b"\0")
+    run.process.terminate()
+    run.wait(60)
+
+    assert f"OMP_NUM_THREADS={max(1, len(os.sched_getaffinity(0)) // 2)}".encode() in given

@@ -1,0 +1,54 @@
+"""The script for sbatch."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from llmkit.errors import UsageError
+from llmkit.launching.plan import LaunchOptions
+from llmkit.launching.slurm import sbatch_script
+
+CALL = [
+    "finetune",
+    "my run.yaml",
+    "--slurm",
+    "out.sbatch",
+    "--nodes=4",
+    "--gpus",
+    "2",
+    "--set",
+    "training.epochs=1",
+]
+
+
+def test_the_command_is_the_call_without_what_slurm_says() -> None:
+    script = sbatch_script(CALL, LaunchOptions(gpus="2", nodes=4))
+
+    assert "#SBATCH --nodes=4\n" in script
+    assert "#SBATCH --gpus-per-node=2\n" in script
+    command = script.strip().splitlines()[-1]
+    assert command.endswith(
+        "-m llmkit finetune 'my run.yaml' --set training.epochs=1 --max-restarts 3 "
+        "${SLURM_RESTART_COUNT:+--resume}"
+    )
+
+
+def test_the_shell_takes_it(tmp_path: Path) -> None:
+    script = sbatch_script(CALL, LaunchOptions(nodes=2, max_restarts=7))
+    lines = script.replace("srun ", "printf '%s|' ")
+    run = ["bash", "-c", lines]
+    first, again = (
+        subprocess.run(run, env={"PATH": "/usr/bin:/bin", **more}, capture_output=True, text=True, check=True)
+        for more in ({}, {"SLURM_RESTART_COUNT": "1"})
+    )
+    assert first.stdout.endswith("|finetune|my run.yaml|--set|training.epochs=1|--max-restarts|7|")
+    assert again.stdout == f"{first.stdout}--resume|"
+
+
+@pytest.mark.parametrize("options", [LaunchOptions(gpus="0,1"), LaunchOptions(nodes=2, node_rank=0)])
+def test_what_slurm_says_itself(options: LaunchOptions) -> None:
+    with pytest.raises(UsageError):
+        sbatch_script(CALL, options)
