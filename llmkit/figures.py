@@ -86,8 +86,3 @@ def figure(
     return Figure(
         key, label, amount, formula, numbers, source, Amount(span.low, unit), Amount(span.high, unit)
     )
-
-
-def by_key(figures: list[Figure]) -> dict[str, Any]:
-    """Return figures as JSON has them, each under its key."""
-    return {each.key: each.to_json() for each in figures}

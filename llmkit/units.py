@@ -50,7 +50,7 @@ UNITS: Mapping[str, Unit] = {
     "h": Unit("time", 3600),
     "days": Unit("time", 86400),
     "tokens/s": Unit("throughput"),
-    "W": Unit("power", prefixes=_SI),
+    "W": Unit("power"),
     "Wh": Unit("energy", prefixes=_SI),
     "kWh": Unit("energy", 1e3),
     "MWh": Unit("energy", 1e6),
@@ -176,11 +176,6 @@ class Reading:
     endings: Mapping[str, float]
     examples: str
 
-    @property
-    def needs_unit(self) -> bool:
-        """Whether a bare number is refused."""
-        return "" not in self.endings
-
 
 def _counted(*names: str) -> dict[str, float]:
     sizes = {"k": 1e3, "thousand": 1e3, "m": 1e6, "million": 1e6, "b": 1e9, "billion": 1e9}
@@ -190,18 +185,17 @@ def _counted(*names: str) -> dict[str, float]:
     )
 
 
-_BYTES = {
-    f"{letter}{middle}b": base**power
-    for middle, base in (("", 1000.0), ("i", 1024.0))
-    for power, letter in enumerate("kmgtp", 1)
-}
 _FLOPS = {
     f"{prefix}flop{ending}": 1000.0**power
     for power, prefix in enumerate(map(str.lower, _SI))
     for ending in ("", "s")
 }
+_BYTES = {
+    f"{letter}{middle}b": base**power
+    for middle, base in (("", 1000.0), ("i", 1024.0))
+    for power, letter in enumerate("mgt", 2)
+}
 TOKENS = Reading("tokens", _counted("tokens", "token"), "15T, 300B or 2000000tokens")
-PARAMETERS = Reading("parameters", _counted("parameters", "params"), "70B or 125M")
 DEVICE_HOURS = Reading(
     "device hours",
     {
@@ -222,8 +216,7 @@ INTENSITY = Reading(
 SHARE = Reading("of the peak", {"": 1, "%": 0.01}, "0.4 or 40%")
 OVERHEAD = Reading("W/W", {"": 1}, "1.1")
 POWER = Reading("W", {"w": 1, "kw": 1e3}, "400W")
-MEMORY = Reading("bytes", {"b": 1.0, **_BYTES}, "80GB")
-TIME = Reading("h", {"h": 1, "hours": 1, "min": 1 / 60, "s": 1 / 3600, "d": 24, "days": 24}, "36h or 14days")
+MEMORY = Reading("bytes", _BYTES, "24GB or 24GiB")
 
 _NUMBER = re.compile(r"\s*\$?\s*([+-]?(?:\d[\d_]*(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?)\s*(.*?)\s*", re.IGNORECASE)
 

@@ -331,6 +331,8 @@ USAGE_ERRORS = {
     "format": ([*CLASSIFY, "x", "--format", "xml"], "xml"),
     "ending of the output": ([*CLASSIFY, "x", "--output", "{folder}/out.xml"], "out.xml"),
     "split without dataset": ([*CLASSIFY, "x", "--split", "train"], "--split"),
+    "no unit": (["cost", "gpt-3", "--tokens", "15"], "no unit"),
+    "unknown accelerator": (["cost", "gpt-3", "--tokens", "15T", "--gpu", "h10"], "h100"),
     "labels": ([*CLASSIFY, "x", "--labels", "a,b"], "--labels"),
 }
 

@@ -110,8 +110,8 @@ class TestReading:
             ("0.4", units.SHARE, 0.4),
             ("40%", units.SHARE, 0.4),
             ("700W", units.POWER, 700),
-            ("80GB", units.MEMORY, 80e9),
-            ("80GiB", units.MEMORY, 80 * 2**30),
+            ("24GB", units.MEMORY, 24e9),
+            ("24 GiB", units.MEMORY, 24 * 2**30),
         ],
     )
     def test_what_is_meant(self, text, reading, value):
@@ -136,7 +136,8 @@ class TestReading:
             ("5000", units.MONEY, "has no unit"),
             ("5000eur", units.MONEY, "no such unit as 'eur'"),
             ("400", units.POWER, "has no unit"),
-            ("80", units.MEMORY, "has no unit"),
+            ("24", units.MEMORY, "has no unit"),
+            ("24 gigs", units.MEMORY, "no such unit as 'gigs'"),
             ("1.2.3", units.OVERHEAD, "no such unit as '.3'"),
         ],
     )

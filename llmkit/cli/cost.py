@@ -72,6 +72,10 @@ def show_cost(
         str | None,
         typer.Option(help="What one device draws: 400W.  [default: by the table]", show_default=False),
     ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(help="What memory one device has: 24GB.  [default: by the table]", show_default=False),
+    ] = None,
     recompute: Annotated[
         str, typer.Option(help="Activations that are computed again: none, selective, full.")
     ] = "none",
@@ -141,6 +145,7 @@ def show_cost(
             "price": price,
             "pue": pue,
             "power": power,
+            "memory": memory,
             "budget": budget,
         },
         gpu=gpu,

@@ -35,6 +35,7 @@ def plan_of_config(asked: Asked) -> Estimate:
         "--lora",
         "--recompute",
         "--revision",
+        "--memory",
     }
     given = [name for name in asked.given if name in foreign]
     if given:

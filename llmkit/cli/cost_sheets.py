@@ -75,11 +75,11 @@ def estimate_rows(found: Estimate) -> list[dict[str, Any]]:
 def _row(each: Figure) -> dict[str, Any]:
     return {
         "figure": each.key,
-        "label": each.label,
         "value": each.amount.value,
         "unit": each.amount.unit,
         "low": each.low and each.low.value,
         "high": each.high and each.high.value,
+        "label": each.label,
         "formula": each.formula,
         "numbers": each.numbers,
         "source": each.source,

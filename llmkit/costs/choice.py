@@ -20,6 +20,7 @@ _READINGS: Mapping[str, tuple[Reading, ...]] = {
     "price": (units.PRICE,),
     "pue": (units.OVERHEAD,),
     "power": (units.POWER,),
+    "memory": (units.MEMORY,),
     "budget": (units.MONEY, units.DEVICE_HOURS, units.COMPUTE),
 }
 
@@ -32,7 +33,7 @@ class Choice:
         tokens: that the run sees, epochs included.
         gpu: a name of the table of accelerators, ``cpu`` for this machine; `gpus` how many of them.
         mfu: the share of their peak that the model's own FLOPs are; `hfu` that all computed FLOPs are.
-        power: what one of them draws.
+        power: what one of them draws; `memory` what it has, where that is not what the table says.
         budget: money, device hours or FLOPs.
         batch_size: sequences on a device at once, for the memory.
     """
@@ -45,6 +46,7 @@ class Choice:
     price: Amount | None = None
     pue: Amount | None = None
     power: Amount | None = None
+    memory: Amount | None = None
     grid: Grid = field(default_factory=lambda: find_grid(WORLD))
     budget: Amount | None = None
     sequence_length: int | None = None
@@ -125,6 +127,7 @@ def _check_device(choice: Choice, grid: str | None, *, at_hand: bool) -> None:
     needing: dict[str, object] = {"--gpus": choice.gpus, "--mfu": choice.mfu, "--hfu": choice.hfu}
     if not at_hand:
         needing |= {"--price": choice.price, "--pue": choice.pue, "--power": choice.power, "--grid": grid}
+        needing |= {"--memory": choice.memory}
     idle = [name for name, value in needing.items() if value is not None]
     if idle:
         raise UsageError(

@@ -52,9 +52,9 @@ class Need:
         """Bytes that each device has for itself."""
         return 0.0 if self.is_split else self.held
 
-    def on_each(self, devices: int) -> float:
-        """Return the bytes on each of some devices."""
-        return self.shared / devices + self.own
+    def on_each(self, devices: int, group: int) -> float:
+        """Return the bytes on each of some devices; a layer that is split is so over the devices of a group."""
+        return self.states / devices + (self.held / group if self.is_split else self.held)
 
     def fits(self, available: float) -> bool:
         """Whether what a device has for itself leaves room for more on one of so many free bytes."""
@@ -111,26 +111,22 @@ def memory_figures(
         need = replace(need, is_split=True)
     least = need.least(available)
     return [
-        _each(need, devices or least, batch),
+        _each(need, devices or least, least, batch),
         _least(need, least, accelerator, available),
     ], notes
 
 
-def _each(need: Need, devices: int, batch: str) -> Figure:
+def _each(need: Need, devices: int, group: int, batch: str) -> Figure:
     again = ", recomputed" if need.is_recomputed else ""
-    how = f"activations of {batch}{again}"
-    formula = f"{need.regime.formula}, dealt out over the devices, + {how}"
-    numbers = f"{Amount(need.states, 'bytes')} / {devices:,} devices + {Amount(need.held, 'bytes')}"
-    if need.is_split:
-        formula = f"({need.regime.formula} + {how}) / devices"
-        numbers = f"({Amount(need.states, 'bytes')} + {Amount(need.held, 'bytes')}) / {devices:,} devices"
+    over = f" / {group:,} devices that each layer is split over" if need.is_split else ""
+    held = f"{Amount(need.held, 'bytes')}" + (f" / {group:,} devices" if need.is_split else "")
     return figure(
         "memory_per_device",
         f"memory on each of {devices:,} device{'s' if devices > 1 else ''}",
-        Span.exact(need.on_each(devices)),
+        Span.exact(need.on_each(devices, group)),
         "bytes",
-        formula=formula,
-        numbers=numbers,
+        formula=f"{need.regime.formula}, dealt out over the devices, + activations of {batch}{again}{over}",
+        numbers=f"{Amount(need.states, 'bytes')} / {devices:,} devices + {held}",
         source=f"{need.regime.source}; {_sharing(need)}; {ACTIVATIONS_SOURCE}",
     )
 

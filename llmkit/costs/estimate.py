@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llmkit.architectures.count import ModelCount
 from llmkit.costs import assumptions
@@ -90,6 +90,10 @@ def _accelerator(name: str) -> Accelerator:
     return measured_cpu()
 
 
+def _with_memory(accelerator: Accelerator, choice: Choice) -> Accelerator:
+    return accelerator if choice.memory is None else replace(accelerator, memory=choice.memory)
+
+
 def estimate(count: ModelCount, choice: Choice) -> Estimate:
     """Return what it takes to train a model on some tokens.
 
@@ -112,7 +116,7 @@ def estimate(count: ModelCount, choice: Choice) -> Estimate:
         found += bills(hours, speed.accelerator, choice)
         memory, notes = memory_figures(
             count,
-            speed.accelerator,
+            _with_memory(speed.accelerator, choice),
             choice.gpus,
             batch_size=choice.batch_size,
             sequence_length=each.sequence_length,

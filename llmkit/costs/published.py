@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -206,11 +206,3 @@ def _follows(key: str, ours: Estimate) -> bool:
         return True
     emissions = ours.figure("emissions")
     return emissions is not None and "as stated" in emissions.label
-
-
-def worst(runs: Sequence[PublishedRun], key: str) -> Amount | None:
-    """Return the ratio that is furthest from 1 among the figures of a key; None where none is compared."""
-    ratios = [
-        each.ratio for run in runs for each in run.figures if each.key == key and each.ratio is not None
-    ]
-    return max(ratios, key=lambda ratio: abs(ratio.value - 1), default=None)

@@ -6,12 +6,15 @@ import csv
 import io
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.fixtures.command import base_environment
 from tests.training.stepping import write_rows
 
 COST = "cost"
@@ -26,6 +29,17 @@ CALLS = {
     "published": ("--table",),
     "accelerators": ("--accelerators",),
 }
+MODULES = """
+import json, sys
+from llmkit.cli.main import main
+sys.argv = ["llmkit", *json.loads(sys.argv[1])]
+try:
+    main()
+except SystemExit:
+    pass
+heavy = ("torch", "transformers", "numpy", "huggingface_hub", "datasets", "pandas")
+print(json.dumps([name for name in heavy if name in sys.modules]), file=sys.stderr)
+"""
 UNITLESS = re.compile(r"[\d.,]+(e[+-]?\d+)?")
 
 
@@ -137,8 +151,18 @@ class TestFigures:
         assert rows["h100"]["peak"]["bfloat16"] == {"value": 989.4e12, "unit": "FLOP/s"}
         assert rows["tpu-v5p"]["power"] is None and "never published" in rows["tpu-v5p"]["note"]
 
-    def test_the_second_time_it_is_the_same(self, run):
-        assert run(*GPT3, "--format", "table").text == run(*GPT3, "--format", "table").text
+    @pytest.mark.parametrize("call", [GPT3, ("--table",)], ids=["model", "published"])
+    def test_the_second_time_it_is_the_same_and_nothing_heavy_is_imported(self, call, run, cache):
+        first = run(*call)
+        done = subprocess.run(
+            [sys.executable, "-c", MODULES, json.dumps([COST, *call])],
+            env=base_environment() | cache,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout == first.text
+        assert json.loads(done.stderr) == []
 
     def test_this_cpu_is_measured_each_time(self, run):
         values = [run("gpt2", "--tokens", "1M", "--gpu", "cpu").lines[0]["device_hours"] for _ in range(2)]

@@ -13,7 +13,9 @@ from llmkit.units import UNITS, Amount
 
 def choose(gpu="h100", **said) -> Choice:
     texts = {
-        name: said.pop(name) for name in ("tokens", "mfu", "hfu", "price", "pue", "power") if name in said
+        name: said.pop(name)
+        for name in ("tokens", "mfu", "hfu", "price", "pue", "power", "memory")
+        if name in said
     }
     return read_choice({"tokens": "15.6T", **texts}, gpu=gpu, **said)
 
@@ -70,9 +72,18 @@ def test_what_does_not_fit_is_recomputed_and_then_split(count):
     assert any("--recompute full" in each for each in found.notes)
     found = estimate(count("llama-3.1-405b"), choose(gpu="t4"))
     least, each = (found.figure(key) for key in ("devices_at_least", "memory_per_device"))
-    assert "/ devices" in each.formula and "Megatron" in least.source
+    assert "split over" in each.formula and "Megatron" in least.source
+    assert each.amount.of("bytes") < 16e9
     assert least.amount.of("devices") * 16e9 > 16 * 405_853_388_800
     assert any("split over the devices" in each for each in found.notes)
+
+
+def test_another_memory_than_the_tables(count):
+    least = [
+        value(estimate(count("gpt2-xl"), choose(gpu="v100", memory=memory)), "devices_at_least", "devices")
+        for memory in ("16GB", "32GB")
+    ]
+    assert least[0] > least[1]
 
 
 def test_adapters_need_less_of_everything(count):
