@@ -31,10 +31,19 @@ each_file = pytest.mark.parametrize("path", FILES, ids=name_of)
 # Who may import whom
 
 BASE = {"errors", "_version"}
-GROUND = {"tasks", "models", "data", "metrics", "batching", "launching"}
-CAPABILITIES = {"inference", "embeddings", "architectures", "training", "insight", "sharing", "serving"}
-# They ask what a model will need before they load it.
-ASK_ARCHITECTURES = {"training", "inference"}
+GROUND = {"tasks", "models", "data", "metrics", "batching", "launching", "units", "figures", "hardware"}
+CAPABILITIES = {
+    "inference",
+    "embeddings",
+    "architectures",
+    "costs",
+    "training",
+    "insight",
+    "sharing",
+    "serving",
+}
+# They ask what a model will need before they load it, or before anybody trains it.
+ASK_ARCHITECTURES = {"training", "inference", "costs"}
 
 ALLOWED = (
     dict.fromkeys(BASE, BASE)
@@ -107,6 +116,8 @@ def test_imports_go_downwards(path):
         ("tasks", "from llmkit.models.resolving import resolve_model", 0),
         ("training", "from llmkit.architectures import memory", 0),
         ("cli", "import llmkit.training.loop", 0),
+        ("costs", "from llmkit.architectures import memory", 0),
+        ("training", "from llmkit.costs import estimate", 1),
         ("embeddings", "from llmkit.architectures import memory", 1),
         ("embeddings", "def f():\n    from llmkit.inference.apply import rows", 1),
         ("embeddings", "from ..inference import apply", 1),
@@ -320,6 +331,8 @@ USAGE_ERRORS = {
     "format": ([*CLASSIFY, "x", "--format", "xml"], "xml"),
     "ending of the output": ([*CLASSIFY, "x", "--output", "{folder}/out.xml"], "out.xml"),
     "split without dataset": ([*CLASSIFY, "x", "--split", "train"], "--split"),
+    "no unit": (["cost", "gpt-3", "--tokens", "15"], "no unit"),
+    "unknown accelerator": (["cost", "gpt-3", "--tokens", "15T", "--gpu", "h10"], "h100"),
     "labels": ([*CLASSIFY, "x", "--labels", "a,b"], "--labels"),
 }
 

@@ -69,6 +69,18 @@ def layer_flops(counted: Counted, *, sequence_length: int) -> float:
     return total
 
 
+def attention_flops(counted: Counted, *, sequence_length: int) -> float | None:
+    """Return the part of `forward_flops` that is queries with keys and weights with values; None as there."""
+    lengths = [(stream, stream.length(sequence_length)) for stream in streams(counted)]
+    if any(length is None for _, length in lengths):
+        return None
+    return sum(
+        length * _attention(stream, length, _context_of(stream, counted, sequence_length))
+        for stream, length in lengths
+        if length is not None
+    )
+
+
 def _stream_flops(stream: Stream, length: int, source: int) -> Iterator[Quantity]:
     whole = _WHOLE_INPUT.get(stream.name) if stream.is_fixed else None
     unit = whole or stream.name

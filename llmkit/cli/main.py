@@ -38,6 +38,7 @@ COMMANDS = {
     "search": ("llmkit.cli.search", "Find what is nearest to a query, among texts or vectors."),
     "tokenize": ("llmkit.cli.tokenize", "Show what a model's tokenizer makes of texts, or count tokens."),
     "params": ("llmkit.cli.params", "Count a model's parameters, and what it costs to run and to train."),
+    "cost": ("llmkit.cli.cost", "Work out what training takes: FLOPs, hours, energy, CO2e, money."),
     "finetune": ("llmkit.cli.finetune", "Train a model as a YAML file says."),
     "evaluate": ("llmkit.cli.evaluate", "Judge a model on data, and show where it is wrong."),
     "runs": ("llmkit.cli.runs", "List and compare the runs of finetune in a folder."),

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import platform
 import shlex
 from importlib.metadata import version
 from typing import Any
 
 from llmkit._version import __version__
+from llmkit.training.planning import actual_energy, planned_and_actual, where
 from llmkit.training.precision import precision_of
 from llmkit.training.state import CONFIG, Run
+from llmkit.units import Amount
 
 # The pipeline task that runs what a training task made.
 PIPELINE_TASKS = {
@@ -23,8 +24,6 @@ PIPELINE_TASKS = {
     "sentence-embedding": ("sentence-similarity", "'a text' 'one to compare' 'another'"),
     "preference": ("text-generation", "'a beginning'"),
 }
-# What a processor draws under load, where no counter says: a rough figure, and the card calls it so.
-_WATTS_A_CORE = 15.0
 
 
 def trying(task: str, output: str) -> str:
@@ -100,12 +99,9 @@ def _training(run: Run) -> str:
 
 
 def _cost(run: Run) -> str:
-    device = run.accelerator.device
-    hours = run.progress.seconds / 3600
-    where = f"{run.accelerator.num_processes} × {_device_name(device)}"
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "accelerate"))
     lines = [
-        f"{run.progress.seconds:,.0f} seconds of training on {where}, "
+        f"{run.progress.seconds:,.0f} seconds of training on {where(run)}, "
         f"{run.progress.tokens / max(run.progress.seconds, 1e-9):,.0f} tokens a second; {versions}.",
     ]
     utilization = run.utilization(run.progress.flops, run.progress.seconds)
@@ -113,19 +109,23 @@ def _cost(run: Run) -> str:
         lines.append(
             f"{utilization:.0%} of the peak of the device (MFU: the model's own FLOPs, real tokens alone)."
         )
-    if device.type == "cpu":
-        import torch
-
-        watts = _WATTS_A_CORE * torch.get_num_threads() * run.accelerator.num_processes
-        lines.append(
-            f"Energy, estimated and not measured: {hours * watts:.1f} Wh, at {_WATTS_A_CORE:.0f} W a core in use."
-        )
-    return "## Time and energy\n\n" + "\n".join(lines) + "\n"
+    energy = actual_energy(run)
+    if energy is not None:
+        lines.append(f"{energy.label.capitalize()}: {energy.amount} ({energy.source}).")
+    return "## Time and energy\n\n" + "\n".join(lines) + "\n" + _planned(run)
 
 
-def _device_name(device: Any) -> str:
-    if device.type == "cuda":
-        import torch
-
-        return torch.cuda.get_device_name(device)
-    return f"CPU ({platform.machine()})"
+def _planned(run: Run) -> str:
+    """Return what was planned beside what it took, as a table; "" where nothing was planned."""
+    found = planned_and_actual(run)
+    if found is None or run.plan is None:
+        return ""
+    rows = []
+    for key, pair in found.items():
+        planned, actual = (Amount(pair[each]["value"], pair[each]["unit"]) for each in ("planned", "actual"))
+        ratio = f"{Amount(actual.value / planned.value, '× planned')}" if planned.value else ""
+        rows.append(f"| {key.replace('_', ' ')} | {planned} | {actual} | {ratio} |")
+    return (
+        f"\nPlanned from the data and the first {len(run.plan.pace.results)} steps; evaluations and checkpoints "
+        "come on top of the time.\n\n| | planned | actual | |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
+    )

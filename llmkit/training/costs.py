@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,17 +44,15 @@ def count_of(model: Any) -> Counted | None:
 # ---- FLOPs
 
 
-def step_flops(
-    model: Any, lengths: Sequence[int], *, head_at_targets: bool
-) -> Callable[[Sequence[Batch]], float]:
-    """Return what gives the FLOPs that the model itself needs for some batches, forward and backward.
+def model_flops(model: Any, *, head_at_targets: bool) -> Callable[[Mapping[int, float], float], float]:
+    """Return what gives the FLOPs that the model itself needs, forward and backward, from lengths and targets.
 
-    Real tokens alone count, and nothing that is computed twice to save memory: the share of a device's peak is
-    then that of Chowdhery et al. 2022 (PaLM, arXiv 2204.02311, appendix B). Where the architecture is not known a
-    token takes two FLOPs for each parameter, forward (Kaplan et al. 2020, arXiv 2001.08361, section 2.1).
+    It takes how many texts there are of each length, and how many targets they have. Real tokens alone count, and
+    nothing that is computed twice to save memory: the share of a device's peak is then that of Chowdhery et al. 2022
+    (PaLM, arXiv 2204.02311, appendix B). Where the architecture is not known a token takes two FLOPs for each
+    parameter, forward (Kaplan et al. 2020, arXiv 2001.08361, section 2.1).
 
     Args:
-        lengths: tokens of each training example.
         head_at_targets: the vocabulary head runs at the targets alone.
     """
     counted = count_of(model)
@@ -66,9 +65,27 @@ def step_flops(
         known = forward_flops(counted, sequence_length=length) if counted is not None else None
         return 2.0 * parameters * length if known is None else known - 2.0 * head * length
 
+    def flops(texts: Mapping[int, float], targets: float) -> float:
+        total = sum(number * forward(length) for length, number in texts.items())
+        return passes * (total + 2.0 * head * targets)
+
+    return flops
+
+
+def step_flops(
+    model: Any, lengths: Sequence[int], *, head_at_targets: bool
+) -> Callable[[Sequence[Batch]], float]:
+    """Return what gives the FLOPs that the model itself needs for some batches; see `model_flops`.
+
+    Args:
+        lengths: tokens of each training example.
+        head_at_targets: the vocabulary head runs at the targets alone.
+    """
+    of_texts = model_flops(model, head_at_targets=head_at_targets)
+
     def flops(batches: Sequence[Batch]) -> float:
-        total = sum(forward(length) for batch in batches for length in _lengths_in(batch, lengths))
-        return passes * (total + 2.0 * head * sum(_targets(batch) for batch in batches))
+        texts = Counter(length for batch in batches for length in _lengths_in(batch, lengths))
+        return of_texts(texts, sum(_targets(batch) for batch in batches))
 
     return flops
 
@@ -152,7 +169,7 @@ def _bytes(tensors: Any) -> int:
 def _activations(run: Run, config: FinetuneConfig, counted: Counted) -> int | None:
     precision = FLOAT32 if config.model.dtype == "float32" else BFLOAT16
     precision = MIXED if run.accelerator.mixed_precision != "no" else precision
-    share = _share_of_targets(run) if run.objective.head_at_targets else 1.0
+    share = share_of_targets(run) if run.objective.head_at_targets else 1.0
 
     @lru_cache(maxsize=4096)
     def kept(length: int) -> float | None:
@@ -174,7 +191,7 @@ def _activations(run: Run, config: FinetuneConfig, counted: Counted) -> int | No
     return round(most)
 
 
-def _share_of_targets(run: Run) -> float:
+def share_of_targets(run: Run) -> float:
     """Return how many targets a token has, in the first micro-batch."""
     rows = run.loop.steps.at(0).micro_batches[0]
     batch = run.loop.batch(rows, 0)

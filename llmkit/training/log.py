@@ -93,6 +93,8 @@ def summary(results: list[StepResult], run: Run) -> dict[str, Any]:
         "learning_rate": last.learning_rate,
         "tokens_per_second": tokens / seconds if seconds else 0.0,
         "padding": 1 - tokens / padded if padded else 0.0,
+        "tokens": run.progress.tokens,
+        "flops": run.progress.flops,
         **({} if utilization is None else {"mfu": utilization}),
     }
 

@@ -16,6 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import ModelError
+from llmkit.hardware.meters import EnergyMeter
 from llmkit.training.averaging import WeightAverage
 from llmkit.training.examples import Examples
 from llmkit.training.fitting import (
@@ -49,6 +50,7 @@ class Progress:
         best: the best value of the metric so far, at `best_step`.
         waited: evaluations since then.
         tokens: real tokens seen, and `padded`, with the padding.
+        joules: that the devices drew in the steps; None where nothing measured it, or not all of them.
         most_rows, most_tokens: of a micro-batch, where it was found out what fits; a resumed run cuts the same.
     """
 
@@ -60,13 +62,18 @@ class Progress:
     padded: int = 0
     seconds: float = 0.0
     flops: float = 0.0
+    joules: float | None = 0.0
     most_rows: int | None = None
     most_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What a step gave: the mean loss of its targets, its gradient's length before clipping, its tokens and FLOPs."""
+    """What a step gave: the mean loss of its targets, its gradient's length before clipping, its tokens and FLOPs.
+
+    Attributes:
+        joules: what the devices drew; None where nothing measures it.
+    """
 
     step: Step
     loss: float
@@ -76,6 +83,7 @@ class StepResult:
     padded: int
     seconds: float
     flops: float = 0.0
+    joules: float | None = None
 
 
 class NotFiniteError(ModelError):
@@ -91,6 +99,7 @@ class Loop:
         rate_at: the factor of the learning rate by the number of the step.
         note: takes a remark for the person.
         flops: counts what the model needs for some batches; None where nobody asks.
+        meter: measures what this process's device draws.
     """
 
     accelerator: Accelerator
@@ -105,6 +114,7 @@ class Loop:
     average: WeightAverage | None = None
     note: Callable[[str], None] = lambda text: None
     flops: Callable[[Sequence[Batch]], float] | None = None
+    meter: EnergyMeter = field(default_factory=EnergyMeter)
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
@@ -124,6 +134,7 @@ class Loop:
     def _take(self, number: int) -> StepResult:
         """Take one optimizer step: from its examples to a gradient, and from that to new weights."""
         begin = time.perf_counter()
+        self.meter.lap()
         self._set_rate(number)
         step, batches, loss = self._fitted(number)
         norm = self._clip()
@@ -134,6 +145,16 @@ class Loop:
         if self.average is not None:
             self.average.update(number + 1)
         return self._counted(step, batches, loss, norm, begin)
+
+    def _drawn(self) -> float:
+        """Return the joules since the step began: NaN for a device that nothing measures, 0 where another counts it."""
+        joules = self.meter.lap()
+        if joules is not None:
+            return joules
+        is_counted_elsewhere = (
+            self.accelerator.device.type == "cpu" and not self.accelerator.is_local_main_process
+        )
+        return 0.0 if is_counted_elsewhere else math.nan
 
     def _fitted(self, number: int) -> tuple[Step, list[Batch], float]:
         """Add up a step's gradients; what does not fit in the memory is cut smaller, and the step begun anew."""
@@ -238,8 +259,9 @@ class Loop:
     ) -> StepResult:
         """Return what a step gave, and add it to how far the run has come."""
         flops = 0.0 if self.flops is None else self.flops(batches)
-        counts = [(batch.tokens, batch.padded, 0.0) for batch in batches]
-        tokens, padded, flops = self._over_devices([*counts, (0, 0, flops)], (3,)).tolist()
+        counts = [(batch.tokens, batch.padded, 0.0, 0.0) for batch in batches]
+        own = (0, 0, flops, self._drawn())
+        tokens, padded, flops, joules = self._over_devices([*counts, own], (4,)).tolist()
         result = StepResult(
             step,
             loss,
@@ -249,12 +271,15 @@ class Loop:
             round(padded),
             time.perf_counter() - begin,
             flops,
+            None if math.isnan(joules) else joules,
         )
         self.progress.step += 1
         self.progress.tokens += result.tokens
         self.progress.padded += result.padded
         self.progress.seconds += result.seconds
         self.progress.flops += result.flops
+        if self.progress.joules is not None:
+            self.progress.joules = None if result.joules is None else self.progress.joules + result.joules
         return result
 
     def _places(self, step: Step) -> str:

@@ -13,8 +13,9 @@ from llmkit.errors import MissingExtraError
 from llmkit.training.adapters import merged
 from llmkit.training.card import model_card
 from llmkit.training.log import finite, log_of
+from llmkit.training.planning import planned_and_actual
 from llmkit.training.plot import draw_loss
-from llmkit.training.state import CONFIG, METRICS, RUN, Run
+from llmkit.training.state import CONFIG, COST, METRICS, RUN, Run
 
 LOSS_CURVE = "loss.png"
 CARD = "README.md"
@@ -69,6 +70,9 @@ def write_output(run: Run) -> None:
     _write_config(run)
     figures = {**run.figures, "steps": run.progress.step, "tokens": run.progress.tokens}
     write_whole(run.output / METRICS, f"{json.dumps(finite(figures), indent=1)}\n".encode())
+    cost = planned_and_actual(run)
+    if cost is not None:
+        write_whole(run.output / COST, f"{json.dumps(cost, indent=1)}\n".encode())
     evaluations = [line for line in log_of(run.output) if line.get("eval_loss") is not None]
     try:
         draw_loss(run.losses, evaluations, run.output / LOSS_CURVE)

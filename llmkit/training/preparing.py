@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.data.records import Record
 from llmkit.errors import DataError, ModelError, UsageError
+from llmkit.hardware.at_hand import peak_of_device
+from llmkit.hardware.meters import EnergyMeter, open_meter
 from llmkit.metrics import load_metric
 from llmkit.models.loading import LoadOptions, choose_device, choose_head, load_model
 from llmkit.tasks.inputs import RowError
@@ -25,7 +27,6 @@ from llmkit.training.objectives.base import Objective
 from llmkit.training.objectives.variable_length import use_variable_length
 from llmkit.training.optimizer import freeze, make_optimizer, rate_at
 from llmkit.training.origin import Origin, find_origin
-from llmkit.training.peaks import peak_of_device
 from llmkit.training.precision import make_accelerator, precision_name
 from llmkit.training.sharding import check_sharding, shard, whole_weights
 from llmkit.training.splitting import split_off
@@ -102,10 +103,13 @@ def prepare(config: FinetuneConfig, output: Path, *, device: str, listener: List
         config.training.seed,
         average=WeightAverage(model, config.training.ema) if config.training.ema is not None else None,
         note=listener.note,
+        flops=step_flops(model, data.train.lengths, head_at_targets=objective.head_at_targets),
+        # A CPU's counter is that of the whole machine: the first of its processes reads it for all.
+        meter=EnergyMeter()
+        if on_cpu and not accelerator.is_local_main_process
+        else open_meter(accelerator.device),
     )
     peak = peak_of_device(accelerator.device, precision)
-    if peak is not None:
-        loop.flops = step_flops(model, data.train.lengths, head_at_targets=objective.head_at_targets)
     return Run(config, output, accelerator, objective, data, model, loop, listener, peak_flops=peak)
 
 

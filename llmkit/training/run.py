@@ -24,11 +24,12 @@ from llmkit.training.keeping import keep_best, restore_best, resume_run, save
 from llmkit.training.log import RunLog
 from llmkit.training.loop import StepResult, StopRequest
 from llmkit.training.output import MODEL_FILES, write_output, write_start
+from llmkit.training.planning import Pace, Plan, workload_of
 from llmkit.training.preparing import is_measured, make_whole, prepare
 from llmkit.training.processes import agreed, gathered, is_first, largest, meet, part, said_once
 from llmkit.training.reference import add_reference
 from llmkit.training.sharding import is_sharded
-from llmkit.training.state import CHECKPOINTS, CONFIG, LOCK, LOG, METRICS, RUN, Listener, Run
+from llmkit.training.state import CHECKPOINTS, CONFIG, COST, LOCK, LOG, METRICS, RUN, Listener, Run
 
 if TYPE_CHECKING:
     from llmkit.training.config import FinetuneConfig
@@ -160,7 +161,7 @@ def _takes(lock: IO[str]) -> bool:
 def _clear(output: Path) -> None:
     """Remove what a run has written, and nothing else."""
     shutil.rmtree(output / CHECKPOINTS, ignore_errors=True)
-    for name in (LOG, METRICS, RUN):
+    for name in (LOG, METRICS, RUN, COST):
         (output / name).unlink(missing_ok=True)
 
 
@@ -172,9 +173,11 @@ def _train(run: Run) -> None:
     on_cpu = run.accelerator.device.type == "cpu"
     if run.progress.most_tokens is None and is_measured(run.config, on_cpu=on_cpu):
         measure(run.loop)
+    run.plan = Plan(workload_of(run), Pace(run.loop))
     with StopRequest() as stop:
         for result in run.loop.run():
             step = run.progress.step
+            run.plan.pace.add(result)
             run.losses.append((step, result.loss))
             run.listener.step(result, run)
             is_last = step == run.loop.steps.total

@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from llmkit.training.config import FinetuneConfig
+    from llmkit.training.planning import Plan
 
 CHECKPOINTS = "checkpoints"
 CONFIG = "config.yaml"
 LOG = "log.jsonl"
 METRICS = "metrics.json"
 RUN = "run.json"
+COST = "cost.json"
 LOCK = ".lock"
 
 
@@ -65,6 +67,7 @@ class Run:
         figures: of the last evaluation.
         stopped: the name of the signal that ended it early.
         peak_flops: FLOPs a second that a device computes at most; None where that is not known.
+        plan: what it was to take; None before its first step.
     """
 
     config: FinetuneConfig
@@ -79,6 +82,7 @@ class Run:
     losses: list[tuple[int, float]] = field(default_factory=list)
     stopped: str | None = None
     peak_flops: float | None = None
+    plan: Plan | None = None
 
     @property
     def progress(self) -> Progress:

@@ -76,6 +76,12 @@ class Steps:
             self.max_steps if self.max_steps is not None else max(1, math.ceil(self.epochs * self.an_epoch))
         )
 
+    def drawn(self, epoch: int, steps: int) -> list[int]:
+        """Return the examples that the first steps of an epoch take, over all devices."""
+        if not steps:
+            return []
+        return _order(len(self.lengths), self.seed, epoch)[: steps * self.batch_size].tolist()
+
     def at(self, number: int) -> Step:
         """Return a step by its number, from 0."""
         epoch, within = divmod(number, self.an_epoch)

@@ -16,7 +16,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from llmkit.training.checking import check_run
 from llmkit.training.costs import backward_passes, free_bytes, memory_of, step_flops
 from llmkit.training.log import RunLog
-from llmkit.training.peaks import FLOAT16_ALONE, PEAKS, peak_of
 from llmkit.training.state import LOG, Listener, Run
 from tests.training.stepping import config_for, ready, write_rows
 
@@ -65,9 +64,8 @@ class TestFlops:
 
     def test_the_log_has_the_share_of_a_known_peak(self, tiny: Tiny, tmp_path: Path) -> None:
         run = run_on(tiny, tmp_path, training={"max_steps": 2, "batch_size": 8, "logging_steps": 1})
-        assert run.peak_flops is None and run.loop.flops is None  # a CPU has no peak that a table knows
+        assert run.peak_flops is None  # a CPU has no peak that a table knows
         run.peak_flops = 1e12
-        run.loop.flops = step_flops(run.model, run.data.train.lengths, head_at_targets=False)
         run.output.mkdir()
         log = RunLog(run.output / LOG, Listener(), every=1)
         log.begin(run)
@@ -82,33 +80,6 @@ class TestFlops:
 
     def test_no_peak_no_share(self, tiny: Tiny, tmp_path: Path) -> None:
         assert run_on(tiny, tmp_path).utilization(1e12, 1.0) is None
-
-
-class TestPeaks:
-    @pytest.mark.parametrize(
-        ("name", "precision", "peak"),
-        [
-            ("NVIDIA A100-SXM4-80GB", "bfloat16", 312e12),
-            ("NVIDIA A100 80GB PCIe", "float32", 19.5e12),
-            ("NVIDIA H100 80GB HBM3", "bfloat16", 989.4e12),
-            ("NVIDIA H100 PCIe", "float16", 756e12),
-            ("NVIDIA H200", "bfloat16", 989.4e12),
-            ("NVIDIA L40S", "bfloat16", 362.05e12),
-            ("NVIDIA L4", "bfloat16", 121e12),
-            ("NVIDIA GeForce RTX 4090", "bfloat16", 165.2e12),
-            ("NVIDIA GeForce RTX 4090 Laptop GPU", "bfloat16", None),
-            ("Tesla T4", "float16", 65e12),
-            ("Tesla T4", "bfloat16", None),
-            ("Tesla V100-SXM2-16GB", "float32", 15.7e12),
-            ("NVIDIA A10G", "bfloat16", None),
-            ("NVIDIA GeForce GTX 1080", "float32", None),
-        ],
-    )
-    def test_by_name(self, name: str, precision: str, peak: float | None) -> None:
-        assert peak_of(name, precision) == peak
-
-    def test_each_has_its_source(self) -> None:
-        assert all(source for *_, source in (*PEAKS, *FLOAT16_ALONE))
 
 
 class TestMemory:

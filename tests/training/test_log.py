@@ -71,7 +71,7 @@ def test_a_line_is_about_the_steps_since_the_last(run: Run) -> None:
 
 
 def test_what_a_line_says(run: Run) -> None:
-    run.progress.step = 3
+    run.progress.step, run.progress.tokens, run.progress.flops = 3, 90, 5e9
 
     line = summary([result(1.0), result(3.0, tokens=10, padded=10, seconds=1.5)], run)
 
@@ -83,6 +83,8 @@ def test_what_a_line_says(run: Run) -> None:
         "learning_rate": 1e-3,
         "tokens_per_second": 20.0,
         "padding": pytest.approx(0.2),
+        "tokens": 90,
+        "flops": 5e9,
     }
 
 
