@@ -85,7 +85,9 @@ class Task:
         heads: names of the auto classes that load a model for it, tried in turn.
         default_model: hub id and revision when no model is named.
         result_key: the key that holds the text a section-wise result is joined on.
-        embedded: the embedded encoder can serve it when no other model can be had.
+        embedded: the embedded model that serves it when no other can be had: the name of an adapter, or "" for the
+            encoder alone.
+        encoder_impl: dotted path of the pipeline class in which the encoder alone serves it, where it is another.
         unwraps_single: for a list of one input the pipeline gives that input's result, not a list of it.
         streams: its text can be shown as it is generated.
         has_blank: its text has a blank to fill (`llmkit.tasks.blanks`).
@@ -106,7 +108,8 @@ class Task:
     default_model: tuple[str, str | None] | None = None
     result_key: str = ""
     aliases: tuple[str, ...] = ()
-    embedded: bool = False
+    embedded: str | None = None
+    encoder_impl: str = ""
     unwraps_single: bool = False
     streams: bool = False
     has_blank: bool = False
@@ -193,7 +196,7 @@ _ROWS = (
         (TEXT,),
         "echo 'The bank raised rates' | llmkit pipeline feature-extraction",
         batching=Batching.TRIMMED,
-        embedded=True,
+        embedded="",
         window_rows=256,
     ),
     Task(
@@ -205,6 +208,7 @@ _ROWS = (
         batching=Batching.PADDED,
         unwraps_single=True,
         has_blank=True,
+        embedded="fill-mask",
     ),
     Task(
         "image-classification",
@@ -277,6 +281,7 @@ _ROWS = (
         "llmkit pipeline sentiment-analysis 'What a lovely day'",
         batching=Batching.PADDED,
         long=Long.SCORES,
+        embedded="sentiment",
     ),
     Task(
         "text-generation",
@@ -304,6 +309,7 @@ _ROWS = (
         "llmkit pipeline ner 'Ada Lovelace lived in London' -p aggregation_strategy=simple",
         batching=Batching.PADDED,
         long=Long.SPANS,
+        embedded="token-classification",
     ),
     Task(
         "video-classification",
@@ -326,6 +332,8 @@ _ROWS = (
         (TEXT, LABELS),
         "llmkit pipeline zero-shot-classification 'The rates went up' --labels finance,sports",
         batching=Batching.PADDED,
+        embedded="",
+        encoder_impl="llmkit.tasks.zero_shot_similarity.ZeroShotSimilarityPipeline",
     ),
     Task(
         "zero-shot-image-classification",
@@ -355,6 +363,7 @@ _ROWS = (
         impl="llmkit.tasks.question_answering.QuestionAnsweringPipeline",
         heads=("AutoModelForQuestionAnswering",),
         default_model=("distilbert/distilbert-base-cased-distilled-squad", "564e9b5"),
+        embedded="question-answering",
     ),
     Task(
         "summarization",
@@ -462,7 +471,7 @@ _ROWS = (
         impl="llmkit.tasks.sentence_similarity.SentenceSimilarityPipeline",
         heads=("AutoModel",),
         default_model=("sentence-transformers/all-MiniLM-L6-v2", "c9745ed"),
-        embedded=True,
+        embedded="",
     ),
 )
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.data.records import Record
 from llmkit.errors import DataError, ModelError, UsageError
 from llmkit.metrics import load_metric
-from llmkit.models.loading import LoadOptions, choose_device, choose_head, has_native_bfloat16, load_model
+from llmkit.models.loading import LoadOptions, choose_device, choose_head, has_native_bfloat16, load_to_train
 from llmkit.tasks.inputs import RowError
 from llmkit.training.adapters import add_adapter
 from llmkit.training.averaging import WeightAverage
@@ -54,8 +54,8 @@ def prepare(config: FinetuneConfig, output: Path, *, device: str, listener: List
     for text in objective.notes():
         listener.note(text)
     set_seed(config.training.seed)
-    model = load_trainable(config, origin, objective, device=device)
-    model = _set_up(model, config, objective)
+    model, new = load_trainable(config, origin, objective, device=device)
+    model = _set_up(model, config, objective, new)
     check_trackers(config.trackers)
     accelerator = Accelerator(
         mixed_precision=ACCELERATES_NAMES[precision_name(config, device)],
@@ -105,13 +105,19 @@ def prepare(config: FinetuneConfig, output: Path, *, device: str, listener: List
     return Run(config, output, accelerator, objective, data, model, loop, listener, peak_flops=peak)
 
 
-def _set_up(model: Any, config: FinetuneConfig, objective: Objective) -> Any:
-    """Return the model with what the settings add to it: an adapter, frozen parameters, noise."""
+def _set_up(model: Any, config: FinetuneConfig, objective: Objective, new: Collection[str]) -> Any:
+    """Return the model with what the settings add to it: an adapter, frozen parameters, noise.
+
+    Args:
+        new: names of the parameters that came without weights.
+    """
     settings = config.training
     objective.set_up(model)
     freeze(model, settings.freeze)
     if config.adapter is not None:
-        model = add_adapter(model, config.adapter, new_head=objective.new_head)
+        model = add_adapter(
+            model, config.adapter, new_head=objective.new_head, new=new, base=config.model.name
+        )
     if settings.neftune_alpha is not None:
         add_noise(model, settings.neftune_alpha)
     if not any(parameter.requires_grad for parameter in model.parameters()):
@@ -178,10 +184,14 @@ def study(
 
 def load_trainable(
     config: FinetuneConfig, origin: Origin, objective: Objective, *, device: str = "auto"
-) -> Any:
+) -> tuple[Any, Collection[str]]:
     """Load the model with the task's head, in the config's dtype, or make it new from the architecture alone.
 
     With ``adapter: {type: qlora}`` its linear layers, the head aside, are in 4 bits, on the device.
+
+    Returns:
+        The model, and the names of its parameters that the checkpoint has no weights for; none from scratch,
+        where all are new.
 
     Raises:
         UsageError: model.config has a value that the model's config does not know.
@@ -204,7 +214,7 @@ def load_trainable(
         if head is None:
             raise ModelError(f"{resolved.name} has no head for {config.task}.")
         try:
-            return head.from_config(model_config, dtype=config.model.dtype)
+            return head.from_config(model_config, dtype=config.model.dtype), ()
         except (ValueError, TypeError, RuntimeError) as error:
             raise UsageError(f"model.config: {resolved.name} cannot be made so: {error}") from None
     in_four_bits = config.adapter is not None and config.adapter.type == "qlora"
@@ -219,16 +229,15 @@ def load_trainable(
         if in_four_bits
         else {}
     )
-    loaded = load_model(
+    loaded, new = load_to_train(
         resolved,
         heads,
         LoadOptions(device="cpu", dtype=config.model.dtype, config=model_config, arguments=arguments),
         task=config.task,
-        to_train=True,
     )
     if in_four_bits:
         keep_layout(loaded)
-    return loaded
+    return loaded, new
 
 
 def _set_value(model_config: Any, name: str, value: Any) -> None:

