@@ -29,6 +29,7 @@ def embed_texts(
     ] = None,
     model: options.EncoderModel = None,
     revision: options.Revision = None,
+    embedded: options.Embedded = None,
     input: options.Input = None,  # noqa: A002
     input_format: options.InputFormat = None,
     column: options.Column = None,

@@ -42,6 +42,10 @@ COMMANDS = {
     "finetune": ("llmkit.cli.finetune", "Train a model as a YAML file says."),
     "evaluate": ("llmkit.cli.evaluate", "Judge a model on data, and show where it is wrong."),
     "runs": ("llmkit.cli.runs", "List and compare the runs of finetune in a folder."),
+    "models": (
+        "llmkit.cli.models",
+        "List the models that are here, or fetch some for a machine without a hub.",
+    ),
     "doctor": ("llmkit.cli.doctor", "Show what this machine has for a long run, and try its devices' links."),
     "config": ("llmkit.cli.config", "Write, check or explain a file for finetune."),
 }

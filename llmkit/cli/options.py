@@ -14,12 +14,18 @@ def _set_debug(value: bool) -> bool:
     return value
 
 
+def _set_embedded(value: bool | None) -> bool | None:
+    if value is not None:
+        os.environ["LLMKIT_EMBEDDED"] = "always" if value else "never"
+    return value
+
+
 Model = Annotated[
     str | None,
     typer.Option(
         "--model",
         "-m",
-        help="Folder, hub id, or 'minilm' for the embedded encoder.  [default: the task's]",
+        help="Folder, file, hub id, or 'minilm' for the embedded encoder.  [default: the task's]",
         show_default=False,
     ),
 ]
@@ -70,6 +76,17 @@ MaxLength = Annotated[
     int | None, typer.Option(help="Take at most so many tokens of a text.", show_default=False)
 ]
 Measure = Annotated[str, typer.Option(help="cosine, dot, or euclidean: the distance.")]
+Embedded = Annotated[
+    bool | None,
+    typer.Option(
+        "--embedded/--no-embedded",
+        help="Take the embedded model for the default one, or never.  [default: where no hub answers]",
+        show_default=False,
+        callback=_set_embedded,
+        is_eager=True,
+        expose_value=False,
+    ),
+]
 Revision = Annotated[
     str | None, typer.Option(help="Branch, tag or commit of a hub model.", show_default=False)
 ]

@@ -45,6 +45,7 @@ def run_task(
     ] = None,
     model: options.Model = None,
     revision: options.Revision = None,
+    embedded: options.Embedded = None,
     input: options.Input = None,  # noqa: A002
     input_format: options.InputFormat = None,
     column: options.Column = None,

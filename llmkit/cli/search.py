@@ -69,6 +69,7 @@ def search_texts(
         ),
     ] = None,
     revision: options.Revision = None,
+    embedded: options.Embedded = None,
     query_prefix: Annotated[
         str | None,
         typer.Option(

@@ -31,6 +31,7 @@ def compare_texts(
     ] = None,
     model: options.EncoderModel = None,
     revision: options.Revision = None,
+    embedded: options.Embedded = None,
     input: options.Input = None,  # noqa: A002
     input_format: options.InputFormat = None,
     column: Annotated[

@@ -9,6 +9,7 @@ import typer
 from llmkit.cli import options
 from llmkit.cli.channels import claim_stdout
 from llmkit.cli.results import write_rows
+from llmkit.models.embedded import EMBEDDED_NAME, MEASURED, embedded_adapter, has_embedded_adapter
 from llmkit.tasks.catalogue import Task, find_task, task_names, tasks
 from llmkit.tasks.parameters import parameters_of
 
@@ -35,6 +36,7 @@ def list_tasks(
         return
     call = find_task(name)
     explained = describe(call.task) | {
+        "embedded_quality": _quality(call.task),
         "summary": call.task.summary,
         "parameters": list(parameters_of(call.task).own),
         "example": call.task.example,
@@ -52,7 +54,21 @@ def describe(task: Task) -> dict[str, Any]:
         "default_model": task.default_model[0] if task.default_model else None,
         "revision": task.default_model[1] if task.default_model else None,
         "provider": task.provider,
+        "embedded": embedded_model(task),
     }
+
+
+def _quality(task: Task) -> str | None:
+    if task.embedded and embedded_model(task):
+        return embedded_adapter(task.embedded).quality
+    return MEASURED.get(task.name)
+
+
+def embedded_model(task: Task) -> str | None:
+    """Return the embedded model that stands in for a task's default, where there is one in this release."""
+    if task.embedded is None or (task.embedded and not has_embedded_adapter(task.embedded)):
+        return None
+    return f"{EMBEDDED_NAME}:{task.embedded}" if task.embedded else EMBEDDED_NAME
 
 
 def _for_a_person(row: dict[str, Any]) -> dict[str, Any]:
@@ -62,5 +78,6 @@ def _for_a_person(row: dict[str, Any]) -> dict[str, Any]:
         "modality": row["modality"],
         "inputs": ", ".join(row["inputs"]),
         "default model": row["default_model"] or "",
+        "embedded": row["embedded"] or "",
         "by": row["provider"],
     }

@@ -34,6 +34,7 @@ def tokenize_texts(
         ),
     ] = None,
     revision: options.Revision = None,
+    embedded: options.Embedded = None,
     input: options.Input = None,  # noqa: A002
     input_format: options.InputFormat = None,
     column: options.Column = None,

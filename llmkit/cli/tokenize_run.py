@@ -89,13 +89,13 @@ def run_tokenize(call: TokenizeCall, out: Destination) -> None:
 
 def _find(name: str | None, revision: str | None) -> ResolvedModel:
     from llmkit.embeddings.api import DEFAULT_MODEL
-    from llmkit.models.resolving import resolve_model
+    from llmkit.models.resolving import ENCODER, resolve_model
 
     resolved = resolve_model(
         name,
         revision=revision,
         default=DEFAULT_MODEL,
-        embedded_fallback=True,
+        stand_in=ENCODER,
         task="tokenize",
         needs_weights=False,
     )

@@ -10,7 +10,7 @@ from llmkit.embeddings.settings import EmbedSettings, check_settings
 from llmkit.errors import DataError, UsageError, did_you_mean
 from llmkit.models.loading import LoadOptions, check_options
 from llmkit.models.resolved import ResolvedModel
-from llmkit.models.resolving import resolve_model
+from llmkit.models.resolving import ENCODER, resolve_model
 
 if TYPE_CHECKING:
     import numpy
@@ -32,7 +32,7 @@ def find_encoder(
         name,
         revision=revision,
         default=DEFAULT_MODEL,
-        embedded_fallback=True,
+        stand_in=ENCODER,
         task="embed",
         allow_pickle=allow_pickle,
     )

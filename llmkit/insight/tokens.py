@@ -92,9 +92,7 @@ def load_model_tokenizer(resolved: ResolvedModel) -> ModelTokenizer:
 
     tokenizer = load_tokenizer(resolved, TASK)
     try:
-        config = AutoConfig.from_pretrained(
-            resolved.location, revision=resolved.revision, local_files_only=resolved.cached_only
-        ).get_text_config()
+        config = AutoConfig.from_pretrained(resolved.location, **resolved.origin).get_text_config()
     except (OSError, ValueError):  # a tokenizer alone: its own limit is all there is
         config = None
     # What a model's own files say of its sentences holds for its vectors: `llmkit embed` cuts there too.

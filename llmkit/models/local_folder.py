@@ -13,6 +13,7 @@ from llmkit.models.resolved import ResolvedModel
 
 CONFIG_FILE = "config.json"
 ADAPTER_FILE = "adapter_config.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
 WEIGHTS_FILE = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
 PICKLED_WEIGHTS = ("pytorch_model.bin", "pytorch_model.bin.index.json")
@@ -33,26 +34,34 @@ def is_path(name: str) -> bool:
 
 
 def local_model(name: str, allow_pickle: bool, needs_weights: bool) -> ResolvedModel:
-    """Return the model in the folder called `name`.
+    """Return the model in the folder called `name`; of an adapter, where the adapter is.
 
     Without `needs_weights` a config alone is enough.
 
     Raises:
         ModelError: the folder is missing, may not be read, is damaged, or has pickled weights only.
     """
-    folder = Path(os.path.expanduser(name)).absolute()  # noqa: PTH111 - Path.expanduser raises for an unknown user
-    if not os.path.exists(folder):  # noqa: PTH110
-        raise ModelError(f"There is no folder '{name}'.", hint=_nearest_sibling(folder))
-    if not folder.is_dir():
-        raise ModelError(
-            f"'{name}' is a file.",
-            hint=f"A model is a folder with {CONFIG_FILE} and {WEIGHTS_FILE}: name the folder.",
-        )
+    folder = local_path(name)
     try:
         check_folder(folder, name, allow_pickle, needs_weights)
     except PermissionError as error:
         raise ModelError(f"'{name}' may not be read: {error.filename}.") from error
-    return ResolvedModel(name, str(folder))
+    return ResolvedModel(name, str(folder), adapter=str(folder) if is_adapter_alone(folder) else None)
+
+
+def local_path(name: str) -> Path:
+    """Return the whole path of the folder or file called `name`.
+
+    Raises:
+        ModelError: there is none.
+    """
+    path = Path(os.path.expanduser(name)).absolute()  # noqa: PTH111 - Path.expanduser raises for an unknown user
+    if not os.path.exists(path):  # noqa: PTH110
+        kind = (
+            "file" if path.suffix.lower() in (".gguf", ".safetensors", ".zip", ".tar", ".tgz") else "folder"
+        )
+        raise ModelError(f"There is no {kind} '{name}'.", hint=_nearest_sibling(path))
+    return path
 
 
 def _nearest_sibling(missing: Path) -> str:
@@ -71,17 +80,33 @@ def check_folder(folder: Path, name: str, allow_pickle: bool, needs_weights: boo
     Raises:
         ModelError: it has not; the message calls the model `name`.
     """
-    if (folder / ADAPTER_FILE).is_file():
+    if is_adapter_alone(folder):
+        read_object(folder / ADAPTER_FILE, name)
+        if needs_weights:
+            _check_adapter_weights(folder, name, allow_pickle)
         return
-    config = _read_object(folder / CONFIG_FILE, name, _where_the_config_is(folder))
+    config = read_object(folder / CONFIG_FILE, name, _where_the_config_is(folder))
     if needs_weights:
         _check_weights(folder, name, config, allow_pickle)
 
 
-def is_adapter_alone(location: str) -> bool:
-    """Tell whether a folder has an adapter (peft) and not the config of the model that it is for."""
-    folder = Path(location)
-    return (folder / ADAPTER_FILE).is_file() and not (folder / CONFIG_FILE).is_file()
+def is_adapter_alone(folder: Path) -> bool:
+    """Tell whether a folder has an adapter (peft) and not the weights of the model that it is for."""
+    own = (WEIGHTS_FILE, WEIGHTS_INDEX, *PICKLED_WEIGHTS)
+    return (folder / ADAPTER_FILE).is_file() and not any((folder / file).is_file() for file in own)
+
+
+def _check_adapter_weights(folder: Path, name: str, allow_pickle: bool) -> None:
+    if (folder / ADAPTER_WEIGHTS).is_file():
+        check_safetensors(folder / ADAPTER_WEIGHTS, name)
+        return
+    pickled = [file.name for file in folder.glob("adapter_model.bin")]
+    if pickled:
+        raise ModelError(
+            f"The adapter '{name}' has only pickled weights ({pickled[0]}).",
+            hint="Have them saved as safetensors: peft does so by itself today.",
+        )
+    raise no_weights(f"The adapter '{name}'", [ADAPTER_WEIGHTS])
 
 
 def _where_the_config_is(folder: Path) -> str:
@@ -92,7 +117,12 @@ def _where_the_config_is(folder: Path) -> str:
     return f"A model folder has {CONFIG_FILE} and {WEIGHTS_FILE}, as save_pretrained writes them."
 
 
-def _read_object(path: Path, name: str, hint: str | None = None) -> dict[str, Any]:
+def read_object(path: Path, name: str, hint: str | None = None) -> dict[str, Any]:
+    """Return the object in a JSON file of the model called `name`.
+
+    Raises:
+        ModelError: the file is missing, or holds something else.
+    """
     if not path.is_file():
         raise ModelError(f"'{name}' has no {path.name}.", hint=hint)
     try:
@@ -118,7 +148,7 @@ def _check_weights(folder: Path, name: str, config: dict[str, Any], allow_pickle
 def _weight_files(weights: Path, name: str) -> list[Path]:
     if weights.suffix != ".json":
         return [weights]
-    weight_map = _read_object(weights, name).get("weight_map")
+    weight_map = read_object(weights, name).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise ModelError(f"{weights.name} of '{name}' names no weights: 'weight_map' is missing.")
     shards = sorted({str(shard) for shard in weight_map.values()})

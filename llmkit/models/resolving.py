@@ -1,4 +1,4 @@
-"""From what a person names to what is loaded: a local folder, the embedded encoder, or a model on the hub.
+"""From what a person names to what is loaded: a local folder or file, an embedded model, or a model on the hub.
 
 Nothing here imports torch or transformers, and the hub is given a few seconds: that a model cannot be had is
 known, with the reason, before the slow imports begin.
@@ -7,14 +7,20 @@ known, with the reason, before the slow imports begin.
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
-from llmkit.errors import UsageError
+from llmkit.errors import LlmkitError, ModelError, UsageError
+from llmkit.models.addresses import plain_name
 from llmkit.models.converted_weights import with_safe_weights
 from llmkit.models.embedded import (
     EMBEDDED_NAME,
     EMBEDDED_TITLE,
+    MEASURED,
+    check_encoder,
+    embedded_adapter,
     embedded_folder,
     embedded_policy,
+    has_embedded_adapter,
     has_embedded_encoder,
 )
 from llmkit.models.hub_lookup import (
@@ -27,9 +33,13 @@ from llmkit.models.hub_lookup import (
 )
 from llmkit.models.loading_errors import explain_hub_failure, is_a, why_unreachable
 from llmkit.models.loading_errors import explain_loading_error as explain_loading_error
-from llmkit.models.local_folder import ADAPTER_FILE, CONFIG_FILE, check_folder, is_path, local_model
+from llmkit.models.local_file import local_file_or_folder
+from llmkit.models.local_folder import ADAPTER_FILE, CONFIG_FILE, check_folder, is_path, read_object
 from llmkit.models.resolved import ResolvedModel
 from llmkit.models.short_names import SHORT_NAMES
+
+ENCODER = ""
+"""The stand-in that is the embedded encoder itself, without an adapter."""
 
 
 def resolve_model(
@@ -37,50 +47,79 @@ def resolve_model(
     *,
     revision: str | None = None,
     default: tuple[str, str | None] | None = None,
-    embedded_fallback: bool = False,
+    stand_in: str | None = None,
     task: str = "",
     allow_pickle: bool = False,
     needs_weights: bool = True,
 ) -> ResolvedModel:
     """Return what to load for `name`, or for `default` (repository, revision) when nothing was named.
 
-    A default that is neither cached nor reachable may be replaced by the embedded encoder
-    (`embedded_fallback`, as far as LLMKIT_EMBEDDED allows); a model that was named never is.
+    A default that is neither cached nor reachable may be replaced by an embedded model: `stand_in` is the name of
+    its adapter, or `ENCODER`; LLMKIT_EMBEDDED says whether. A model that was named never is.
     Without `needs_weights` a local folder may hold a config alone.
 
     Raises:
         UsageError: no model named and no default, a name that cannot be one, a wrong setting.
-        ModelError: a local folder that is missing, damaged, or has pickled weights only.
+        ModelError: a local model that is missing, damaged, or has pickled weights only; an adapter whose base is
+            not to be had.
         HubError: the hub does not give the model, or cannot be reached and the cache does not have it.
-        MissingExtraError: the embedded encoder is not installed.
+        MissingExtraError: the embedded encoder is not installed, or what reads GGUF files.
     """
     policy = embedded_policy()
     looks_for_safe = needs_weights and not allow_pickle
     if name is None:
-        # A revision is a revision of the default on the hub: the embedded encoder cannot be meant.
-        stand_in = "never" if revision is not None or not embedded_fallback else policy
-        return _resolve_default(default, revision, stand_in, task, looks_for_safe)
+        # A revision is a revision of the default on the hub: no embedded model can be meant.
+        allowed = revision is None and stand_in is not None and policy != "never"
+        return _resolve_default(
+            default,
+            revision,
+            stand_in if allowed else None,
+            always=policy == "always",
+            task=task,
+            looks_for_safe=looks_for_safe,
+        )
     if not name.strip():
         raise UsageError("--model is empty.", hint=f"Name a local folder, a hub model or {EMBEDDED_NAME}.")
-    is_embedded = name == EMBEDDED_NAME
-    if not is_embedded and not is_path(name):
-        repository = SHORT_NAMES.get(name, name)
-        note = f"{name} is {repository}" if repository != name else None
+    plain, revision, is_local = plain_name(name, revision)
+    own = _embedded_name(plain) if is_local is None else None
+    if own is None and not (is_path(plain) if is_local is None else is_local):
+        repository = SHORT_NAMES.get(plain, plain)
+        note = f"{plain} is {repository}" if repository != plain else None
         return _find_on_hub(ResolvedModel(repository, repository, revision, note=note), looks_for_safe)
     if revision is not None:
         raise UsageError(f"--revision is for a hub model, and '{name}' is a local one.")
-    return _embedded_encoder() if is_embedded else local_model(name, allow_pickle, needs_weights)
+    if own is not None:
+        return _embedded(own)
+    found = local_file_or_folder(plain, allow_pickle, needs_weights)
+    return found if found.adapter is None else _on_base(found, found.adapter, allow_pickle, needs_weights)
+
+
+def is_encoder_alone(model: ResolvedModel) -> bool:
+    """Tell whether a model is the embedded encoder, without an adapter."""
+    return model.embedded and model.adapter is None
+
+
+def _embedded_name(name: str) -> str | None:
+    """Return the name of an embedded adapter, or `ENCODER`; None for another model."""
+    if name == EMBEDDED_NAME:
+        return ENCODER
+    before, colon, adapter = name.partition(":")
+    return adapter if colon and before == EMBEDDED_NAME and adapter else None
 
 
 def _resolve_default(
     default: tuple[str, str | None] | None,
     revision: str | None,
-    stand_in: str,
+    stand_in: str | None,
+    *,
+    always: bool,
     task: str,
     looks_for_safe: bool,
 ) -> ResolvedModel:
-    if stand_in == "always":
-        return _embedded_encoder()
+    if stand_in and not has_embedded_adapter(stand_in):
+        stand_in = None
+    if stand_in is not None and always:
+        return _standing_in(stand_in, task, "")
     if default is None:
         raise UsageError(
             f"--model is needed for {task or 'this'}.",
@@ -88,21 +127,73 @@ def _resolve_default(
         )
     repository, default_revision = default
     wanted = ResolvedModel(repository, repository, revision or default_revision)
-    if stand_in == "never" or not has_embedded_encoder():
-        return _find_on_hub(wanted, looks_for_safe)
+    if stand_in is None or not has_embedded_encoder():
+        return _find_default(wanted, task, looks_for_safe)
     try:
         # With a stand-in at hand, a cache that has only the config is not worth a load that will fail.
         return _find_on_hub(wanted, looks_for_safe, cached_weights=True)
     except HubUnreachableError as error:
-        return replace(
-            _embedded_encoder(), note=f"{error.reason}, using the embedded {EMBEDDED_TITLE} instead"
-        )
+        return _standing_in(stand_in, task, f"{error.reason}, ")
 
 
-def _embedded_encoder() -> ResolvedModel:
+def _find_default(wanted: ResolvedModel, task: str, looks_for_safe: bool) -> ResolvedModel:
+    """Return a default model for which no embedded one can stand in: where that is so, the error says it."""
+    try:
+        return _find_on_hub(wanted, looks_for_safe)
+    except HubUnreachableError as error:
+        if task and has_embedded_encoder() and embedded_policy() != "never":
+            error.hint = f"There is no embedded model for {task}. {error.hint}"
+        raise
+
+
+def _standing_in(stand_in: str, task: str, why: str) -> ResolvedModel:
+    """Return an embedded model with a note that names it and says how good it is."""
+    measured = f" ({MEASURED[task]})" if task in MEASURED else ""
+    title = embedded_adapter(stand_in).title if stand_in else f"{EMBEDDED_TITLE}{measured}"
+    instead = " instead" if why else ""
+    return replace(
+        _embedded(stand_in), note=f"{why}{'using' if why else 'Using'} the embedded {title}{instead}"
+    )
+
+
+def _embedded(name: str) -> ResolvedModel:
+    """Return the embedded encoder, with the adapter of that name if there is one, all of it checked."""
     folder = embedded_folder()
     check_folder(folder, EMBEDDED_NAME, allow_pickle=False, needs_weights=True)
-    return ResolvedModel(EMBEDDED_NAME, str(folder), embedded=True)
+    if name == ENCODER:
+        return ResolvedModel(EMBEDDED_NAME, str(folder), embedded=True)
+    adapter = embedded_adapter(name)
+    check_encoder(adapter.card["base"]["sha256"], f"The embedded adapter '{name}'")
+    return ResolvedModel(adapter.full_name, str(folder), embedded=True, adapter=str(adapter.folder))
+
+
+def _on_base(model: ResolvedModel, adapter: str, allow_pickle: bool, needs_weights: bool) -> ResolvedModel:
+    """Return an adapter on the model that it is for, which its config names.
+
+    Raises:
+        ModelError: that model is not to be had; the message says where it was looked for.
+    """
+    base = read_object(Path(adapter, ADAPTER_FILE), model.name).get("base_model_name_or_path")
+    if not isinstance(base, str) or not base.strip():
+        raise ModelError(
+            f"The adapter '{model.name}' does not say which model it is for.",
+            hint=f"Name it in its {ADAPTER_FILE}: base_model_name_or_path.",
+        )
+    beside = Path(adapter, base)
+    name = str(beside) if not Path(base).is_absolute() and beside.is_dir() else base
+    try:
+        found = resolve_model(name, allow_pickle=allow_pickle, needs_weights=needs_weights)
+    except LlmkitError as error:
+        looked = f"Looked for it in {Path(base).absolute()}, in {beside} and on the hub or in its cache"
+        raise ModelError(
+            f"The adapter '{model.name}' is for the model '{base}', which is not to be had: {error.message}",
+            hint=f"{looked}. base_model_name_or_path in its {ADAPTER_FILE} may name a folder.",
+        ) from error
+    if found.adapter is not None:
+        raise ModelError(
+            f"The adapter '{model.name}' is for another adapter, '{base}': merge that one first."
+        )
+    return replace(found, name=model.name, adapter=adapter, note=None)
 
 
 def _find_on_hub(model: ResolvedModel, looks_for_safe: bool, cached_weights: bool = False) -> ResolvedModel:

@@ -33,9 +33,7 @@ def load_tokenizer(model: ResolvedModel, task: str) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            model.location, revision=model.revision, local_files_only=model.cached_only
-        )
+        tokenizer = AutoTokenizer.from_pretrained(model.beside, **model.origin)
     except Exception as error:
         raise explain_loading_error(error, model, task) from error
     check_vocabulary(tokenizer, model)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from llmkit.errors import ModelError, UsageError
 from llmkit.models.loading import LoadOptions, load_model
 from llmkit.models.local_folder import is_path
-from llmkit.models.resolving import ResolvedModel, explain_loading_error
+from llmkit.models.resolving import ResolvedModel, explain_loading_error, is_encoder_alone
 from llmkit.models.tokenizing import check_vocabulary
 from llmkit.tasks.catalogue import Task, TaskCall, find_task, tasks
 from llmkit.tasks.resolve import resolve_for
@@ -159,7 +159,10 @@ def build_pipeline(
     pipeline_class: type | None = None,
 ) -> Pipeline:
     """Load a resolved model and its tokenizer or processors, and put them into the task's pipeline."""
-    heads = [head for name in call.task.heads if (head := _auto_class(name)) is not None]
+    names = call.task.heads
+    if is_encoder_alone(resolved) and call.task.encoder_impl:
+        names, pipeline_class = ("AutoModel",), pipeline_class or _imported(call.task.encoder_impl)
+    heads = [head for name in names if (head := _auto_class(name)) is not None]
     loaded = load_model(resolved, heads, options, task=call.task.name)
     return _assemble(call, loaded, resolved, options, dict(parameters or {}), pipeline_class)
 
@@ -184,9 +187,13 @@ def register_tasks() -> None:
 
 def load_class(task: Task) -> type:
     """Import and return the pipeline class of a task."""
+    return _imported(task.impl)
+
+
+def _imported(path: str) -> type:
     import importlib
 
-    module, _, name = task.impl.rpartition(".")
+    module, _, name = path.rpartition(".")
     cls: type = getattr(importlib.import_module(module), name)
     return cls
 
@@ -251,10 +258,7 @@ def _load_component(
             AutoImageProcessor if auto_class == "AutoImageProcessor" else getattr(transformers, auto_class)
         )
         component = loader.from_pretrained(
-            source.location,
-            revision=source.revision,
-            trust_remote_code=options.trust_remote_code,
-            local_files_only=source.cached_only,
+            source.beside, trust_remote_code=options.trust_remote_code, **source.origin
         )
     except Exception as error:
         if flag:

@@ -25,7 +25,7 @@ def resolve_for(
         name,
         revision=revision,
         default=call.default_model,
-        embedded_fallback=call.task.embedded,
+        stand_in=call.task.embedded,
         task=call.name,
         allow_pickle=allow_pickle,
     )

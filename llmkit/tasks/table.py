@@ -85,7 +85,7 @@ ROWS = (
         (TEXT,),
         "echo 'The bank raised rates' | llmkit pipeline feature-extraction",
         batching=Batching.TRIMMED,
-        embedded=True,
+        embedded="",
         window_rows=256,
     ),
     Task(
@@ -97,6 +97,7 @@ ROWS = (
         batching=Batching.PADDED,
         unwraps_single=True,
         has_blank=True,
+        embedded="fill-mask",
     ),
     Task(
         "image-classification",
@@ -169,6 +170,7 @@ ROWS = (
         "llmkit pipeline sentiment-analysis 'What a lovely day'",
         batching=Batching.PADDED,
         long=Long.SCORES,
+        embedded="sentiment",
     ),
     Task(
         "text-generation",
@@ -196,6 +198,7 @@ ROWS = (
         "llmkit pipeline ner 'Ada Lovelace lived in London' -p aggregation_strategy=simple",
         batching=Batching.PADDED,
         long=Long.SPANS,
+        embedded="token-classification",
     ),
     Task(
         "video-classification",
@@ -218,6 +221,8 @@ ROWS = (
         (TEXT, LABELS),
         "llmkit pipeline zero-shot-classification 'The rates went up' --labels finance,sports",
         batching=Batching.PADDED,
+        embedded="",
+        encoder_impl="llmkit.tasks.zero_shot_similarity.ZeroShotSimilarityPipeline",
     ),
     Task(
         "zero-shot-image-classification",
@@ -247,6 +252,7 @@ ROWS = (
         impl="llmkit.tasks.question_answering.QuestionAnsweringPipeline",
         heads=("AutoModelForQuestionAnswering",),
         default_model=("distilbert/distilbert-base-cased-distilled-squad", "564e9b5"),
+        embedded="question-answering",
     ),
     Task(
         "summarization",
@@ -354,6 +360,6 @@ ROWS = (
         impl="llmkit.tasks.sentence_similarity.SentenceSimilarityPipeline",
         heads=("AutoModel",),
         default_model=("sentence-transformers/all-MiniLM-L6-v2", "c9745ed"),
-        embedded=True,
+        embedded="",
     ),
 )

@@ -74,7 +74,9 @@ class Task:
         heads: names of the auto classes that load a model for it, tried in turn.
         default_model: hub id and revision when no model is named.
         result_key: the key that holds the text a section-wise result is joined on.
-        embedded: the embedded encoder can serve it when no other model can be had.
+        embedded: the embedded model that serves it when no other can be had: the name of an adapter, or "" for the
+            encoder alone.
+        encoder_impl: dotted path of the pipeline class in which the encoder alone serves it, where it is another.
         unwraps_single: for a list of one input the pipeline gives that input's result, not a list of it.
         streams: its text can be shown as it is generated.
         has_blank: its text has a blank to fill (`llmkit.tasks.blanks`).
@@ -95,7 +97,8 @@ class Task:
     default_model: tuple[str, str | None] | None = None
     result_key: str = ""
     aliases: tuple[str, ...] = ()
-    embedded: bool = False
+    embedded: str | None = None
+    encoder_impl: str = ""
     unwraps_single: bool = False
     streams: bool = False
     has_blank: bool = False

@@ -10,7 +10,7 @@ from typing import Any
 from llmkit._version import __version__
 from llmkit.data.atomic import explained_write, write_whole
 from llmkit.errors import MissingExtraError
-from llmkit.training.adapters import merged
+from llmkit.training.adapters import ADAPTER_FILES, merged, save_adapter
 from llmkit.training.card import model_card
 from llmkit.training.log import finite, log_of
 from llmkit.training.planning import planned_and_actual
@@ -20,7 +20,6 @@ from llmkit.training.state import CONFIG, COST, METRICS, RUN, Run
 LOSS_CURVE = "loss.png"
 CARD = "README.md"
 MODEL_FILES = ("model.safetensors", "adapter_model.safetensors", "config.json", CARD)
-_ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
 def write_start(run: Run) -> None:
@@ -49,6 +48,23 @@ def _write_config(run: Run) -> None:
     write_whole(run.output / CONFIG, text.encode())
 
 
+def _write_model(run: Run) -> Any:
+    """Write the model, or with ``adapter.merge: false`` the adapter and the config; return what was written."""
+    if run.config.adapter is not None and not run.config.adapter.merge:
+        save_adapter(run.model, run.output)
+        whole = run.model.get_base_model()
+        # Classes and the like, which an adapter does not tell.
+        whole.config.architectures = [type(whole).__name__]
+        whole.config.save_pretrained(run.output)
+        return run.model
+    model = run.model if run.config.adapter is None else merged(run.model)
+    model.save_pretrained(run.output)
+    if run.config.adapter is not None:  # of a run that kept its adapter alone before
+        for name in ADAPTER_FILES:
+            (run.output / name).unlink(missing_ok=True)
+    return model
+
+
 def write_output(run: Run) -> None:
     """Write all of it.
 
@@ -56,13 +72,7 @@ def write_output(run: Run) -> None:
         OutputError: the disk is full, or the folder cannot be written; the checkpoints are whole.
     """
     with explained_write(run.output, hint="The checkpoints are whole: --resume ends the run."):
-        model = (
-            merged(run.model) if run.config.adapter is not None and run.config.adapter.merge else run.model
-        )
-        model.save_pretrained(run.output)
-        if model is not run.model:  # merged: of a run that kept its adapter alone before
-            for name in _ADAPTER_FILES:
-                (run.output / name).unlink(missing_ok=True)
+        model = _write_model(run)
         run.objective.tokenizer.save_pretrained(run.output)
     for name, text in run.objective.output_files(model).items():
         (run.output / name).parent.mkdir(exist_ok=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from llmkit.errors import DataError, ModelError, UsageError
 from llmkit.hardware.at_hand import peak_of_device
 from llmkit.hardware.meters import EnergyMeter, open_meter
 from llmkit.metrics import load_metric
-from llmkit.models.loading import LoadOptions, choose_device, choose_head, load_model
+from llmkit.models.loading import LoadOptions, choose_device, choose_head, load_to_train
 from llmkit.tasks.inputs import RowError
 from llmkit.training.adapters import add_adapter
 from llmkit.training.averaging import WeightAverage
@@ -60,8 +60,8 @@ def prepare(config: FinetuneConfig, output: Path, *, device: str, listener: List
     for text in objective.notes():
         listener.note(text)
     set_seed(config.training.seed)
-    model = load_trainable(config, origin, objective, device=device)
-    model = _set_up(model, config, objective)
+    model, new = load_trainable(config, origin, objective, device=device)
+    model = _set_up(model, config, objective, new)
     check_trackers(config.trackers)
     accelerator = make_accelerator(
         precision, choose_device(device), log_with=list(config.trackers) or None, project_dir=output
@@ -120,18 +120,25 @@ def make_whole(run: Run) -> None:
         return
     config = run.config
     origin = replace(find_origin(config), tokenizer=run.objective.tokenizer)
-    model = _set_up(load_trainable(config, origin, run.objective, device="cpu"), config, run.objective)
+    loaded, new = load_trainable(config, origin, run.objective, device="cpu")
+    model = _set_up(loaded, config, run.objective, new)
     model.load_state_dict(weights, strict=False)
     run.model = model
 
 
-def _set_up(model: Any, config: FinetuneConfig, objective: Objective) -> Any:
-    """Return the model with what the settings add to it: an adapter, frozen parameters, noise."""
+def _set_up(model: Any, config: FinetuneConfig, objective: Objective, new: Collection[str]) -> Any:
+    """Return the model with what the settings add to it: an adapter, frozen parameters, noise.
+
+    Args:
+        new: names of the parameters that came without weights.
+    """
     settings = config.training
     objective.set_up(model)
     freeze(model, settings.freeze)
     if config.adapter is not None:
-        model = add_adapter(model, config.adapter, new_head=objective.new_head)
+        model = add_adapter(
+            model, config.adapter, new_head=objective.new_head, new=new, base=config.model.name
+        )
     if settings.neftune_alpha is not None:
         add_noise(model, settings.neftune_alpha)
     if not any(parameter.requires_grad for parameter in model.parameters()):
@@ -198,10 +205,14 @@ def study(
 
 def load_trainable(
     config: FinetuneConfig, origin: Origin, objective: Objective, *, device: str = "auto"
-) -> Any:
+) -> tuple[Any, Collection[str]]:
     """Load the model with the task's head, in the config's dtype, or make it new from the architecture alone.
 
     With ``adapter: {type: qlora}`` its linear layers, the head aside, are in 4 bits, on the device.
+
+    Returns:
+        The model, and the names of its parameters that the checkpoint has no weights for; none from scratch,
+        where all are new.
 
     Raises:
         UsageError: model.config has a value that the model's config does not know.
@@ -224,7 +235,7 @@ def load_trainable(
         if head is None:
             raise ModelError(f"{resolved.name} has no head for {config.task}.")
         try:
-            return head.from_config(model_config, dtype=config.model.dtype)
+            return head.from_config(model_config, dtype=config.model.dtype), ()
         except (ValueError, TypeError, RuntimeError) as error:
             raise UsageError(f"model.config: {resolved.name} cannot be made so: {error}") from None
     in_four_bits = config.adapter is not None and config.adapter.type == "qlora"
@@ -239,16 +250,15 @@ def load_trainable(
         if in_four_bits
         else {}
     )
-    loaded = load_model(
+    loaded, new = load_to_train(
         resolved,
         heads,
         LoadOptions(device="cpu", dtype=config.model.dtype, config=model_config, arguments=arguments),
         task=config.task,
-        to_train=True,
     )
     if in_four_bits:
         keep_layout(loaded)
-    return loaded
+    return loaded, new
 
 
 def _set_value(model_config: Any, name: str, value: Any) -> None:

@@ -119,8 +119,8 @@ def find_trained(asked: Asked) -> Trained:
 
 def _config_of_run(resolved: ResolvedModel) -> tuple[FinetuneConfig | None, list[str]]:
     """Return the config of the run that made a model, if one did."""
-    path = Path(resolved.location) / CONFIG
-    if resolved.embedded or not path.is_file():
+    path = Path(resolved.adapter or resolved.location) / CONFIG
+    if not path.is_file():
         return None, []
     try:
         return load_config(str(path)), []

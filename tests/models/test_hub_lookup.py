@@ -21,7 +21,7 @@ def test_hub_model_costs_two_requests(hub, resolve, folder):
 
 def test_default_and_its_revision(hub, resolve, folder):
     hub.add(REPO, folder, commit="714eb0f")
-    found = resolve(hub.url, default=[REPO, "714eb0f"], embedded_fallback=True, task=TASK)
+    found = resolve(hub.url, default=[REPO, "714eb0f"], stand_in="", task=TASK)
     assert (found["location"], found["revision"], found["note"]) == (REPO, "714eb0f", None)
     assert hub.count(f"/{REPO}/resolve/714eb0f/config.json") == 1
 
@@ -41,7 +41,7 @@ def test_cached_model_needs_no_hub(hub, resolve, folder, tmp_path):
     assert resolve(hub.url, {"HF_HUB_OFFLINE": "1"}, name=REPO)["location"] == REPO
     assert len(hub.requests) == 1
     hub.stop()
-    found = resolve(hub.url, default=[REPO, None], embedded_fallback=True)
+    found = resolve(hub.url, default=[REPO, None], stand_in="")
     assert (found["location"], found["embedded"], found["cached_only"]) == (REPO, False, True)
     assert f"Using the cached '{REPO}'" in found["note"] and "cannot be reached" in found["note"]
 
@@ -49,7 +49,7 @@ def test_cached_model_needs_no_hub(hub, resolve, folder, tmp_path):
 def test_cached_commit_is_found_by_its_beginning(hub, resolve, folder, tmp_path):
     commit = hub.add(REPO, folder, commit="714eb0f")
     fill_cache(hub, tmp_path, "config.json", "model.safetensors")
-    found = resolve(hub.url, {"HF_HUB_OFFLINE": "1"}, default=[REPO, "714eb0f"], embedded_fallback=True)
+    found = resolve(hub.url, {"HF_HUB_OFFLINE": "1"}, default=[REPO, "714eb0f"], stand_in="")
     assert (found["location"], found["revision"]) == (REPO, commit)
 
 

@@ -60,10 +60,10 @@ def test_missing_folder_names_the_nearest(folder, monkeypatch, name, hint):
     assert hint in raised.value.hint
 
 
-def test_file_is_no_model(folder):
-    with pytest.raises(ModelError, match="is a file") as raised:
-        resolve_model(str(folder / "model.safetensors"))
-    assert "name the folder" in raised.value.hint
+def test_file_of_no_kind_is_no_model(folder):
+    with pytest.raises(ModelError, match="is a file, of no kind that a model comes in") as raised:
+        resolve_model(str(folder / "config.json"))
+    assert ".gguf" in raised.value.hint
 
 
 def test_revision_of_a_folder_is_a_usage_error(folder):
@@ -153,9 +153,11 @@ def test_files_of_a_trainer_are_not_weights(folder):
         resolve_model(str(folder))
 
 
-def test_adapter_is_taken_as_it_is(tmp_path):
+def test_adapter_without_weights(tmp_path):
     (tmp_path / "adapter_config.json").write_text("{}")
-    assert resolve_model(str(tmp_path)).is_local
+    with pytest.raises(ModelError, match=r"has no weights") as raised:
+        resolve_model(str(tmp_path))
+    assert "adapter_model.safetensors" in raised.value.hint
 
 
 def shard(folder, *shards):

@@ -47,6 +47,8 @@ def test_embedded_by_name(hub, resolve):
         "note": None,
         "cached_only": False,
         "weights_revision": None,
+        "adapter": None,
+        "weights": None,
         "is_local": True,
     }
     assert hub.requests == []
@@ -65,7 +67,7 @@ def test_embedded_has_no_revision():
 
 def test_default_falls_back_with_a_note(resolve):
     url = dead_url()
-    found = resolve(url, default=[REPO, "714eb0f"], embedded_fallback=True, task=TASK)
+    found = resolve(url, default=[REPO, "714eb0f"], stand_in="", task=TASK)
     assert found["embedded"] and found["name"] == "minilm"
     assert found["note"].startswith(
         f"The model '{REPO}' at revision '714eb0f' is not in the cache and the hub {url}"
@@ -78,7 +80,7 @@ def test_default_falls_back_with_a_note(resolve):
 def test_default_falls_back_from_a_hub_that_does_not_answer(hub, resolve, tmp_path, folder, fault):
     hub.add(REPO, folder)
     hub.faults.append(fault)
-    call = {"default": [REPO, None], "embedded_fallback": True, "settings": {"HF_HUB_ETAG_TIMEOUT": "1"}}
+    call = {"default": [REPO, None], "stand_in": "", "settings": {"HF_HUB_ETAG_TIMEOUT": "1"}}
     if isinstance(fault, Slow):
         fault.seconds = 5.0
     assert resolve(hub.url, **call)["embedded"]
@@ -87,7 +89,7 @@ def test_default_falls_back_from_a_hub_that_does_not_answer(hub, resolve, tmp_pa
 
 def test_default_offline_asks_nobody(hub, resolve, folder):
     hub.add(REPO, folder)
-    found = resolve(hub.url, {"HF_HUB_OFFLINE": "1"}, default=[REPO, None], embedded_fallback=True)
+    found = resolve(hub.url, {"HF_HUB_OFFLINE": "1"}, default=[REPO, None], stand_in="")
     assert found["embedded"] and "HF_HUB_OFFLINE is set" in found["note"]
     assert hub.requests == []
 
@@ -97,18 +99,18 @@ def test_default_with_only_its_config_cached_falls_back(hub, resolve, folder, tm
     fill_cache(hub, tmp_path, "config.json")
     hub.stop()
     call = {"default": [REPO, None]}
-    assert resolve(hub.url, embedded_fallback=True, **call)["embedded"]
+    assert resolve(hub.url, stand_in="", **call)["embedded"]
     assert resolve(hub.url, **call)["location"] == REPO
 
 
 @pytest.mark.parametrize(
     "call",
     [
-        {"default": [REPO, None], "embedded_fallback": False},
-        {"default": [REPO, None], "embedded_fallback": True, "settings": {"LLMKIT_EMBEDDED": "never"}},
-        {"default": [REPO, None], "embedded_fallback": True, "revision": "v1"},
-        {"name": REPO, "embedded_fallback": True},
-        {"name": REPO, "embedded_fallback": True, "settings": {"LLMKIT_EMBEDDED": "always"}},
+        {"default": [REPO, None], "stand_in": None},
+        {"default": [REPO, None], "stand_in": "", "settings": {"LLMKIT_EMBEDDED": "never"}},
+        {"default": [REPO, None], "stand_in": "", "revision": "v1"},
+        {"name": REPO, "stand_in": ""},
+        {"name": REPO, "stand_in": "", "settings": {"LLMKIT_EMBEDDED": "always"}},
     ],
 )
 def test_no_fallback(resolve, call):
@@ -116,7 +118,7 @@ def test_no_fallback(resolve, call):
 
 
 def test_unknown_default_is_an_error_not_a_fallback(hub, resolve):
-    found = resolve(hub.url, default=[REPO, None], embedded_fallback=True)
+    found = resolve(hub.url, default=[REPO, None], stand_in="")
     assert (found["error"], len(hub.requests)) == ("HubError", 1)
 
 
@@ -124,6 +126,6 @@ def test_always_embedded_asks_nobody(hub, resolve, folder):
     hub.add(REPO, folder)
     settings = {"LLMKIT_EMBEDDED": "always"}
     call = {"settings": settings, "default": [REPO, None]}
-    assert resolve(hub.url, embedded_fallback=True, **call)["embedded"]
+    assert resolve(hub.url, stand_in="", **call)["embedded"]
     assert hub.requests == []
-    assert resolve(hub.url, embedded_fallback=False, **call)["location"] == REPO
+    assert resolve(hub.url, stand_in=None, **call)["location"] == REPO

@@ -8,10 +8,13 @@ from typing import Any, Literal
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification
 
 from llmkit.errors import UsageError
-from llmkit.training.adapters import add_adapter, merged
+from llmkit.models.loading import LoadOptions, load_model, load_to_train
+from llmkit.models.resolved import ResolvedModel
+from llmkit.models.resolving import resolve_model
+from llmkit.training.adapters import add_adapter, merged, save_adapter
 from llmkit.training.config import AdapterSection
 
 
@@ -55,3 +58,35 @@ def test_a_target_that_is_not_there_is_named_with_the_nearest(model: Any) -> Non
         add_adapter(model, AdapterSection(targets=["quary"]), new_head=True)
 
     assert caught.value.hint == "did you mean query?"
+
+
+def test_a_new_head_that_shares_its_embeddings_is_trained(
+    tiny: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """A masked-LM head on an encoder without one: its own layers are trained and kept, the embeddings are not."""
+    heads = [AutoModelForMaskedLM]
+    base = ResolvedModel("tiny", str(tiny("feature-extraction")))
+    model, new = load_to_train(base, heads, LoadOptions(device="cpu"), task="masked-lm")
+    settings = AdapterSection(r=2, targets=["query"])
+    adapted = add_adapter(model, settings, new_head=False, new=new, base=base.location)
+
+    trained = {
+        name.removeprefix("base_model.model.")
+        for name, each in adapted.named_parameters()
+        if each.requires_grad
+    }
+    assert "cls.predictions.bias" in trained and "cls.predictions.transform.dense.weight" in trained
+    assert not [name for name in trained if "embeddings" in name or "decoder" in name]
+    with torch.no_grad():
+        for each in adapted.parameters():
+            if each.requires_grad:
+                each.normal_(std=0.2, generator=torch.Generator().manual_seed(0))
+    ids = torch.tensor([[2, 5, 6, 3]])
+    before = adapted.eval()(ids).logits
+    save_adapter(adapted, tmp_path)
+
+    again = load_model(
+        resolve_model(str(tmp_path)), heads, LoadOptions(device="cpu"), task="fill-mask", speed_up=False
+    )
+
+    torch.testing.assert_close(again(ids).logits, before, rtol=1e-4, atol=1e-4)

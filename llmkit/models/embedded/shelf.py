@@ -1,0 +1,113 @@
+"""The adapters that come with llmkit, each in a folder of its own beside its card."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llmkit.errors import ModelError
+from llmkit.models.embedded.encoder import EMBEDDED_NAME, EMBEDDED_TITLE, digest
+from llmkit.models.local_folder import ADAPTER_WEIGHTS, check_safetensors
+
+CARD = "card.json"
+_SHELF = Path(__file__).parent
+_FILES = (ADAPTER_WEIGHTS, "adapter_config.json", "config.json", "config.yaml")
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedAdapter:
+    """An adapter and the head beside it, on the embedded encoder.
+
+    Attributes:
+        folder: with the adapter as peft writes it, the model's config, and the config of its run.
+        card: what it was made of and how good it is.
+    """
+
+    name: str
+    folder: Path
+    card: dict[str, Any]
+
+    @property
+    def full_name(self) -> str:
+        """How it is named on a command line: ``minilm:sentiment``."""
+        return f"{EMBEDDED_NAME}:{self.name}"
+
+    @property
+    def quality(self) -> str:
+        """The measured figure, for a note: ``accuracy 0.88 on 1,821 reviews of SST-2's test set``."""
+        metric = self.card["metric"]
+        return f"{metric['title']} {metric['value']:{metric['format']}} on {metric['on']}"
+
+    @property
+    def title(self) -> str:
+        """What it is, for a note."""
+        return f"{EMBEDDED_TITLE} with the adapter {self.name} ({self.quality})"
+
+    def check(self) -> None:
+        """Check that its files are those of the release.
+
+        Raises:
+            ModelError: one is missing or damaged.
+        """
+        for name in _FILES:
+            file = self.folder / name
+            if not file.is_file():
+                raise ModelError(f"The embedded adapter '{self.name}' has no {name}.", hint=_INSTALL_AGAIN)
+        check_safetensors(self.folder / ADAPTER_WEIGHTS, self.full_name)
+        for name in _FILES:
+            if digest(self.folder / name) != self.card["sha256"][name]:
+                raise ModelError(
+                    f"{name} of the embedded adapter '{self.name}' is not the one of this release: "
+                    "it was changed or damaged.",
+                    hint=_INSTALL_AGAIN,
+                )
+
+
+_INSTALL_AGAIN = "Install llmkit again: pip install --force-reinstall --no-deps hf-llmkit"
+
+
+def embedded_adapters() -> list[EmbeddedAdapter]:
+    """Return the adapters of this release, by name.
+
+    Raises:
+        ModelError: a card is damaged.
+    """
+    return [_read(card) for card in sorted(_SHELF.glob(f"*/{CARD}"))]
+
+
+def has_embedded_adapter(name: str) -> bool:
+    """Say whether this release has an adapter of that name."""
+    return (_SHELF / name / CARD).is_file()
+
+
+def embedded_adapter(name: str) -> EmbeddedAdapter:
+    """Return an adapter, its files checked.
+
+    Raises:
+        ModelError: there is none of that name, or it is damaged.
+    """
+    if not has_embedded_adapter(name):
+        known = ", ".join(each.full_name for each in embedded_adapters())
+        raise ModelError(
+            f"There is no embedded adapter '{name}'.", hint=f"There are: {known}." if known else None
+        )
+    found = _read(_SHELF / name / CARD)
+    found.check()
+    return found
+
+
+def _read(card: Path) -> EmbeddedAdapter:
+    try:
+        values = json.loads(card.read_bytes())
+        metric = values["metric"]
+        whole = all(name in metric for name in ("title", "value", "format", "on"))
+        whole = whole and {*_FILES} <= values["sha256"].keys() and bool(values["base"]["sha256"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        whole = False
+    if not whole:
+        raise ModelError(
+            f"The card of the embedded adapter '{card.parent.name}' is damaged.", hint=_INSTALL_AGAIN
+        )
+    return EmbeddedAdapter(card.parent.name, card.parent, values)

@@ -1,0 +1,124 @@
+"""The models on this machine: embedded ones, the hub's cache, and archives that were unpacked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from llmkit.models.archives import origin_of, unpacked_folder
+from llmkit.models.embedded import (
+    EMBEDDED_NAME,
+    EMBEDDED_TITLE,
+    embedded_adapters,
+    embedded_folder,
+    has_embedded_encoder,
+)
+from llmkit.models.local_folder import ADAPTER_FILE, CONFIG_FILE
+
+_WEIGHTS = ("*.safetensors", "*.gguf", "*.bin")
+
+
+@dataclass(frozen=True, slots=True)
+class FoundModel:
+    """A model that is here.
+
+    Attributes:
+        name: what ``--model`` takes.
+        origin: embedded, hub cache or archive.
+        source: where it came from: a package, a repository, the archive.
+        bytes: on the disk.
+        config: what its config.json says; empty without one.
+        has_weights: False of a repository of which only small files were fetched.
+        note: how good an embedded adapter is.
+    """
+
+    name: str
+    origin: str
+    source: str
+    path: Path
+    bytes: int
+    revision: str | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    has_weights: bool = True
+    note: str | None = None
+
+
+def find_models() -> list[FoundModel]:
+    """Return the models that need no hub, the embedded ones first.
+
+    Raises:
+        ModelError: the card of an embedded adapter is damaged.
+    """
+    return [*_embedded(), *_cached(), *_unpacked()]
+
+
+def _embedded() -> Iterator[FoundModel]:
+    if not has_embedded_encoder():
+        return
+    folder = embedded_folder()
+    source = f"{EMBEDDED_TITLE}, the extra offline"
+    yield FoundModel(EMBEDDED_NAME, "embedded", source, folder, size_of(folder), config=_config(folder))
+    for each in embedded_adapters():
+        source = f"{each.card['data']['source']}; {each.card['data']['licence']}"
+        yield FoundModel(
+            each.full_name,
+            "embedded",
+            source,
+            each.folder,
+            size_of(each.folder),
+            config=_config(each.folder),
+            note=each.quality,
+        )
+
+
+def _cached() -> Iterator[FoundModel]:
+    from huggingface_hub import constants, scan_cache_dir
+
+    if not Path(constants.HF_HUB_CACHE).is_dir():
+        return
+    found = scan_cache_dir().repos
+    for repository in sorted(found, key=lambda each: each.repo_id):
+        if repository.repo_type != "model":
+            continue
+        for revision in sorted(repository.revisions, key=lambda each: -each.last_modified):
+            folder = revision.snapshot_path
+            yield FoundModel(
+                repository.repo_id,
+                "hub cache",
+                constants.ENDPOINT,
+                folder,
+                revision.size_on_disk,
+                revision=revision.commit_hash,
+                config=_config(folder),
+                has_weights=_has_weights(folder),
+            )
+
+
+def _unpacked() -> Iterator[FoundModel]:
+    folder = unpacked_folder()
+    for each in sorted(folder.iterdir()) if folder.is_dir() else ():
+        archive = origin_of(each)
+        if archive is not None:
+            places = (*each.rglob(CONFIG_FILE), *each.rglob(ADAPTER_FILE))
+            config = _config(places[0].parent) if places else {}
+            yield FoundModel(archive, "archive", archive, each, size_of(each), config=config)
+
+
+def size_of(folder: Path) -> int:
+    """Return the bytes of all files in a folder."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _has_weights(folder: Path) -> bool:
+    return any(any(folder.glob(pattern)) for pattern in _WEIGHTS)
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    try:
+        value = json.loads((folder / CONFIG_FILE).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}

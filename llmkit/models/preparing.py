@@ -1,0 +1,65 @@
+"""Filling a folder with models on a machine that has a hub, for one that has none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmkit.data.atomic import explained_write
+from llmkit.errors import HubError
+from llmkit.models.hub_lookup import check_endpoint
+from llmkit.models.inventory import size_of
+from llmkit.models.loading_errors import explain_hub_failure
+from llmkit.models.local_folder import CONFIG_FILE
+from llmkit.models.resolved import ResolvedModel
+
+# What loads a model of transformers; the same weights in other frameworks' formats are left where they are.
+_WANTED = ("*.json", "*.txt", "*.model", "*.jinja", "*.safetensors", "*.py", "*.vocab", "*/config.json")
+_UNWANTED = ("onnx/*", "openvino/*", "coreml/*", "*.msgpack", "*.h5", "*.ot", "runs/*")
+_PICKLED = "pytorch_model*.bin"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A model that was fetched.
+
+    Attributes:
+        path: its files, below the folder that was filled.
+    """
+
+    name: str
+    revision: str
+    path: Path
+    bytes: int
+
+
+def prepare(repository: str, revision: str | None, folder: Path) -> Prepared:
+    """Fetch a model into a folder that HF_HOME can name afterwards; what is there already is kept.
+
+    Weights are taken as safetensors; pickled ones only where there are no others.
+
+    Raises:
+        HubError: the hub does not give it.
+        OutputError: the folder cannot be written.
+    """
+    from huggingface_hub import HfApi, constants, snapshot_download
+
+    check_endpoint(constants.ENDPOINT)
+    model = ResolvedModel(repository, repository, revision)
+    if constants.HF_HUB_OFFLINE:
+        raise HubError(f"The model {model} cannot be fetched: HF_HUB_OFFLINE is set.", hint="Unset it here.")
+    with explained_write(folder):
+        (folder / "hub").mkdir(parents=True, exist_ok=True)
+    try:
+        files = HfApi().list_repo_files(repository, revision=revision)
+        has_safe = any(file.endswith(".safetensors") for file in files)
+        path = snapshot_download(
+            repository,
+            revision=revision,
+            cache_dir=folder / "hub",
+            allow_patterns=[*_WANTED, *(() if has_safe else (_PICKLED,))],
+            ignore_patterns=list(_UNWANTED),
+        )
+    except Exception as error:
+        raise explain_hub_failure(error, model, CONFIG_FILE) from error
+    return Prepared(repository, Path(path).name, Path(path), size_of(Path(path)))

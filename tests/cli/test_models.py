@@ -1,0 +1,88 @@
+"""`llmkit models` and `llmkit models prepare`: what is here, and filling a folder for a machine without a hub."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from tests.fixtures.hub import SmallHub, client_environment, dead_url
+
+DEFAULT = "distilbert/distilbert-base-uncased-finetuned-sst-2-english"
+
+
+@pytest.fixture
+def hub(tiny):
+    with SmallHub() as hub:
+        hub.add(DEFAULT, tiny("text-classification"), commit="714eb0f")
+        hub.add("acme/other", tiny("fill-mask"))
+        yield hub
+
+
+def rows(llmkit, env):
+    done = llmkit("models", "--format", "jsonl", env=env, fresh=True)
+    assert (done.code, done.stderr) == (0, "")
+    return {row["model"]: row for row in done.lines}
+
+
+def test_what_is_here(llmkit, hub, tiny, tmp_path):
+    home = tmp_path / "home"
+    env = hub.environment(home) | {"LLMKIT_CACHE": str(tmp_path / "cache")}
+    archive = shutil.make_archive(str(tmp_path / "packed"), "zip", tiny("text-classification"))
+    call = ("pipeline", "text-classification", "a good film", "-m")
+    assert llmkit(*call, "acme/other", env=env, fresh=True).code == 1  # no head: but it is cached now
+    assert llmkit(*call, archive, env=env, fresh=True).code == 0
+
+    found = rows(llmkit, env)
+
+    assert found["minilm"]["origin"] == "embedded" and found["minilm"]["bytes"] > 80_000_000
+    served = {"feature-extraction", "zero-shot-classification", "sentence-similarity"}
+    assert set(found["minilm"]["tasks"]) == served
+    cached = found["acme/other"]
+    assert (cached["origin"], cached["tasks"], cached["complete"]) == ("hub cache", ["fill-mask"], True)
+    assert found[archive]["origin"] == "archive" and "text-classification" in found[archive]["tasks"]
+
+
+def test_a_folder_is_filled_for_a_machine_without_a_hub(llmkit, hub, tmp_path):
+    to = tmp_path / "models"
+    done = llmkit(
+        "models", "prepare", "sentiment-analysis", "acme/other", "--to", to, "-f", "jsonl",
+        env=hub.environment(tmp_path / "home"), fresh=True,
+    )  # fmt: skip
+    assert done.code == 0, done.stderr
+    first, second = done.lines
+    assert (first["task"], first["model"]) == ("sentiment-analysis", DEFAULT)
+    assert (second["task"], second["model"]) == (None, "acme/other")
+    assert f"HF_HOME={to}" in done.stderr
+    hub.requests.clear()
+
+    env = client_environment(hub.url, to) | {"HF_HUB_OFFLINE": "1"}
+    alone = llmkit("pipeline", "sentiment-analysis", "a good film", env=env, fresh=True)
+
+    assert (alone.code, alone.stderr, len(alone.lines)) == (0, "", 1)
+    assert hub.requests == []
+    assert rows(llmkit, env)[DEFAULT]["complete"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says", "code"),
+    [
+        (("sentiment-analyses",), "did you mean sentiment-analysis", 2),
+        (("acme/gone",), "acme/gone", 1),
+    ],
+)
+def test_what_cannot_be_prepared(llmkit, hub, tmp_path, arguments, says, code):
+    done = llmkit(
+        "models", "prepare", *arguments, "--to", tmp_path / "to", env=hub.environment(tmp_path), fresh=True
+    )
+    assert done.code == code
+    assert says in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_hub_that_is_not_there(llmkit, tmp_path):
+    call = ("models", "prepare", "sentiment-analysis", "--to", tmp_path / "to")
+    url = dead_url()
+    done = llmkit(*call, env=client_environment(url, tmp_path), fresh=True)
+    assert (done.code, done.stdout) == (1, b"") and url in done.stderr
+    done = llmkit(*call, env=client_environment(url, tmp_path) | {"HF_HUB_OFFLINE": "1"}, fresh=True)
+    assert done.code == 1 and "HF_HUB_OFFLINE is set" in done.stderr

