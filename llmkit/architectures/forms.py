@@ -90,10 +90,13 @@ def _products(pool: Pool, wanted: Callable[[Fraction], bool]) -> Iterator[Candid
 def _quotient(pool: Pool) -> Iterator[Candidate]:
     for one, other, values in _quotients(pool, exact=False):
         if values == pool.size:
-            # Where the model at hand rounds down, that is shown: 384 / 14 is not 27.
-            is_exact = pool.values[one][0] % pool.values[other][0] == 0
             text = f"{one} / {other}"
-            yield Candidate(text if is_exact else f"⌊{text}⌋", (one, other))
+            yield Candidate(text if _is_exact(pool, one, other) else f"⌊{text}⌋", (one, other))
+
+
+def _is_exact(pool: Pool, one: str, other: str) -> bool:
+    """Whether the model at hand divides without a rest; where it rounds down, that is shown: 384 / 14 is not 27."""
+    return pool.values[one][0] % pool.values[other][0] == 0
 
 
 def _multiple_of_quotient(pool: Pool) -> Iterator[Candidate]:
@@ -111,6 +114,15 @@ def _quotients(pool: Pool, *, exact: bool) -> Iterator[tuple[str, str, Values]]:
                 continue
             if all(a >= b and not (exact and a % b) for a, b in zip(over, under, strict=True)):
                 yield one, other, tuple(a // b for a, b in zip(over, under, strict=True))
+
+
+def _distances(pool: Pool) -> Iterator[Candidate]:
+    """How far apart two patches of a row may be, to either side: a table of relative positions has its square."""
+    for one, other, values in _quotients(pool, exact=False):
+        if tuple(2 * each - 1 for each in values) == pool.size:
+            text = f"{one} / {other}"
+            patches = f"({text})" if _is_exact(pool, one, other) else f"⌊{text}⌋"
+            yield Candidate(f"2 × {patches} − 1", (one, other))
 
 
 def _triple(pool: Pool) -> Iterator[Candidate]:
@@ -161,7 +173,7 @@ def _square(pool: Pool) -> Iterator[Candidate]:
         if len(set(roots)) == 1:
             continue
         inner = Pool(pool.values, roots)
-        for form in (_name, _plain_multiple, _quotient, _offset):
+        for form in (_name, _plain_multiple, _quotient, _offset, _distances):
             for candidate in form(inner):
                 is_whole = form is _name or candidate.formula.startswith("⌊")
                 bare = candidate.formula if is_whole else f"({candidate.formula})"

@@ -188,6 +188,7 @@ def lora_as_json(lora: LoraCount) -> dict[str, Any]:
         "trainable": lora.trainable,
         "total": lora.total,
         "share": lora.trainable / lora.total,
+        "note": lora.note or None,
         "modules": [asdict(row) for row in lora.rows],
     }
 

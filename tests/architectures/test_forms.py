@@ -30,6 +30,18 @@ def test_a_quotient_that_is_0_hides_no_constant():
     assert not [formula for formula in fitting(pool) if "heads / last" in formula]
 
 
+@pytest.mark.parametrize(
+    ("image", "size", "formula"),
+    [(224, 732, "(2 × (image / patch) − 1)² + 3"), (230, 732, "(2 × ⌊image / patch⌋ − 1)² + 3")],
+)
+def test_a_table_of_relative_positions(image, size, formula):
+    """BEiT's: as far as patches lie apart, to either side in both directions, and three for the class token."""
+    pool = Pool({"image": (image, 256, 288, 352), "patch": (16, 16, 32, 64)}, (size, 964, 292, 84))
+    assert fitting(pool) == {formula}
+    values = {"image": image, "patch": 16}
+    assert work_out(parse(formula), values.__getitem__) == size
+
+
 def test_what_is_rounded_down_is_shown_so():
     pool = Pool({"image": (384, 390, 417), "patch": (14, 13, 15)}, (729, 900, 729))
     assert fitting(pool) == {"⌊image / patch⌋²"}
