@@ -7,6 +7,7 @@ known, with the reason, before the slow imports begin.
 from __future__ import annotations
 
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 from llmkit.errors import UsageError
 from llmkit.models.converted_weights import with_safe_weights
@@ -62,6 +63,11 @@ def resolve_model(
         return _resolve_default(default, revision, stand_in, task, looks_for_safe)
     if not name.strip():
         raise UsageError("--model is empty.", hint=f"Name a local folder, a hub model or {EMBEDDED_NAME}.")
+    if name.startswith(("http://", "https://")):
+        raise UsageError(
+            f"--model {name} is an address.",
+            hint=f"Name a hub model by OWNER/NAME: {'/'.join(urlsplit(name).path.strip('/').split('/')[:2])}",
+        )
     is_embedded = name == EMBEDDED_NAME
     if not is_embedded and not is_path(name):
         repository = SHORT_NAMES.get(name, name)
