@@ -150,7 +150,8 @@ class GeneratingPipeline(Pipeline):
         if own.get("max_length") == _OLD_GLOBAL_MAX_LENGTH:
             del own["max_length"]
         defaults = dict(self._default_settings)
-        positions = getattr(self.model.config, "max_position_embeddings", None)
+        decoder = self.model.config.get_text_config(decoder=True)
+        positions = getattr(decoder, "max_position_embeddings", None)
         if self.model.config.is_encoder_decoder and positions:
             defaults["max_new_tokens"] = min(defaults["max_new_tokens"], positions - 1)
         if self.tokenizer is not None and self.tokenizer.pad_token_id is not None:

@@ -178,6 +178,8 @@ def test_task_gives_what_the_pipeline_gives(
 ) -> None:
     if task not in tasks():
         pytest.skip(f"the installed transformers has no {task}")
+    if task == "text-to-audio" and (reason := builders.missing(task)):
+        pytest.skip(reason)
     command, args, kwargs = CALLS[task]
     folder = tiny(task)
     if task == "document-question-answering":
@@ -252,6 +254,8 @@ def test_alias_is_its_task(
     alias: str, llmkit: Command, tiny: Callable[[str], Path], media: dict[str, Path], tmp_path: Path
 ) -> None:
     task = ALIASES[alias]
+    if task == "text-to-audio" and (reason := builders.missing(task)):
+        pytest.skip(reason)
     again = ("--output-dir", tmp_path, "--overwrite")
     arguments = ("-m", tiny(task), "--seed", "1", *again, *fill(CALLS[task][0], media))
     by_alias, by_name = (llmkit("pipeline", name, *arguments) for name in (alias, task))

@@ -23,6 +23,15 @@ def test_what_cannot_be_a_name_is_a_usage_error(name):
         resolve_model(name)
 
 
+def test_an_address_is_no_name_but_holds_one():
+    with pytest.raises(UsageError) as caught:
+        resolve_model("https://huggingface.co/acme/films/tree/main")
+    assert (caught.value.message, caught.value.hint) == (
+        "--model https://huggingface.co/acme/films/tree/main is an address.",
+        "Name a hub model by OWNER/NAME: acme/films",
+    )
+
+
 def test_no_model_and_no_default():
     with pytest.raises(UsageError, match="--model is needed for image-to-image"):
         resolve_model(None, task="image-to-image")

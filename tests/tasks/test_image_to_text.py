@@ -60,6 +60,15 @@ def test_length_of_the_caller_wins(pipe):
     assert pipe(FILES[0], generate_kwargs={"max_length": 3}) == pipe(FILES[0], max_new_tokens=2)
 
 
+def test_without_a_length_it_ends_where_the_decoder_has_no_more_positions(parts):
+    model = VisionEncoderDecoderModel.from_pretrained(MODELS / "vit-gpt2").eval()
+    model.generation_config.max_length = model.generation_config.max_new_tokens = None
+    pipe = ImageToTextPipeline(**{**parts, "model": model})
+    positions = model.config.decoder.max_position_embeddings
+    assert positions < 256, "the default would be an error"
+    assert pipe(FILES[0]) == pipe(FILES[0], max_new_tokens=positions - 1)
+
+
 def test_options_that_cannot_be_meant_are_refused(pipe):
     with pytest.raises(ValueError, match="max_new_tokens is given both"):
         pipe(FILES[0], max_new_tokens=2, generate_kwargs={"max_new_tokens": 3})
