@@ -168,7 +168,7 @@ class TrainingSection(Section):
             json_schema_input_type=Literal["auto", "float32", "bfloat16", "float16", "bf16", "fp16", "fp32"],
         ),
     ] = "auto"
-    """auto is bfloat16 where the device computes in it natively."""
+    """auto is bfloat16 where the device computes in it natively; float16 is for GPUs."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     class_weights: Annotated[Literal["balanced"] | list[float] | None, BeforeValidator(_weights)] = None
     freeze: Annotated[list[str], _OneOrMore] = Field(default_factory=list)
@@ -181,7 +181,7 @@ class TrainingSection(Section):
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Decay of a moving average of the weights, which is what is evaluated and kept."""
     compile: bool = False
-    """torch.compile."""
+    """torch.compile; needs a C++ compiler."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
     masking: Annotated[float, Field(gt=0, lt=1)] = 0.15
     """Share of the tokens to predict (masked-lm, next-sentence)."""
@@ -198,7 +198,7 @@ class TrainingSection(Section):
     """By default once an epoch."""
     keep_checkpoints: Count = 2
     early_stopping: Count | None = None
-    """Stop after so many evaluations without a better one."""
+    """Stop after so many evaluations without a better one; as good as before is no better."""
     best_metric: str | None = None
     """Keep the model that was best by this; by default the task's own metric."""
 
