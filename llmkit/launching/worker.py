@@ -8,17 +8,11 @@ import signal
 import sys
 
 from llmkit.errors import EXIT_FAILED, EXIT_TERMINATED, LlmkitError, LostProcessError
-from llmkit.launching.surroundings import LAUNCH
 
 EXIT_LOST = 75
 """Between a process and its launcher: another process, or a device, was lost, and it is worth beginning again."""
 
 _PR_SET_PDEATHSIG = 1
-
-
-def is_launched() -> bool:
-    """Tell whether this package's own launcher started this process."""
-    return LAUNCH in os.environ
 
 
 def end_with_launcher() -> None:
