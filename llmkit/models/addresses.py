@@ -7,14 +7,20 @@ from urllib.parse import unquote, urlsplit
 from llmkit.errors import UsageError
 
 _HUB, _FILE = "hf://", "file://"
+_WEB = ("http://", "https://")
 
 
 def plain_name(name: str, revision: str | None) -> tuple[str, str | None, bool | None]:
     """Return a model's name without its scheme, its revision, and whether it is a path; None where it may be.
 
     Raises:
-        UsageError: the address names no model, another machine, or a revision beside that of the call.
+        UsageError: the address names no model, a page of the web, another machine, or a revision beside that of the call.
     """
+    if name.startswith(_WEB):
+        repository = "/".join(urlsplit(name).path.strip("/").split("/")[:2])
+        raise UsageError(
+            f"--model {name} is an address.", hint=f"Name a hub model by OWNER/NAME: {repository}"
+        )
     if name.startswith(_HUB):
         repository, _, own = name.removeprefix(_HUB).strip("/").partition("@")
         repository = repository.removeprefix("models/")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from llmkit.errors import LlmkitError, ModelError, UsageError
 from llmkit.models.addresses import plain_name
@@ -81,11 +80,6 @@ def resolve_model(
         )
     if not name.strip():
         raise UsageError("--model is empty.", hint=f"Name a local folder, a hub model or {EMBEDDED_NAME}.")
-    if name.startswith(("http://", "https://")):
-        raise UsageError(
-            f"--model {name} is an address.",
-            hint=f"Name a hub model by OWNER/NAME: {'/'.join(urlsplit(name).path.strip('/').split('/')[:2])}",
-        )
     plain, revision, is_local = plain_name(name, revision)
     own = _embedded_name(plain) if is_local is None else None
     if own is None and not (is_path(plain) if is_local is None else is_local):
