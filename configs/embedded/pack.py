@@ -110,6 +110,7 @@ def copy(run: Path, folder: Path) -> None:
     tensors = load_file(run / "adapter_model.safetensors")
     target = folder / "adapter_model.safetensors"
     save_file({name: tensor.half() for name, tensor in tensors.items()}, target, {"format": "pt"})
+    target.chmod(0o644)
     if target.stat().st_size > LARGEST:
         sys.exit(f"{target} has {target.stat().st_size:,} bytes; {LARGEST:,} are allowed.")
 
