@@ -78,7 +78,7 @@ def _for_a_person(row: dict[str, Any]) -> dict[str, Any]:
         "from": row["origin"],
         "MB": f"{row['bytes'] / 1e6:,.1f}",
         "tasks": "\n".join(row["tasks"]),
-        "measured": row["quality"] or "",
+        "measured": (row["quality"] or "").partition(" on ")[0],
     }
 
 

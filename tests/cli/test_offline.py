@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 import json
 import re
@@ -169,50 +170,45 @@ def test_the_quickstart(folder, tmp_path):
 # What the cards say
 
 
-ROWS = 300
-
-
 @pytest.mark.parametrize("name", [each.name for each in embedded_adapters()])
 def test_a_card_is_reproduced(name, llmkit, shared_data, tmp_path):
-    """The figure on the first rows lies in their own interval around the card's."""
+    """The card's figure lies in the interval of the figure on every so manieth row, a few hundred of them."""
     adapter = next(each for each in embedded_adapters() if each.name == name)
-    file = TESTS[name](shared_data, tmp_path)
+    file = SAMPLES[name](shared_data, tmp_path)
 
-    done = llmkit(
-        "evaluate", f"minilm:{name}", "--data", file, "--max-rows", str(ROWS), "-f", "json", "--worst", "0"
-    )
+    done = llmkit("evaluate", f"minilm:{name}", "--data", file, "-f", "json", "--worst", "0")
 
     assert done.code == 0, done.stderr
+    assert 150 < done.json["examples"] < 500
     metric = adapter.card["metric"]
     interval = done.json["intervals"][metric["name"]]
     assert interval["low"] <= metric["value"] <= interval["high"]
 
 
 def sst2(data: Path, folder: Path) -> Path:
-    import csv
-
-    with (folder / "test.csv").open("w", newline="") as file:
+    with (folder / "test.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["label", "text"])
-        for line in (data / "sst2" / "stsa.binary.test").read_text().splitlines():
+        for line in (data / "sst2" / "stsa.binary.test").read_text(encoding="utf-8").split("\n")[:-1:6]:
             writer.writerow([["NEGATIVE", "POSITIVE"][int(line[0])], line[2:]])
     return folder / "test.csv"
 
 
 def wnut17(data: Path, folder: Path) -> Path:
-    return shutil.copy(data / "wnut17" / "emerging.test.annotated", folder / "test.conll")
+    posts = (data / "wnut17" / "emerging.test.annotated").read_text(encoding="utf-8").split("\n\n")
+    (folder / "test.conll").write_text("\n\n".join(posts[::4]), encoding="utf-8")
+    return folder / "test.conll"
 
 
-def wikitext2(data: Path, folder: Path) -> Path:
-    return shutil.copy(data / "wikitext2" / "test.raw.gz", folder / "test.txt.gz")
+def squad(data: Path, folder: Path) -> Path:
+    whole = json.loads((data / "squad_v1.1" / "dev-v1.1.json").read_bytes())
+    paragraphs = [each for article in whole["data"] for each in article["paragraphs"]]
+    sample = {"version": "1.1", "data": [{"title": "", "paragraphs": paragraphs[::40]}]}
+    (folder / "dev.json").write_text(json.dumps(sample), encoding="utf-8")
+    return folder / "dev.json"
 
 
-TESTS = {
-    "sentiment": sst2,
-    "question-answering": lambda data, folder: data / "squad_v1.1" / "dev-v1.1.json",
-    "token-classification": wnut17,
-    "fill-mask": wikitext2,
-}
+SAMPLES = {"sentiment": sst2, "token-classification": wnut17, "question-answering": squad}
 
 
 @pytest.mark.parametrize("adapter", embedded_adapters(), ids=lambda adapter: adapter.name)
