@@ -18,6 +18,7 @@ from llmkit.training.adapters import add_adapter
 from llmkit.training.averaging import WeightAverage
 from llmkit.training.compiling import compile_model
 from llmkit.training.costs import step_flops
+from llmkit.training.embedding_gradients import add_rows_alone
 from llmkit.training.examples import identity_of, prepare_examples, read_rows
 from llmkit.training.four_bits import four_bit_arguments, keep_layout
 from llmkit.training.loop import Loop
@@ -75,6 +76,8 @@ def prepare(config: FinetuneConfig, output: Path, *, device: str, listener: List
         use_variable_length(model, accelerator.device.type, precision)
     # Several devices' gradients meet in the loop, not in a wrapper around the model: `average_gradients`.
     prepared = accelerator.prepare_model(model, evaluation_mode=True)
+    if not config.training.compile:
+        add_rows_alone(model)
     optimizer = accelerator.prepare_optimizer(optimizer)
     on_cpu = accelerator.device.type == "cpu"
     max_rows, max_tokens = micro_batch_limits(config, on_cpu=on_cpu)
