@@ -20,31 +20,39 @@ _FIRST_WINDOW_ROWS = 64
 
 
 def plan_batches(
-    lengths: Sequence[int], *, max_tokens: int, max_rows: int, equal_lengths: bool = False
+    lengths: Sequence[int],
+    *,
+    max_tokens: int,
+    max_rows: int,
+    equal_lengths: bool = False,
+    is_padded: bool = True,
 ) -> list[list[int]]:
     """Group inputs into batches, longest first, each input in exactly one batch.
 
     Args:
         lengths: tokens of each input.
-        max_tokens: budget of a batch: rows × its longest input. A longer input makes a batch of its own.
+        max_tokens: budget of a batch: rows × its longest input, or what its inputs have in all where nothing is
+            padded. A longer input makes a batch of its own.
         max_rows: most rows of a batch.
         equal_lengths: only inputs of the same length share a batch, so that nothing is padded.
+        is_padded: inputs are padded to the longest of their batch; false where they stand side by side in one row.
 
     Returns:
         Batches of indices into `lengths`.
     """
     batches: list[list[int]] = []
-    longest = 0
+    longest = tokens = 0
     # Longest first: a batch that does not fit in memory shows at once, not after an hour.
     for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
         length = max(1, lengths[index])
         batch = batches[-1] if batches else []
-        fits = batch and len(batch) < max_rows and longest * (len(batch) + 1) <= max_tokens
+        tokens += longest if is_padded else length
+        fits = batch and len(batch) < max_rows and tokens <= max_tokens
         if fits and not (equal_lengths and length != longest):
             batch.append(index)
         else:
             batches.append([index])
-            longest = length
+            longest = tokens = length
     return batches
 
 

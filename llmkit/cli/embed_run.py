@@ -74,11 +74,14 @@ def run_embedding(call: EmbedCall, out: Destination) -> None:
 def _run(call: EmbedCall, out: Destination, shared: SharedRows | None) -> None:
     from llmkit.embeddings.api import find_encoder
     from llmkit.inference.apply import read_rows
+    from llmkit.models.native_attention import compile_ahead
 
     if out.is_finished:
         note(f"{out.output} is finished already.")
         return
     refuse_own_input(call.choice, out.output, out.rejects)
+    if call.choice.may_be_long:
+        compile_ahead(call.load.device)
     rows = texts_of_rows(read_rows(TEXT_TASK, call.choice))
     resolved = find_encoder(call.model, call.revision, allow_pickle=call.load.allow_pickle)
     if resolved.note:

@@ -64,12 +64,15 @@ def _run(
 ) -> None:
     from llmkit.cli.loading import load_quietly
     from llmkit.inference.apply import PipelineRun, fingerprint, read_rows
+    from llmkit.models.native_attention import compile_ahead
     from llmkit.tasks.resolve import resolve_for
 
     if out.is_finished:
         note(f"{out.output} is finished already.")
         return
     refuse_own_input(choice, out.output, out.rejects)
+    if choice.may_be_long:
+        compile_ahead(load.device)
     rows = read_rows(call.task, choice)
 
     resolved = resolve_for(call, model, revision, allow_pickle=load.allow_pickle)

@@ -206,10 +206,12 @@ def _embed(
     from llmkit.data.sinks import FileSink
     from llmkit.embeddings.run import EmbedRun
     from llmkit.embeddings.vector_formats import vector_formats
+    from llmkit.models.native_attention import compile_ahead
 
     format_ = vector_formats({}, by_unit=False)["npy"]
     is_begun = kept.with_name(f"{kept.name}.progress").exists()
     sink = FileSink(kept, format_, call=identity, overwrite=not is_begun, resume=is_begun)
+    compile_ahead(call.load.device)
     try:
         encoder, texts = load_for_rows(resolved, settings, call.load, texts_of_rows(rows))
     except BaseException:

@@ -155,6 +155,7 @@ def _run_pairs(call: Call, rows: Iterator[MappedRow], out: Destination) -> None:
     from llmkit.data.sinks import FileSink
     from llmkit.embeddings.pairs import PairRun
     from llmkit.models.loading import model_identity
+    from llmkit.models.native_attention import compile_ahead
 
     if out.is_finished:
         note(f"{out.output} is finished already.")
@@ -171,6 +172,8 @@ def _run_pairs(call: Call, rows: Iterator[MappedRow], out: Destination) -> None:
     }
     sink = out.sink(identity, bare=False)
     live = call.choice.is_live
+    if call.choice.may_be_long:
+        compile_ahead(call.load.device)
     try:
         pairs = _pairs(rows)
         encoder, pairs = load_for_rows(resolved, call.settings, call.load, pairs, live=live, texts_of=_both)

@@ -71,6 +71,7 @@ def embed(
     from llmkit.embeddings.batches import WINDOW_ROWS
     from llmkit.embeddings.embedding import Embedding, embed_texts
     from llmkit.embeddings.reduced import TRIAL_TEXTS, load_trusted_encoder
+    from llmkit.models.native_attention import compile_ahead
 
     wanted = _settings_of(settings)
     options = LoadOptions(device, dtype, trust_remote_code)
@@ -78,6 +79,8 @@ def embed(
     every = [texts] if isinstance(texts, str) else list(texts)
     for number, text in enumerate(every):
         _check_text(text, number)
+    if len(every) > TRIAL_TEXTS:
+        compile_ahead(device)
     encoder = load_trusted_encoder(find_encoder(model, revision), wanted, options, every[:TRIAL_TEXTS])
     vectors: list[Array] = []
     for start in range(0, len(every), WINDOW_ROWS):

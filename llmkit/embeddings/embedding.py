@@ -83,7 +83,9 @@ def embed_texts(
     left = [len(numbers) for numbers in of_text]
     vectors: list[Any] = [None] * len(pieces)
     run = encoder.token_vectors if encoder.settings.by_token else encoder.sentence_vectors
-    for batch in batches(pieces, on_cpu=encoder.model.device.type == "cpu", batch_size=batch_size):
+    is_padded = len(pieces) < 2 or not encoder.takes_side_by_side
+    on_cpu = encoder.model.device.type == "cpu"
+    for batch in batches(pieces, on_cpu=on_cpu, is_padded=is_padded, batch_size=batch_size):
         for number, found in zip(batch, attempts(run, [pieces[number] for number in batch]), strict=True):
             vectors[number] = found
             left[text_of[number]] -= 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 from llmkit.embeddings.settings import EmbedSettings, layer_numbers
 from llmkit.embeddings.tokens import Piece, TextTokenizer
 from llmkit.errors import ModelError, UsageError
+from llmkit.models.cpu_attention import SideBySideError
 from llmkit.models.loading import LoadOptions, load_model
 from llmkit.models.pooling import PoolingConfig, pool, read_pooling
 from llmkit.models.resolved import ResolvedModel
 from llmkit.models.sentence_modules import SentenceModules, load_dense, read_sentence_modules
+from llmkit.models.side_by_side import first_position, places_of, takes_side_by_side
 from llmkit.models.tokenizing import load_tokenizer, token_limit
 
 if TYPE_CHECKING:
@@ -67,28 +70,32 @@ class Encoder:
         size = self.finish.dense[-1][0].out_features if self.finish.dense else self.hidden_size
         return min(self.finish.dim or size, size)
 
+    @functools.cached_property
+    def takes_side_by_side(self) -> bool:
+        """Whether the texts of a batch stand in one row, without padding; a pooler looks at the first alone."""
+        return self.pooling != "pooler" and takes_side_by_side(self.model)
+
     def sentence_vectors(self, pieces: Sequence[Piece]) -> torch.Tensor:
         """Return one vector a piece, (pieces, hidden), before `finish`, on the CPU in float32."""
         import torch
 
-        ids, mask = self._batch(pieces)
         with torch.inference_mode():
-            output = self._forward(ids, mask)
             if self.pooling == "pooler":
-                vectors = output.pooler_output
-            else:
-                every = torch.ones_like(ids) if mask is None else mask
-                # In float32: counted in bfloat16, 257 tokens are 256.
-                vectors = pool(self._merged(output).float(), every, self.pooling)
-            return vectors.float().cpu()
+                ids, mask = self._batch(pieces)
+                pooled: torch.Tensor = self._forward(input_ids=ids, attention_mask=mask).pooler_output
+                return pooled.float().cpu()
+            hidden = self._hidden(pieces)
+            lengths = torch.tensor([len(piece.ids) for piece in pieces], device=hidden.device)
+            is_real = torch.arange(hidden.shape[1], device=hidden.device) < lengths[:, None]
+            # In float32: counted in bfloat16, 257 tokens are 256.
+            return pool(hidden.float(), is_real, self.pooling).cpu()
 
     def token_vectors(self, pieces: Sequence[Piece]) -> list[torch.Tensor]:
         """Return the vectors of each piece's tokens, each (tokens, hidden), before `finish`, on the CPU in float32."""
         import torch
 
-        ids, mask = self._batch(pieces)
         with torch.inference_mode():
-            hidden = self._merged(self._forward(ids, mask)).float().cpu()
+            hidden = self._hidden(pieces).float().cpu()
         return [hidden[row, : len(piece.ids)] for row, piece in enumerate(pieces)]
 
     def finished(self, vectors: torch.Tensor) -> numpy.ndarray[Any, Any]:
@@ -98,6 +105,25 @@ class Encoder:
         with torch.inference_mode():
             array: numpy.ndarray[Any, Any] = self.finish.apply(vectors).numpy()
         return array
+
+    def _hidden(self, pieces: Sequence[Piece]) -> torch.Tensor:
+        """Return the chosen layers, (pieces, longest, hidden); behind a shorter piece stands what does not count."""
+        if len(pieces) > 1 and self.takes_side_by_side:
+            try:
+                return self._hidden_side_by_side(pieces)
+            except SideBySideError:  # a layer that does so in a long row alone: with a window, say
+                pass
+        ids, mask = self._batch(pieces)
+        return self._merged(self._forward(input_ids=ids, attention_mask=mask))
+
+    def _hidden_side_by_side(self, pieces: Sequence[Piece]) -> torch.Tensor:
+        import torch
+
+        lengths = [len(piece.ids) for piece in pieces]
+        ids = torch.tensor([[number for piece in pieces for number in piece.ids]], device=self.model.device)
+        places = places_of(lengths, ids.device, first_position=first_position(self.model))
+        hidden = self._merged(self._forward(input_ids=ids, **places))
+        return torch.nn.utils.rnn.pad_sequence(hidden[0].split(lengths), batch_first=True)
 
     def _batch(self, pieces: Sequence[Piece]) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return token ids and their mask, each (pieces, longest); no mask where nothing is padded."""
@@ -113,9 +139,9 @@ class Encoder:
         mask = (torch.arange(longest) < lengths[:, None]).long()
         return ids.to(device), mask.to(device)
 
-    def _forward(self, ids: torch.Tensor, mask: torch.Tensor | None) -> Any:
+    def _forward(self, **inputs: Any) -> Any:
         needs_all = self.layers != (self.last_layer,)
-        return self.model(input_ids=ids, attention_mask=mask, output_hidden_states=needs_all)
+        return self.model(**inputs, output_hidden_states=needs_all)
 
     def _merged(self, output: Any) -> torch.Tensor:
         """Return the chosen layers as one, (pieces, longest, hidden)."""

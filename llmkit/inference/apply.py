@@ -53,6 +53,11 @@ class InputChoice:
         return not self.dataset and ((not self.arguments and not self.files) or self.reads_stdin)
 
     @property
+    def may_be_long(self) -> bool:
+        """There may be many rows: more than somebody types as arguments."""
+        return bool(self.files or self.dataset) or self.is_live
+
+    @property
     def reads_stdin(self) -> bool:
         """The source is standard input, said so with ``-``."""
         return "-" in self.files or list(self.arguments) == ["-"]

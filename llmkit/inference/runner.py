@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmkit.batching import plan_batches
+from llmkit.batching import plan_batches, plan_least_work
 from llmkit.data.media import check_video, load_audio, load_image, load_table
 from llmkit.data.records import Row
 from llmkit.data.row_run import Outcome
@@ -37,6 +37,7 @@ from llmkit.tasks.inputs import RowError, compose
 LONG_CHOICES = ("chunk", "truncate", "error")
 
 _CPU_TOKENS = 2048  # larger batches fall out of the cache and are slower there
+_CPU_OVERHEAD = 64  # tokens that could be computed in the time a batch costs beside its own
 _ACCELERATOR_TOKENS = 65536
 _CPU_ROWS = 64
 _ACCELERATOR_ROWS = 1024
@@ -103,7 +104,7 @@ class Runner:
         self._told: set[str] = set()
         self._limit = limit_of(pipe, call.task, settings.max_length)
         self._mask: str | None = pipe.tokenizer.mask_token if self.task.has_blank else None
-        on_cpu = pipe.device.type == "cpu"
+        self._on_cpu = on_cpu = pipe.device.type == "cpu"
         self._max_tokens = _CPU_TOKENS if on_cpu else _ACCELERATOR_TOKENS
         self._max_rows = _CPU_ROWS if on_cpu else _ACCELERATOR_ROWS
 
@@ -281,11 +282,11 @@ class Runner:
             )
         if batching is Batching.FIXED:
             return plan_batches(lengths, max_tokens=10**12, max_rows=8)
+        tokens, rows = self._max_tokens, self._max_rows
+        if self._on_cpu and batching is not Batching.EQUAL:
+            return plan_least_work(lengths, max_tokens=tokens, max_rows=rows, overhead_tokens=_CPU_OVERHEAD)
         return plan_batches(
-            lengths,
-            max_tokens=self._max_tokens,
-            max_rows=self._max_rows,
-            equal_lengths=batching is Batching.EQUAL,
+            lengths, max_tokens=tokens, max_rows=rows, equal_lengths=batching is Batching.EQUAL
         )
 
     def _can_pad(self) -> bool:

@@ -14,7 +14,7 @@ def plain_name(name: str, revision: str | None) -> tuple[str, str | None, bool |
     """Return a model's name without its scheme, its revision, and whether it is a path; None where it may be.
 
     Raises:
-        UsageError: the address names no model, a page of the web, another machine, or a revision beside that of the call.
+        UsageError: the address names no model, a page of the web, another machine, or a revision beside the call's.
     """
     if name.startswith(_WEB):
         repository = "/".join(urlsplit(name).path.strip("/").split("/")[:2])

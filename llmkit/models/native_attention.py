@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from llmkit.models.native_code import NativeCode
 from llmkit.models.processor import processor
@@ -19,6 +19,16 @@ if TYPE_CHECKING:
 CODE = NativeCode("attention")
 _MOST_SIZE = 256  # MOST_SIZE of the C file
 _TEXTS = "_llmkit_texts"
+
+
+def compile_ahead(device: str) -> None:
+    """Have the code compiled, in the background, if it never was: for a run that may be long.
+
+    Args:
+        device: where the model will be, as of `LoadOptions`; ``auto`` may turn out to be a CPU.
+    """
+    if device in ("auto", "cpu"):
+        CODE.compile_ahead()
 
 
 class _Call(ctypes.Structure):
@@ -104,8 +114,7 @@ def takes(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> bool:
 
 def _is_even(tensor: torch.Tensor) -> bool:
     """Tell whether tokens follow each other by one step through all rows, as a projection leaves them."""
-    rows, heads, tokens, size = tensor.shape
-    one_row = rows == 1 or tensor.stride(0) == tokens * tensor.stride(2)
+    one_row = tensor.shape[0] == 1 or tensor.stride(0) == tensor.shape[2] * tensor.stride(2)
     return one_row and tensor.stride(3) == 1 and tensor.stride(1) % 2 == 0 and tensor.stride(2) % 2 == 0
 
 

@@ -59,6 +59,7 @@ class NativeCode:
 
     def _compile(self) -> None:
         try:
+            (cache_folder() / "native").mkdir(mode=0o700, parents=True, exist_ok=True)
             path, compiler = self._path(), find_compiler()
             if path is None or compiler is None or _is_whole(path):
                 return
@@ -76,19 +77,20 @@ class NativeCode:
             pass  # there is no library then
 
     def _path(self) -> Path | None:
-        """Return where the library is kept, in a folder of our own; None without a compiler or such a folder.
+        """Return where the library is kept; None without a compiler, or where others can write there.
 
         The name follows from all that the library depends on.
+
+        Raises:
+            OSError: there is no such folder.
         """
-        compiler = find_compiler()
+        folder, compiler = cache_folder() / "native", find_compiler()
         if compiler is None:
             return None
         version = Path(compiler[0]).resolve().stat()
         parts = (*compiler, *FLAGS, str(version.st_size), str(version.st_mtime_ns), platform.machine())
         text = "\0".join((*parts, processor()[0], *sorted(processor()[1])))
         key = hashlib.sha256(self.source.read_bytes() + text.encode()).hexdigest()[:32]
-        folder = cache_folder() / "native"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = folder.stat()
         # Whoever can write there can have us run anything.
         if found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):

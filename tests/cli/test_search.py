@@ -43,7 +43,8 @@ def search(llmkit, folder, tmp_path):
     """Run a search in the folder, with a cache of its own."""
 
     def run(*arguments, **more):
-        env = {"LLMKIT_CACHE": str(tmp_path / "cache"), **more.pop("env", {})}
+        # With a cache of its own it would compile its own code in each test.
+        env = {"LLMKIT_CACHE": str(tmp_path / "cache"), "LLMKIT_NATIVE": "0", **more.pop("env", {})}
         return llmkit("search", *arguments, cwd=folder, env=env, **more)
 
     return run

@@ -65,7 +65,11 @@ class TestFile:
     @pytest.mark.parametrize(
         "data",
         [gzip.compress(b"x\n" * 999)[:-9], b"x\n", gzip.compress(b"x\n")[:12] + b"\xff" * 30],
-        ids=["cut", "no gzip", "altered"],  # the bytes have the second in them, which two test runners may not share
+        ids=[
+            "cut",
+            "no gzip",
+            "altered",
+        ],  # the bytes have the second in them, which two test runners may not share
     )
     def test_damaged_gzip(self, folder, data):
         write(folder, "a.txt.gz", data)

@@ -1,6 +1,9 @@
-"""oneDNN for float32 layers: the same results, and gradients as before."""
+"""oneDNN for linear layers: the same results, and gradients as before."""
 
 from __future__ import annotations
+
+import copy
+import pickle
 
 import pytest
 import torch
@@ -42,6 +45,53 @@ def test_gradients_are_those_of_the_plain_layer(held_back: None) -> None:
         torch.testing.assert_close(one.grad, other.grad)
 
 
+def test_weights_that_change_are_heeded(held_back: None) -> None:
+    plain, fast = model(), model()
+    speed_up_linear_layers(fast)
+    x = torch.randn(9, 48)
+    with torch.no_grad():
+        for each in (plain, fast):
+            each[0].weight.mul_(2)
+        torch.testing.assert_close(fast(x), plain(x), atol=1e-6, rtol=1e-5)
+        for each in (plain, fast):
+            each[2].weight = torch.nn.Parameter(torch.ones(8, 96))
+        torch.testing.assert_close(fast(x), plain(x), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))])
+def test_a_copy_computes_with_its_own_weights(held_back: None, copied) -> None:
+    fast = model()
+    speed_up_linear_layers(fast)
+    other = copied(fast)
+    x = torch.randn(9, 48)
+    with torch.no_grad():
+        expected = fast(x)
+        fast[0].weight.zero_()
+        torch.testing.assert_close(other(x), expected)
+
+
+def test_large_models_keep_their_weights_once(held_back: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu_kernels, "_MOST_PACKED_BYTES", 1000)
+    plain, fast = model(), model()
+    assert speed_up_linear_layers(fast) == 2
+    assert fast[0] not in cpu_kernels._PACKED
+    x = torch.randn(9, 48)
+    with torch.no_grad():
+        torch.testing.assert_close(fast(x), plain(x), atol=1e-6, rtol=1e-5)
+
+
+def test_bfloat16_where_the_processor_multiplies_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not torch.backends.mkldnn.is_available():
+        pytest.skip("this torch is built without oneDNN")
+    for abilities, layers in ((frozenset(), 0), (frozenset({"avx512_bf16"}), 2)):
+        monkeypatch.setattr(cpu_kernels, "processor", lambda abilities=abilities: ("", abilities))
+        plain, fast = model().bfloat16(), model().bfloat16()
+        assert speed_up_linear_layers(fast) == layers
+        x = torch.randn(9, 48).bfloat16()
+        with torch.no_grad():
+            torch.testing.assert_close(fast(x), plain(x), atol=0.02, rtol=0.02)
+
+
 def test_a_model_moved_to_another_dtype_still_computes(held_back: None) -> None:
     fast = model()
     speed_up_linear_layers(fast)
@@ -63,59 +113,3 @@ def test_a_subclass_keeps_its_forward(held_back: None) -> None:
 
     layer = Doubling(4, 4)
     assert speed_up_linear_layers(layer) == 0
-
-
-@pytest.fixture
-def bfloat16_model(tiny):
-    from transformers import AutoModel, AutoTokenizer
-
-    folder = tiny("text-classification")
-    load = lambda: AutoModel.from_pretrained(folder, dtype=torch.bfloat16).eval()  # noqa: E731
-    return load(), load(), AutoTokenizer.from_pretrained(folder)
-
-
-@pytest.mark.parametrize("side", ["right", "left"])
-def test_attention_in_chunks_gives_what_fused_attention_gives(bfloat16_model, side, monkeypatch) -> None:
-    plain, chunked, tokenizer = bfloat16_model
-    assert cpu_kernels.speed_up_attention(chunked)
-    calls = []
-    attend = cpu_kernels._chunked_attention
-    from transformers import AttentionInterface
-
-    AttentionInterface.register(
-        "llmkit_chunked", lambda *args, **kwargs: calls.append(1) or attend(*args, **kwargs)
-    )
-    monkeypatch.setattr(cpu_kernels, "_SCORES_BYTES", 1)  # a row a chunk
-    tokenizer.padding_side = side
-    inputs = tokenizer(
-        ["Angela Merkel met the president in Paris", "Paris", "the bank"], padding=True, return_tensors="pt"
-    )
-    with torch.no_grad():
-        expected, given = plain(**inputs)[0], chunked(**inputs)[0]
-    real = inputs["attention_mask"].bool()
-    # bfloat16 keeps eight bits: two orders of summation differ in the last.
-    torch.testing.assert_close(given[real], expected[real], atol=0.06, rtol=0.05)
-    assert calls
-
-
-def test_attention_is_left_alone_in_float32(tiny) -> None:
-    from transformers import AutoModel
-
-    model = AutoModel.from_pretrained(tiny("text-classification"))
-    assert not cpu_kernels.speed_up_attention(model)
-    assert model.config._attn_implementation == "sdpa"
-
-
-def test_a_causal_model_generates_the_same_in_chunks(tiny) -> None:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    folder = tiny("text-generation")
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    inputs = tokenizer("Paris is", return_tensors="pt")
-    outputs = []
-    for speed_up in (False, True):
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).eval()
-        if speed_up:
-            cpu_kernels.speed_up_attention(model)
-        outputs.append(model.generate(**inputs, do_sample=False, max_new_tokens=5).tolist())
-    assert outputs[0] == outputs[1]

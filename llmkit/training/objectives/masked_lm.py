@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import ModelError
+from llmkit.models.side_by_side import first_position
 from llmkit.training.objectives.base import TaskField
 from llmkit.training.objectives.batch import IGNORED, Batch, Draw, Example
 from llmkit.training.objectives.language_modeling import LanguageModeling
@@ -115,7 +116,7 @@ class MaskedLM(LanguageModeling):
     ) -> tuple[dict[str, Any], torch.Tensor]:
         """Return a batch as one row without padding."""
         samples, is_real = samples_of(batch)
-        first = _first_position(inner_model(model))
+        first = first_position(inner_model(model))
         row, at = side_by_side(batch.inputs, at, samples, is_real=is_real, first_position=first)
         if not takes_positions(model):
             del row["position_ids"]
@@ -155,16 +156,8 @@ def _for_attention(model: Any, inputs: dict[str, torch.Tensor]) -> dict[str, tor
             f"masked-lm: a {model.config.model_type} model cannot be told which packed tokens see each other.",
             hint="Take training.batching: sorted, which pads little.",
         )
-    inputs = {**inputs, "position_ids": inputs["position_ids"] + _first_position(model)}
+    inputs = {**inputs, "position_ids": inputs["position_ids"] + first_position(model)}
     if how == "eager":  # it adds the mask to the scores
         mask = torch.zeros(inputs["attention_mask"].shape, device=inputs["attention_mask"].device)
         inputs["attention_mask"] = mask.masked_fill(~inputs["attention_mask"], torch.finfo(mask.dtype).min)
     return inputs
-
-
-def _first_position(model: Any) -> int:
-    """Return the position of a text's first token: RoBERTa and its kin begin behind that of padding."""
-    for module in model.modules():
-        if hasattr(module, "create_position_ids_from_input_ids"):
-            return int(module.padding_idx) + 1
-    return 0

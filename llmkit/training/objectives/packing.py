@@ -13,6 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import ModelError
+from llmkit.models.side_by_side import are_alike
 from llmkit.training.objectives.batch import Example
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 _WINDOW = 1024
 """Samples that are packed together; enough that rows are full but for a few tokens."""
-
-_ALIKE = 1e-3
 
 
 def pack(samples: Iterable[Example], room: int) -> Iterator[Example]:
@@ -139,9 +138,8 @@ def check_isolation(
         found = forward(**packed).logits[0]
         wanted = torch.cat([forward(**inputs).logits[0] for inputs in alone])
     inner.train(was_training)
-    alike = _ALIKE if found.dtype == torch.float32 and not in_run_precision else 50 * _ALIKE
-    difference = float((found[: len(wanted)].float() - wanted.float()).abs().max())
-    if difference > alike * float(wanted.float().abs().max()):
+    is_exact = found.dtype == torch.float32 and not in_run_precision
+    if not are_alike(found[: len(wanted)], wanted, is_exact=is_exact):
         raise ModelError(
             f"{task}: in this model a packed sample sees the ones beside it.",
             hint="Take training.batching: sorted, which pads little.",

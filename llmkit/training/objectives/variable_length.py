@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from llmkit.models.side_by_side import places_of
 from llmkit.training.objectives.batch import Batch
 from llmkit.training.objectives.packing import check_isolation, inner_model
 
@@ -84,19 +85,10 @@ def side_by_side(
         Inputs, each (1, tokens), with the samples' places as transformers' flash attention takes them; and `at`,
         (1, tokens).
     """
-    import torch
-
-    device = at.device
-    lengths = torch.tensor([length for row in samples for length in row], device=device)
-    ends = lengths.cumsum(0)
-    begins = torch.repeat_interleave(ends - lengths, lengths)
-    positions = torch.arange(int(ends[-1]), device=device) - begins + first_position
-    places = torch.cat([torch.zeros(1, dtype=ends.dtype, device=device), ends]).int()
+    lengths = [length for row in samples for length in row]
     names = [name for name in inputs if name not in ("attention_mask", "position_ids")]
     row: dict[str, Any] = {name: inputs[name][is_real].unsqueeze(0) for name in names}
-    row |= {"position_ids": positions.unsqueeze(0), "cu_seq_lens_q": places, "cu_seq_lens_k": places}
-    longest = int(lengths.max())
-    return row | {"max_length_q": longest, "max_length_k": longest}, at[is_real].unsqueeze(0)
+    return row | places_of(lengths, at.device, first_position=first_position), at[is_real].unsqueeze(0)
 
 
 def check_side_by_side(model: Any, row: dict[str, Any], task: str) -> None:
