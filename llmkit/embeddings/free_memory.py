@@ -1,7 +1,8 @@
 """Memory that is free goes back to the system, so that a long run takes no more than a short one.
 
 glibc keeps what was freed for the next time, in pieces as large as the batches were; as these differ from window to
-window, more and more of it lies unused: 370 MB after 12,000 texts of mixed lengths, 0 with this after each window.
+window, ever more of it lies unused. After 10,240 texts of mixed lengths through one layer of MiniLM's shape, 1,024 a
+window, 935 MiB were resident without this and 712 MiB with it.
 """
 
 from __future__ import annotations
