@@ -58,4 +58,15 @@ def missing_column(name: str, record: Record) -> DataError:
     """The error to raise when `record` has no column `name`; it lists the columns there are."""
     columns = columns_of(record)
     there = f"its columns are: {', '.join(columns)}" if columns else "the row has no columns"
-    return DataError(f"no column {name!r} in {record.source}; {there}", hint=did_you_mean(name, columns))
+    hint = did_you_mean(name, columns) or _about_header(columns, record.source)
+    return DataError(f"no column {name!r} in {record.source}; {there}", hint=hint)
+
+
+def _about_header(columns: list[str], source: str) -> str | None:
+    """Say that a table may have no header, where a column is called by a number: most likely that is data."""
+    is_table = source.lower().removesuffix(".gz").endswith((".csv", ".tsv"))
+    if not is_table or not any(column.replace(".", "", 1).isdecimal() for column in columns):
+        return None
+    return (
+        "The first line is taken for the header; if it is data, put a line with the columns' names above it."
+    )

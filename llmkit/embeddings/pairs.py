@@ -12,6 +12,7 @@ from llmkit.data.sinks import Sink
 from llmkit.embeddings.batches import WINDOW_ROWS
 from llmkit.embeddings.embedding import Embedded, Embedding, embed_texts
 from llmkit.embeddings.encoder import Encoder
+from llmkit.embeddings.free_memory import give_back_free_memory
 from llmkit.embeddings.measures import pairwise
 from llmkit.embeddings.run import ahead
 from llmkit.embeddings.tokens import TokenizedText
@@ -73,6 +74,8 @@ class PairRun:
         with run:
             for ready in ahead(map(self._ready, run.pending(cut)), patient=not live):
                 run.put(ready.window, self._outcomes(ready))
+                if not live:
+                    give_back_free_memory()
         return self.summary
 
     def _ready(self, window: Window[PairRow]) -> _Ready:

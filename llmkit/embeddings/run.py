@@ -19,6 +19,7 @@ from llmkit.embeddings.attempts import ModelFailedError
 from llmkit.embeddings.batches import UNIT_WINDOW_ROWS, WINDOW_ROWS
 from llmkit.embeddings.embedding import Embedded, Embedding, embed_texts
 from llmkit.embeddings.encoder import Encoder
+from llmkit.embeddings.free_memory import give_back_free_memory
 from llmkit.embeddings.seen import SeenTexts
 from llmkit.embeddings.tokens import TokenizedText
 from llmkit.tasks.inputs import RowError
@@ -94,6 +95,8 @@ class EmbedRun:
         with run, self._remembering():
             for ready in ahead(map(self._ready, run.pending(cut)), patient=not live):
                 run.put(ready.window, self._outcomes(ready))
+                if not live:
+                    give_back_free_memory()
         return self.summary
 
     def _counted(self) -> dict[str, int]:

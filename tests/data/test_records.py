@@ -29,6 +29,13 @@ def test_a_row_without_columns_says_so():
     assert "the row has no columns" in str(missing_column("a", Record({}, "x.jsonl", 1)))
 
 
+def test_a_table_without_a_header_is_told():
+    row = {"A girl is styling her hair.": "x", "2.5": "3.6"}
+    assert "put a line with the columns' names above" in missing_column("text", Record(row, "a.csv", 2)).hint
+    assert missing_column("text", Record(row, "a.jsonl", 2)).hint is None
+    assert missing_column("text", Record({"id": "1"}, "a.csv", 2)).hint is None
+
+
 def test_records_do_not_change():
     with pytest.raises(AttributeError):
         Record({}, "x", 1).line = 2
