@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -50,3 +51,43 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; LLMKIT_DATA names another folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """The code of attention, compiled with some flags: a library, or None where this machine has no use for it."""
+    from llmkit.models import native_code
+
+    made: dict[tuple[str, ...], Any] = {}
+    cache = tmp_path_factory.mktemp("compiled")
+
+    def compile_with(*flags: str) -> Any:
+        if flags not in made:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("LLMKIT_CACHE", str(cache))
+                patch.delenv("LLMKIT_NATIVE", raising=False)
+                patch.setattr(native_code, "FLAGS", (*native_code.FLAGS, *flags))
+                code = native_code.NativeCode("attention")
+                code.compile_ahead()
+                made[flags] = code.load()
+        return made[flags]
+
+    return compile_with
+
+
+@pytest.fixture(params=["here", "avx2"])
+def native(
+    request: pytest.FixtureRequest, compiled: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> str:
+    """Our own attention is in use, once for this processor and once for one without 512-bit vectors."""
+    from llmkit.models import native_attention
+    from llmkit.models.processor import processor
+
+    if not processor()[1] >= {"avx2", "fma"}:
+        pytest.skip("the processor has no vectors that the code is written for")
+    library = compiled(*(["-march=haswell"] if request.param == "avx2" else []))
+    if library is None:
+        pytest.skip("there is no C compiler")
+    monkeypatch.delenv("LLMKIT_NATIVE", raising=False)
+    monkeypatch.setattr(native_attention.CODE, "_library", library)
+    return str(request.param)
