@@ -1,7 +1,7 @@
 """The gradient of an embedding on a CPU, without a matrix of the whole vocabulary for each micro-batch.
 
 torch fills such a matrix with zeros, adds the few rows that a micro-batch has tokens of, and adds all of it to the
-gradient of the step: for a small model and short micro-batches an eighth of the time. Here the rows are added to
+gradient of the step: for a small model and short micro-batches a tenth of the time. Here the rows are added to
 the gradient of the step at once. On a GPU the matrix costs little, and adding rows has no fixed order there.
 """
 
