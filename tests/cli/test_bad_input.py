@@ -284,7 +284,11 @@ MODELS = (
         {"model": b""},
     ),
     Case(
-        "a-file", "text-classification x -m {/}/a.txt", ("is a file", "name the folder"), 1, {"a.txt": b"x"}
+        "a-file",
+        "text-classification x -m {/}/a.txt",
+        ("is a file", "A model is a folder with config.json"),
+        1,
+        {"a.txt": b"x"},
     ),
     Case("empty-folder", "text-classification x -m {/}", ("no config.json",), 1),
     Case(

@@ -370,7 +370,7 @@ def test_a_model_that_does_not_read(llmkit, tiny, task):
 def test_a_short_name_says_what_it_stands_for(llmkit):
     done = llmkit("embed", BANK, "-m", "bert-base")
     assert done.code == 1
-    assert "google-bert/bert-base-uncased" in done.stderr and "--model minilm" in done.stderr
+    assert "google-bert/bert-base-uncased" in done.stderr and "hf-llmkit[offline]" in done.stderr
     mistyped = llmkit("embed", BANK, "-m", "bert-bsae")
     assert mistyped.code == 1 and "Did you mean bert-base? " in mistyped.stderr
     assert "Did you mean" not in llmkit("embed", BANK, "-m", "acme/bert-bsae").stderr

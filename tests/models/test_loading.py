@@ -1,5 +1,6 @@
 """From a resolved name to a loaded model: which class, which device, which dtype, and all of its weights."""
 
+import io
 import json
 import shutil
 
@@ -21,6 +22,7 @@ from llmkit.models.loading import (
     load_config,
     load_model,
 )
+from llmkit.models.processor import processor
 from llmkit.models.resolving import ResolvedModel
 from llmkit.tasks.catalogue import find_task
 
@@ -180,6 +182,13 @@ class TestDtype:
         )
         assert load(tmp_path, "fill-mask", LoadOptions("cpu", name)).dtype == dtype
 
+    @pytest.fixture
+    def told(self):
+        """What the processor can do is read anew in the test, and again after it."""
+        processor.cache_clear()
+        yield
+        processor.cache_clear()
+
     @pytest.mark.parametrize(
         ("flags", "native"),
         [
@@ -190,17 +199,17 @@ class TestDtype:
             ("flags : nobf16x", False),
         ],
     )
-    def test_auto_is_bfloat16_where_the_processor_has_it(self, monkeypatch, flags, native):
-        monkeypatch.setattr(loading.Path, "read_text", lambda *_, **__: flags)
+    def test_auto_is_bfloat16_where_the_processor_has_it(self, told, monkeypatch, flags, native):
+        monkeypatch.setattr(loading.Path, "open", lambda *_, **__: io.StringIO(flags))
         cpu = torch.device("cpu")
         assert has_native_bfloat16(cpu) is native
         assert choose_dtype("auto", cpu) == (torch.bfloat16 if native else "auto")
 
-    def test_where_nothing_tells(self, monkeypatch):
+    def test_where_nothing_tells(self, told, monkeypatch):
         def none(*_, **__):
             raise FileNotFoundError
 
-        monkeypatch.setattr(loading.Path, "read_text", none)
+        monkeypatch.setattr(loading.Path, "open", none)
         assert not has_native_bfloat16(torch.device("cpu"))
 
 

@@ -102,7 +102,7 @@ def test_the_figures_are_those_of_the_run(task: str, tiny: Tiny, tmp_path: Path)
     found = evaluate_model(Asked(str(run)), device="cpu", sureness=Sureness(resamples=20))
 
     expected = {name.removeprefix("test_"): value for name, value in said.items() if name.startswith("test_")}
-    assert found.metrics == pytest.approx(expected, abs=1e-5)
+    assert found.metrics == pytest.approx(expected, rel=1e-6, abs=1e-5)
     assert found.task == task
     assert found.data == [str(tmp_path / "test.jsonl")]
     assert len(found.worst) == min(10, found.examples)
