@@ -114,15 +114,7 @@ def show_cost(
     device: options.Device = "auto",
     table: Annotated[bool, typer.Option("--table", help="Published runs beside llmkit's formulas.")] = False,
     accelerators: Annotated[bool, typer.Option("--accelerators", help="The table of accelerators.")] = False,
-    format: Annotated[  # noqa: A002
-        str | None,
-        typer.Option(
-            "--format",
-            "-f",
-            help="table, json, jsonl, csv, tsv, markdown, latex.  [default: table on a terminal, else jsonl]",
-            show_default=False,
-        ),
-    ] = None,
+    format: options.ReportFormat = None,  # noqa: A002
     output: options.Output = None,
     overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,

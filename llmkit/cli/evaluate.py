@@ -95,15 +95,7 @@ def evaluate(
         int | None,
         typer.Option(help="Of the masks and the resamples.  [default: the run's, and 0]", show_default=False),
     ] = None,
-    format: Annotated[  # noqa: A002
-        str | None,
-        typer.Option(
-            "--format",
-            "-f",
-            help="table, json, jsonl, csv, tsv, markdown, latex.  [default: table on a terminal, else jsonl]",
-            show_default=False,
-        ),
-    ] = None,
+    format: options.ReportFormat = None,  # noqa: A002
     output: options.Output = None,
     overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,

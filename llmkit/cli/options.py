@@ -141,6 +141,15 @@ OutputFormat = Annotated[
         show_default=False,
     ),
 ]
+ReportFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        "-f",
+        help="table, json, jsonl, csv, tsv, markdown, latex.  [default: table on a terminal, else jsonl]",
+        show_default=False,
+    ),
+]
 OutputDir = Annotated[
     str | None,
     typer.Option(

@@ -38,15 +38,7 @@ def runs(
     sort: Annotated[
         str, typer.Option(help="begun, name, state, best, loss, …, or a figure such as eval_accuracy.")
     ] = "begun",
-    format: Annotated[  # noqa: A002
-        str | None,
-        typer.Option(
-            "--format",
-            "-f",
-            help="table, json, jsonl, csv, tsv, markdown, latex.  [default: table on a terminal, else jsonl]",
-            show_default=False,
-        ),
-    ] = None,
+    format: options.ReportFormat = None,  # noqa: A002
     output: options.Output = None,
     overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,

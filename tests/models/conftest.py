@@ -9,8 +9,6 @@ import sys
 
 import pytest
 
-from llmkit.models import native_attention, native_code
-from llmkit.models.processor import processor
 from tests.fixtures.hub import SmallHub, client_environment
 from tests.models.files import write_safetensors
 
@@ -66,36 +64,3 @@ def resolve(tmp_path):
         return result
 
     return resolve
-
-
-@pytest.fixture(scope="session")
-def compiled(tmp_path_factory):
-    """The code of attention, compiled with some flags: a library, or None where this machine has no use for it."""
-    made = {}
-    cache = tmp_path_factory.mktemp("compiled")
-
-    def compile_with(*flags):
-        if flags not in made:
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setenv("LLMKIT_CACHE", str(cache))
-                patch.delenv("LLMKIT_NATIVE", raising=False)
-                patch.setattr(native_code, "FLAGS", (*native_code.FLAGS, *flags))
-                code = native_code.NativeCode("attention")
-                code.compile_ahead()
-                made[flags] = code.load()
-        return made[flags]
-
-    return compile_with
-
-
-@pytest.fixture(params=["here", "avx2"])
-def native(request, compiled, monkeypatch):
-    """Our own attention is in use, once for this processor and once for one without 512-bit vectors."""
-    if not processor()[1] >= {"avx2", "fma"}:
-        pytest.skip("the processor has no vectors that the code is written for")
-    library = compiled(*(["-march=haswell"] if request.param == "avx2" else []))
-    if library is None:
-        pytest.skip("there is no C compiler")
-    monkeypatch.delenv("LLMKIT_NATIVE", raising=False)
-    monkeypatch.setattr(native_attention.CODE, "_library", library)
-    return request.param
