@@ -10,6 +10,7 @@ from llmkit.errors import (
     DataError,
     HubError,
     LlmkitError,
+    LostProcessError,
     MissingExtraError,
     ModelError,
     OutputError,
@@ -25,6 +26,7 @@ CODES = {
     OutputExistsError: 2,
     ModelError: 1,
     HubError: 1,
+    LostProcessError: 1,
     OutputError: 1,
 }
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Sequence
-from typing import Annotated
+from dataclasses import fields
+from typing import Annotated, Any
 
 import typer
 
@@ -15,7 +15,7 @@ from llmkit.cli.channels import claim_stdout, note, set_quiet
 from llmkit.cli.launch import launch, write_script
 from llmkit.cli.parameters import parse_pairs
 from llmkit.cli.results import write_rows
-from llmkit.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, UsageError
+from llmkit.errors import UsageError
 from llmkit.launching.plan import LaunchOptions
 from llmkit.launching.surroundings import join_slurm_step
 from llmkit.training.config_file import load_config
@@ -122,7 +122,7 @@ def finetune(
             listener=listener,
         )
     if run.stopped is not None:
-        _end_stopped(run.stopped, run.progress.step, _resuming(config, set_ or [], device))
+        _end_stopped(run.stopped, run.progress.step, _resuming(config, set_ or [], device, wanted))
     from llmkit.training.card import trying
     from llmkit.training.output import outcome
 
@@ -131,10 +131,12 @@ def finetune(
         write_rows(results, [outcome(run)], format, title=checked.output, single=True)
 
 
-def _resuming(config: str, changes: Sequence[str], device: str) -> str:
-    """Return the command that goes on with a run."""
-    options = [part for change in changes for part in ("--set", change)]
-    options += [] if device == "auto" else ["--device", device]
+def _resuming(config: str, changes: Sequence[str], device: str, wanted: LaunchOptions) -> str:
+    """Return the command that goes on with a run, on this machine."""
+    given: list[tuple[str, Any]] = [("--set", change) for change in changes]
+    given += [("--device", None if device == "auto" else device)]
+    given += [(f"--{field.name.replace('_', '-')}", getattr(wanted, field.name)) for field in fields(wanted)]
+    options = [part for name, value in given if value for part in (name, str(value))]
     return shlex.join(["llmkit", "finetune", config, *options, "--resume"])
 
 
@@ -143,6 +145,4 @@ def _end_stopped(signal_name: str, step: int, resuming: str) -> None:
 
     error: BaseException = KeyboardInterrupt() if signal_name == "SIGINT" else Terminated()
     error.add_note(f"saved after step {step:,}; go on with: {resuming}")
-    if not is_first():
-        sys.exit(EXIT_INTERRUPTED if signal_name == "SIGINT" else EXIT_TERMINATED)
     raise error

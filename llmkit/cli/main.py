@@ -115,10 +115,10 @@ def exit_code_of(error: BaseException) -> int:
     if isinstance(error, BrokenPipeError):
         return EXIT_DONE
     if isinstance(error, KeyboardInterrupt):
-        warn(_with_notes("interrupted", error))
+        _say_stopped("interrupted", error)
         return EXIT_INTERRUPTED
     if isinstance(error, Terminated):
-        warn(_with_notes("told to stop", error))
+        _say_stopped("told to stop", error)
         return EXIT_TERMINATED
     first = str(error).strip().partition("\n")[0]
     report(
@@ -130,9 +130,11 @@ def exit_code_of(error: BaseException) -> int:
     return EXIT_FAILED
 
 
-def _with_notes(text: str, error: BaseException) -> str:
-    notes = getattr(error, "__notes__", [])
-    return f"{text}: {' '.join(notes)}" if notes else f"{text}."
+def _say_stopped(how: str, error: BaseException) -> None:
+    """Say that the command was stopped, and what the error's notes add; of several processes one speaks."""
+    if int(os.environ.get("RANK", 0)) == 0:
+        notes = " ".join(getattr(error, "__notes__", []))
+        warn(f"{how}: {notes}" if notes else f"{how}.")
 
 
 def _on_sigterm(number: int, frame: FrameType | None) -> NoReturn:

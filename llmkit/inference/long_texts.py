@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +58,26 @@ def limit_of(pipe: Any, task: Task, chosen: int | None) -> int | None:
         )
     limits = [limit for limit in (own, chosen) if limit]
     return min(limits) if limits else None
+
+
+def new_tokens(pipe: Any, parameters: Mapping[str, Any]) -> tuple[int, bool]:
+    """Return how many tokens are generated at most, 0 where a whole length is given, and whether that was asked for.
+
+    A call's own parameters come first, then the model's, then the pipeline's.
+    """
+    given = parameters.get("generation_config")
+    own = {} if given is None else given.to_diff_dict()
+    for number, is_asked in (
+        (parameters, True),
+        (own, True),
+        (pipe.model.generation_config.to_diff_dict(), False),
+    ):
+        if number.get("max_new_tokens"):
+            return number["max_new_tokens"], is_asked
+        if number.get("max_length"):
+            return 0, is_asked
+    defaults = getattr(pipe, "_default_generation_config", None)
+    return (defaults and defaults.max_new_tokens) or 0, False
 
 
 def _check_room(tokenizer: Any, task: Task, chosen: int) -> None:

@@ -22,6 +22,7 @@ from llmkit.inference.long_texts import (
     Piece,
     limit_of,
     merger_of,
+    new_tokens,
     replace_text,
     share_room,
     split,
@@ -168,6 +169,8 @@ class Runner:
         long, limit = self.settings.long, self._limit
         if limit is None or not item.texts or item.parameters.get("truncation"):
             return [item]
+        if self.task.long is Long.LAST:
+            return [self._with_room(item, limit)]
         tokenizer = self.pipe.tokenizer
         special = tokenizer.num_special_tokens_to_add(pair=len(item.texts) > 1)
         # A token is at least a byte of ASCII, but for a mark before the first: no need to count those of a short text.
@@ -182,12 +185,6 @@ class Runner:
         if long == "error":
             raise RowError(f"the text has {length:,} tokens, {self._what()} takes {limit:,}")
         if self.task.long is Long.NATIVE and long == "chunk":
-            return [item]
-        if self.task.long is Long.LAST:
-            self._note(
-                f"of texts of more than {limit:,} tokens, the last are taken that leave room for new ones"
-            )
-            item.parameters["handle_long_generation"] = "hole"
             return [item]
         can_chunk = self.task.long in (Long.SCORES, Long.SPANS, Long.SECTIONS) and isinstance(item.value, str)
         if long == "chunk" and can_chunk:
@@ -211,6 +208,31 @@ class Runner:
         if self._mask is not None:
             check_mask(item.value, self._mask)
         return [item]
+
+    def _with_room(self, item: _Item, limit: int) -> _Item:
+        """Leave what is generated its room: a model has no positions beyond its last.
+
+        Fewer new tokens where the user named no number of them; else, or where the text fills the model alone,
+        its last tokens.
+        """
+        length = sum(map(self._count, item.texts))
+        if length > limit and self.settings.long == "error":
+            raise RowError(f"the text has {length:,} tokens, {self._what()} takes {limit:,}")
+        new, is_asked = new_tokens(self.pipe, item.parameters)
+        if length + new <= limit:
+            return item
+        if not is_asked and length < limit:
+            item.parameters["max_new_tokens"] = limit - length
+            return item
+        if new >= limit and is_asked:
+            raise RowError(
+                f"{new:,} new tokens are asked for, and {self._what()} takes {limit:,} with the text"
+            )
+        if not is_asked:
+            item.parameters["max_new_tokens"] = min(new, limit // 2)
+        self._note(f"of texts of more than {limit:,} tokens, the last are taken that leave room for new ones")
+        item.parameters["handle_long_generation"] = "hole"
+        return item
 
     def _each_fitted(self, item: _Item, longest: int) -> list[_Item]:
         """Say that sentences are cut, or refuse them; the pipeline itself cuts each to what the model takes."""

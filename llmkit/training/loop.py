@@ -288,13 +288,18 @@ class Loop:
         return ", ".join(places[:8]) + (f" and {len(places) - 8} more" if len(places) > 8 else "")
 
 
+_A_MOMENT = 0.5  # seconds
+
+
 class StopRequest:
     """SIGINT and SIGTERM while training: the step is finished, the state saved, then the run ends.
 
-    A second signal ends it at once.
+    A second signal ends it at once. What comes within a moment of the first is no second: a launcher that is killed
+    tells its processes to stop as each of its threads ends.
     """
 
     def __init__(self) -> None:
+        self._since = 0.0
         self.received: signal.Signals | None = None
         self._before: dict[signal.Signals, Any] = {}
 
@@ -309,6 +314,9 @@ class StopRequest:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         before = self._before[signal.Signals(number)]
-        if self.received is not None and callable(before):
+        now = time.monotonic()
+        if self.received is None:
+            self._since = now
+        elif callable(before) and now > self._since + _A_MOMENT:
             before(number, frame)
         self.received = signal.Signals(number)

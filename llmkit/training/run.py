@@ -167,14 +167,14 @@ def _clear(output: Path) -> None:
 
 def _train(run: Run) -> None:
     """Take the steps that are left, with evaluations and checkpoints between them."""
-    _rehearse(run)
-    run.listener.begin(run)
     settings = run.config.training
     on_cpu = run.accelerator.device.type == "cpu"
-    if run.progress.most_tokens is None and is_measured(run.config, on_cpu=on_cpu):
-        measure(run.loop)
-    run.plan = Plan(workload_of(run), Pace(run.loop))
     with StopRequest() as stop:
+        _rehearse(run)
+        run.listener.begin(run)
+        if run.progress.most_tokens is None and is_measured(run.config, on_cpu=on_cpu):
+            measure(run.loop)
+        run.plan = Plan(workload_of(run), Pace(run.loop))
         for result in run.loop.run():
             step = run.progress.step
             run.plan.pace.add(result)

@@ -502,6 +502,44 @@ class TestLongTexts:
         assert outcome.reason == "the blank lies beyond what the model takes"
 
 
+class TestRoomForNewTokens:
+    """A tiny GPT-2 with 256 positions: one more would be an index out of its table."""
+
+    def generated(self, load, text, notes=lambda text: None, **parameters):
+        (outcome,) = run(
+            load("text-generation"),
+            [{"text": text}],
+            notes=notes,
+            parameters={"do_sample": False, **parameters},
+        )
+        return outcome
+
+    @pytest.mark.parametrize("words", [5, 20, 60])
+    def test_what_the_text_leaves(self, load, words):
+        pipe, notes = load("text-generation"), []
+        prompt = " ".join((WORDS * 10)[:words])
+        room = 256 - len(pipe.tokenizer(prompt)["input_ids"])
+        assert 0 < room < 256
+        wanted = pipe(prompt, do_sample=False, max_new_tokens=room)
+        assert_close(results([self.generated(load, prompt, notes.append)]), [wanted])
+        assert notes == []
+
+    def test_the_end_of_a_text_that_leaves_none(self, load):
+        notes = []
+        outcome = self.generated(load, "film " * 300, notes.append)
+        assert outcome.error is None, outcome.error
+        assert notes == ["of texts of more than 256 tokens, the last are taken that leave room for new ones"]
+
+    @pytest.mark.parametrize("asked", [{"max_new_tokens": 4}, {"max_length": 12}])
+    def test_what_was_asked_for_stands(self, load, asked):
+        wanted = load("text-generation")("a film", do_sample=False, **asked)
+        assert_close(results([self.generated(load, "a film", **asked)]), [wanted])
+
+    def test_more_than_there_is_is_refused(self, load):
+        outcome = self.generated(load, "a film", max_new_tokens=256)
+        assert outcome.reason == "256 new tokens are asked for, and the model takes 256 with the text"
+
+
 def test_a_window_of_images_is_small():
     assert window_rows(find_task("image-classification").task) == 16
     assert window_rows(find_task("text-classification").task) == 2048

@@ -73,6 +73,13 @@ class Launched:
             assert self.process.poll() is None, self.process.communicate()[1]
             time.sleep(0.02)
 
+    def wait_for_a_step(self) -> None:
+        """Wait until a step is logged: the log itself is there before."""
+        log = self.folder / "out/log.jsonl"
+        while not (log.exists() and '"loss"' in log.read_text()):
+            assert self.process.poll() is None, self.process.communicate()[1]
+            time.sleep(0.02)
+
     def workers(self) -> list[int]:
         """Return the processes that it started, by their ranks."""
         pid = self.process.pid

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shlex
 import signal
 import time
 from pathlib import Path
@@ -96,22 +97,22 @@ class TestTold:
     ) -> None:
         write_config(tmp_path, tiny, save_steps=10_000, **LONG)
         run = Launched(tmp_path, *FINETUNE, "--max-restarts", "3")
-        while not (tmp_path / "out/log.jsonl").exists():
-            time.sleep(0.02)
+        run.wait_for_a_step()
         run.process.send_signal(number)
 
         ended, output, errors = run.wait(60)
 
         assert (ended, output) == (code, ""), errors
-        said = f"saved after step {newest(tmp_path):,}; go on with: llmkit finetune run.yaml --resume"
+        going_on = shlex.join(["llmkit", *FINETUNE, "--max-restarts", "3", "--resume"])
+        said = f"saved after step {newest(tmp_path):,}; go on with: {going_on}"
         assert errors.count(said) == 1
+        assert errors.count("warning: ") == 1
 
     @pytest.mark.slow
     def test_a_launcher_that_is_killed_leaves_nobody_behind(self, tiny: Tiny, tmp_path: Path) -> None:
         write_config(tmp_path, tiny, save_steps=10_000, **LONG)
         run = Launched(tmp_path, *FINETUNE)
-        while not (tmp_path / "out/log.jsonl").exists():
-            time.sleep(0.02)
+        run.wait_for_a_step()
         workers = run.workers()
         run.process.kill()
         run.process.wait()

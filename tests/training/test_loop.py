@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -200,6 +201,8 @@ class TestStopping:
     def test_a_second_interrupt_ends_at_once(self) -> None:
         with pytest.raises(KeyboardInterrupt), StopRequest():
             signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)  # a launcher that is killed tells so several times
+            time.sleep(0.6)
             signal.raise_signal(signal.SIGINT)
 
     def test_stopped_and_resumed(self, tiny: Tiny, tmp_path: Path) -> None:
