@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,8 @@ from llmkit.training.steps import Steps
 from llmkit.training.tracking import check_trackers
 
 if TYPE_CHECKING:
+    from accelerate import Accelerator
+
     from llmkit.training.config import FinetuneConfig
 
 # Sorted micro-batches of about a thousand tokens stay in a CPU's cache; a GPU wants to be filled.
@@ -78,26 +80,11 @@ def prepare(config: FinetuneConfig, output: Path, *, device: str, listener: List
     prepared = accelerator.prepare_model(model, evaluation_mode=True)
     if not config.training.compile:
         add_rows_alone(model)
-    optimizer = accelerator.prepare_optimizer(optimizer)
-    on_cpu = accelerator.device.type == "cpu"
-    max_rows, max_tokens = micro_batch_limits(config, on_cpu=on_cpu)
-    steps = Steps(
-        data.train.lengths,
-        config.training.batch_size,
-        config.training.epochs,
-        config.training.seed,
-        max_rows=max_rows,
-        max_tokens=max_tokens,
-        overhead_tokens=_CPU_OVERHEAD if on_cpu else _ACCELERATOR_OVERHEAD,
-        max_steps=config.training.max_steps,
-        sort=config.training.batching != "padded",
-        rank=accelerator.process_index,
-        devices=accelerator.num_processes,
-    )
+    steps = _make_steps(config, data.train.lengths, accelerator)
     loop = Loop(
         accelerator,
         prepared,
-        optimizer,
+        accelerator.prepare_optimizer(optimizer),
         objective,
         data.train,
         steps,
@@ -107,13 +94,41 @@ def prepare(config: FinetuneConfig, output: Path, *, device: str, listener: List
         average=WeightAverage(model, config.training.ema) if config.training.ema is not None else None,
         note=listener.note,
         flops=step_flops(model, data.train.lengths, head_at_targets=objective.head_at_targets),
-        # A CPU's counter is that of the whole machine: the first of its processes reads it for all.
-        meter=EnergyMeter()
-        if on_cpu and not accelerator.is_local_main_process
-        else open_meter(accelerator.device),
+        meter=_own_meter(accelerator),
     )
     peak = peak_of_device(accelerator.device, precision)
     return Run(config, output, accelerator, objective, data, model, loop, listener, peak_flops=peak)
+
+
+def _make_steps(config: FinetuneConfig, lengths: Sequence[int], accelerator: Accelerator) -> Steps:
+    """Return the run's steps, in micro-batches that suit the device.
+
+    Args:
+        lengths: tokens of each training example.
+    """
+    training = config.training
+    on_cpu = accelerator.device.type == "cpu"
+    max_rows, max_tokens = micro_batch_limits(config, on_cpu=on_cpu)
+    return Steps(
+        lengths,
+        training.batch_size,
+        training.epochs,
+        training.seed,
+        max_rows=max_rows,
+        max_tokens=max_tokens,
+        overhead_tokens=_CPU_OVERHEAD if on_cpu else _ACCELERATOR_OVERHEAD,
+        max_steps=training.max_steps,
+        sort=training.batching != "padded",
+        rank=accelerator.process_index,
+        devices=accelerator.num_processes,
+    )
+
+
+def _own_meter(accelerator: Accelerator) -> EnergyMeter:
+    """Return the counter of the device's energy; a CPU's is the whole machine's, read by one process for all."""
+    if accelerator.device.type == "cpu" and not accelerator.is_local_main_process:
+        return EnergyMeter()
+    return open_meter(accelerator.device)
 
 
 def make_whole(run: Run) -> None:
