@@ -26,7 +26,8 @@ def read_config(path: Path, name: str) -> dict[str, Any]:
         name: what messages call it: the path as it was typed, or the hub's model.
 
     Raises:
-        DataError: it cannot be read, is not JSON (with line and column), or is not an object.
+        DataError: it cannot be read, is not JSON (with line and column), is not an object, or has a number of
+            thousands of digits.
     """
     text = _text_of(path, name)
     try:
@@ -36,6 +37,8 @@ def read_config(path: Path, name: str) -> dict[str, Any]:
         raise DataError(f"{name} is not JSON: {where}: {error.msg}.", hint=WHAT_IS_ONE) from error
     except RecursionError as error:
         raise DataError(f"{name} is nested too deeply to be a config.", hint=WHAT_IS_ONE) from error
+    except ValueError as error:  # Python reads no whole number of thousands of digits
+        raise DataError(f"{name} has a number too long to be one of a config.", hint=WHAT_IS_ONE) from error
     if not isinstance(values, dict):
         kind = {list: "an array", str: "a text", type(None): "null"}.get(type(values), "a number")
         raise DataError(f"{name} is not a JSON object, but {kind}.", hint=WHAT_IS_ONE)

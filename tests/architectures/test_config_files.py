@@ -23,6 +23,7 @@ from llmkit.errors import DataError
         (b"12", "but a number"),
         (b"\xff\xfe{}", "byte 0 is not UTF-8"),
         (b"[" * 100_000, "nested too deeply"),
+        (b'{"hidden_size": ' + b"9" * 5000 + b"}", "a number too long"),
     ],
 )
 def test_what_is_no_config(content, said, tmp_path):
