@@ -13,7 +13,12 @@ from typing import Any, Literal
 
 from llmkit.architectures import catalogue
 from llmkit.architectures.catalogue import Entry
-from llmkit.architectures.config_files import adapter_error, config_path, read_config
+from llmkit.architectures.config_files import (
+    adapter_error,
+    config_path,
+    read_config,
+    read_standard_input,
+)
 from llmkit.errors import HubError, UsageError
 from llmkit.models.local_folder import ADAPTER_FILE, CONFIG_FILE, is_path
 
@@ -98,8 +103,7 @@ def _embedded(name: str, revision: str | None) -> Named | None:
 
 def _local(name: str, revision: str | None) -> Named | None:
     if name == STANDARD_INPUT:
-        values = read_config(Path("/dev/stdin"), "standard input")
-        return Named("standard input", values, "file", "standard input")
+        return Named("standard input", read_standard_input(), "file", "standard input")
     if not (is_path(name) or name.lower().endswith(".json")):
         return None
     entry = catalogue.find(name)
