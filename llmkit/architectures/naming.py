@@ -5,6 +5,7 @@ Nothing here imports torch or transformers, and only what is no name of the cata
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -115,7 +116,7 @@ def _local(name: str, revision: str | None) -> Named | None:
     where = name if path == Path(name) else f"{name.rstrip('/')}/{CONFIG_FILE}"
     note = f"'{name}' is the folder here, not the catalogue's model of that name." if entry else ""
     whole = path.absolute()
-    label = whole.parent.name if whole.name == CONFIG_FILE else whole.name
+    label = _printable(whole.parent.name if whole.name == CONFIG_FILE else whole.name)
     return Named(
         label,
         read_config(path, where),
@@ -124,6 +125,11 @@ def _local(name: str, revision: str | None) -> Named | None:
         location=str(path.parent),
         notes=(note,) if note else (),
     )
+
+
+def _printable(name: str) -> str:
+    """Return a name that may stand in a table, though the bytes of the file's are no text."""
+    return os.fsencode(name).decode(errors="replace")
 
 
 def _in_catalogue(name: str, revision: str | None) -> Named | None:
