@@ -161,6 +161,8 @@ def _checked(asked: Asked) -> CostChoice:
         raise UsageError("Standard input is one config, and '-' is there twice.")
     if asked.is_tree and asked.is_formula:
         raise UsageError("--tree and --formula are two tables: ask for one of them.")
+    if asked.checkpoint_file is not None and not asked.checkpoint_file.strip():
+        raise UsageError("--checkpoint-file is empty: it is a file, a folder or a hub id.")
     if asked.checkpoint_file is not None and not asked.is_single:
         raise UsageError("--checkpoint-file is held against one model: name one.")
     if asked.head is not None:

@@ -311,6 +311,7 @@ REFUSED = {
     ),
     "format": (("bert-base", "--format", "markdwn"), "did you mean markdown"),
     "ending": (("bert-base", "-o", "x.docx"), "x.docx"),
+    "no file": (("bert-base", "--checkpoint-file", ""), "--checkpoint-file is empty"),
     "two models, one file": (("bert-base", "gpt2", "--checkpoint-file", "x"), "--checkpoint-file"),
 }
 
