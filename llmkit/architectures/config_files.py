@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,29 @@ def read_config(path: Path, name: str) -> dict[str, Any]:
         name: what messages call it: the path as it was typed, or the hub's model.
 
     Raises:
-        DataError: it cannot be read, is not JSON (with line and column), or is not an object.
+        DataError: it cannot be read, is not JSON (with line and column), is not an object, or has a number of
+            thousands of digits.
     """
-    text = _text_of(path, name)
+    return _object_of(_content_of(path, name), name)
+
+
+def read_standard_input() -> dict[str, Any]:
+    """Return what a config on standard input holds, be it a pipe, a file or a socket.
+
+    Raises:
+        DataError: it is closed, or as of `read_config`.
+    """
+    if sys.stdin is None:
+        raise DataError("Standard input is closed.", hint=WHAT_IS_ONE)
+    try:
+        content = sys.stdin.buffer.read(LARGEST_CONFIG + 1)
+    except OSError as error:
+        raise DataError(f"Standard input cannot be read: {error.strerror or error}.") from error
+    return _object_of(content, "standard input")
+
+
+def _object_of(content: bytes, name: str) -> dict[str, Any]:
+    text = _text_of(content, name)
     try:
         values = json.loads(text)
     except json.JSONDecodeError as error:
@@ -36,23 +57,29 @@ def read_config(path: Path, name: str) -> dict[str, Any]:
         raise DataError(f"{name} is not JSON: {where}: {error.msg}.", hint=WHAT_IS_ONE) from error
     except RecursionError as error:
         raise DataError(f"{name} is nested too deeply to be a config.", hint=WHAT_IS_ONE) from error
+    except ValueError as error:  # Python reads no whole number of thousands of digits
+        raise DataError(f"{name} has a number too long to be one of a config.", hint=WHAT_IS_ONE) from error
     if not isinstance(values, dict):
         kind = {list: "an array", str: "a text", type(None): "null"}.get(type(values), "a number")
         raise DataError(f"{name} is not a JSON object, but {kind}.", hint=WHAT_IS_ONE)
     return values
 
 
-def _text_of(path: Path, name: str) -> str:
+def _content_of(path: Path, name: str) -> bytes:
     try:
         _check_readable(path, name)
         with path.open("rb") as file:
-            content = file.read(LARGEST_CONFIG + 1)  # a pipe does not say its size before
-        if len(content) > LARGEST_CONFIG:
-            raise DataError(f"{name} is too large to be a config.", hint=WHAT_IS_ONE)
-        # With utf-8-sig a byte order mark, which some editors put there, is no part of the text.
-        return content.decode("utf-8-sig")
+            return file.read(LARGEST_CONFIG + 1)  # a pipe does not say its size before
     except OSError as error:
         raise DataError(f"{name} cannot be read: {error.strerror or error}.") from error
+
+
+def _text_of(content: bytes, name: str) -> str:
+    if len(content) > LARGEST_CONFIG:
+        raise DataError(f"{name} is too large to be a config.", hint=WHAT_IS_ONE)
+    try:
+        # With utf-8-sig a byte order mark, which some editors put there, is no part of the text.
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{name} is not text: byte {error.start} is not UTF-8.", hint=WHAT_IS_ONE) from error
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from llmkit.architectures.counted import Counted
 
 USUAL_SEQUENCE_LENGTH = 512
+MOST = 10**12  # inputs at once, and tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +40,11 @@ def check_choice(choice: CostChoice) -> None:
     """Check the sizes that were asked for.
 
     Raises:
-        UsageError: one is below 1.
+        UsageError: one is below 1, or absurdly large.
     """
     for name in ("batch_size", "sequence_length", "context"):
-        value = getattr(choice, name)
+        value, option = getattr(choice, name), f"--{name.replace('_', '-')}"
         if value is not None and value < 1:
-            raise UsageError(f"--{name.replace('_', '-')} is {value}: it must be at least 1.")
+            raise UsageError(f"{option} is {value}: it must be at least 1.")
+        if value is not None and value > MOST:
+            raise UsageError(f"{option} is more than {MOST:,}, the most that costs are worked out for.")

@@ -42,6 +42,11 @@ class Stored:
         """How many numbers it has."""
         return prod(self.shape)
 
+    @property
+    def bytes(self) -> int:
+        """How many bytes these take."""
+        return -(-self.size * DTYPE_BITS[self.dtype] // 8)
+
 
 @dataclass(frozen=True, slots=True)
 class Headers:
@@ -150,9 +155,15 @@ def _read_file(file: Path, name: str) -> dict[str, Stored]:
 def _stored(value: Any, file: str, name: str) -> Stored:
     dtype, shape = value.get("dtype"), value.get("shape")
     is_shape = isinstance(shape, list) and all(type(each) is int and each >= 0 for each in shape)
-    if dtype not in DTYPE_BITS or not is_shape:
+    if not isinstance(dtype, str) or dtype not in DTYPE_BITS or not is_shape:
         raise ModelError(f"{file} of '{name}' has a damaged header: dtype {dtype!r}, shape {shape!r}.")
-    return Stored(dtype, tuple(shape))
+    stored = Stored(dtype, tuple(shape))
+    place = value.get("data_offsets", [0, stored.bytes])  # of a remote file nobody gives them
+    if [type(each) for each in place] != [int, int] or place[1] - place[0] != stored.bytes:
+        raise ModelError(
+            f"{file} of '{name}' has a damaged header: dtype {dtype!r} and shape {shape!r} at {place!r}."
+        )
+    return stored
 
 
 def _looks_adapted(tensors: Mapping[str, Stored]) -> bool:

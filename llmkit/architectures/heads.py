@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from llmkit.architectures.build_errors import as_json
 from llmkit.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -188,12 +189,17 @@ def _class_of_checkpoint(config: PreTrainedConfig) -> type[PreTrainedModel]:
     import transformers
 
     names = getattr(config, "architectures", None) or []
+    if not (isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)):
+        raise UsageError(
+            f"--head checkpoint: architectures is {as_json(names)}: it must be a list of names of classes.",
+            hint=f"{config.model_type} has: {', '.join(heads_of(config))}.",
+        )
     if not names:
         raise UsageError(
             "--head checkpoint: the config has no 'architectures', so it does not say which head it has.",
             hint=f"{config.model_type} has: {', '.join(heads_of(config))}.",
         )
-    found = getattr(transformers, str(names[0]), None)
+    found = getattr(transformers, names[0], None)
     if isinstance(found, type) and issubclass(found, transformers.PreTrainedModel):
         return found
     raise UsageError(

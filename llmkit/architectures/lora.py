@@ -19,6 +19,7 @@ ALL_LINEAR = "all-linear"
 _MATRICES = {"Linear", "Conv1D"}
 _HINT = "Write it as r=8,targets=query,value,alpha=16."
 _CONVOLUTIONS = {"Conv1d", "Conv2d", "Conv3d"}
+_MOST_DIGITS = 9  # of a rank
 
 # What peft adapts when no targets are named: the query and value projections, or the one they are fused into.
 # The first line whose names are all in the model is taken.
@@ -141,8 +142,10 @@ def _key(name: str, text: str) -> str:
 
 
 def _rank(values: Sequence[str], text: str) -> int:
-    if len(values) != 1 or not values[0].isascii() or not values[0].isdigit() or int(values[0]) < 1:
+    if len(values) != 1 or not values[0].isascii() or not values[0].isdigit() or not values[0].strip("0"):
         raise _misread(text, "r must be a whole number from 1")
+    if len(values[0].lstrip("0")) > _MOST_DIGITS:
+        raise UsageError(f"--lora: r has {len(values[0]):,} digits, and no matrix is that wide.", hint=_HINT)
     return int(values[0])
 
 
@@ -159,7 +162,7 @@ def _alpha(values: Sequence[str] | None, text: str) -> float | None:
 
 
 def _misread(text: str, reason: str) -> UsageError:
-    return UsageError(f"--lora {text}: {reason}.", hint=_HINT)
+    return UsageError(f"--lora {text}: {reason}" + ("" if reason.endswith("?") else "."), hint=_HINT)
 
 
 def apply(counted: Counted, spec: LoraSpec) -> LoraCount:

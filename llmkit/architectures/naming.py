@@ -5,6 +5,7 @@ Nothing here imports torch or transformers, and only what is no name of the cata
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,7 +14,12 @@ from typing import Any, Literal
 
 from llmkit.architectures import catalogue
 from llmkit.architectures.catalogue import Entry
-from llmkit.architectures.config_files import adapter_error, config_path, read_config
+from llmkit.architectures.config_files import (
+    adapter_error,
+    config_path,
+    read_config,
+    read_standard_input,
+)
 from llmkit.errors import HubError, UsageError
 from llmkit.models.local_folder import ADAPTER_FILE, CONFIG_FILE, is_path
 
@@ -98,8 +104,7 @@ def _embedded(name: str, revision: str | None) -> Named | None:
 
 def _local(name: str, revision: str | None) -> Named | None:
     if name == STANDARD_INPUT:
-        values = read_config(Path("/dev/stdin"), "standard input")
-        return Named("standard input", values, "file", "standard input")
+        return Named("standard input", read_standard_input(), "file", "standard input")
     if not (is_path(name) or name.lower().endswith(".json")):
         return None
     entry = catalogue.find(name)
@@ -111,7 +116,7 @@ def _local(name: str, revision: str | None) -> Named | None:
     where = name if path == Path(name) else f"{name.rstrip('/')}/{CONFIG_FILE}"
     note = f"'{name}' is the folder here, not the catalogue's model of that name." if entry else ""
     whole = path.absolute()
-    label = whole.parent.name if whole.name == CONFIG_FILE else whole.name
+    label = _printable(whole.parent.name if whole.name == CONFIG_FILE else whole.name)
     return Named(
         label,
         read_config(path, where),
@@ -120,6 +125,11 @@ def _local(name: str, revision: str | None) -> Named | None:
         location=str(path.parent),
         notes=(note,) if note else (),
     )
+
+
+def _printable(name: str) -> str:
+    """Return a name that may stand in a table, though the bytes of the file's are no text."""
+    return os.fsencode(name).decode(errors="replace")
 
 
 def _in_catalogue(name: str, revision: str | None) -> Named | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from llmkit.architectures.cache import keep, key_of, read_kept
 from llmkit.architectures.cost_choice import CostChoice, check_choice
 from llmkit.architectures.heads import check_head
-from llmkit.architectures.naming import name_model
+from llmkit.architectures.naming import STANDARD_INPUT, name_model
 from llmkit.cli.answers import Answer, deliver, put, write_to
 from llmkit.cli.channels import ResultStream, note
 from llmkit.cli.collection import collection_paused
@@ -157,8 +157,12 @@ def _checked(asked: Asked) -> CostChoice:
     """Check what can be checked before anything is counted."""
     if asked.depth is not None and asked.depth < 1:
         raise UsageError(f"--depth is {asked.depth}: it must be at least 1.")
+    if asked.models.count(STANDARD_INPUT) > 1:
+        raise UsageError("Standard input is one config, and '-' is there twice.")
     if asked.is_tree and asked.is_formula:
         raise UsageError("--tree and --formula are two tables: ask for one of them.")
+    if asked.checkpoint_file is not None and not asked.checkpoint_file.strip():
+        raise UsageError("--checkpoint-file is empty: it is a file, a folder or a hub id.")
     if asked.checkpoint_file is not None and not asked.is_single:
         raise UsageError("--checkpoint-file is held against one model: name one.")
     if asked.head is not None:
@@ -183,10 +187,10 @@ def _check_shown(asked: Asked, format_name: str | None) -> None:
         "--total" if asked.is_total else f"--format {format_name}" if format_name in ("csv", "tsv") else ""
     )
     given = {
-        "--tree": asked.is_tree and asked.is_total,
+        "--tree" if asked.depth is None else "--depth": asked.is_tree and asked.is_total,
         "--formula": asked.is_formula and asked.is_total,
         "--fits": asked.fits is not None,
-        "--checkpoint": asked.checkpoint,
+        "--checkpoint-file" if asked.checkpoint_file else "--checkpoint": asked.checkpoint,
         "--lora": asked.lora is not None and not asked.is_total,  # a total has the adapters in it
         "--batch-size": asked.batch_size != 1,
         "--sequence-length": asked.sequence_length is not None,

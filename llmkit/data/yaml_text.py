@@ -18,6 +18,7 @@ _FLOAT = (
 
 _MERGE = "tag:yaml.org,2002:merge"
 _MOST_VALUES = 100_000  # a few lines of aliases can stand for billions
+_MOST_SHOWN = 60  # characters of a value that is too long to be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,8 @@ def read_yaml(text: str, where: str) -> YamlText:
         raise UsageError(f"{where}: not YAML: {str(error).partition(chr(10))[0]}.") from None
     except RecursionError:
         raise UsageError(f"{where}: nested too deeply.") from None
+    except ValueError as error:
+        raise UsageError(f"{where}: not YAML: {_unreadable(error)}.") from None
     finally:
         if loader is not None:
             loader.dispose()
@@ -141,8 +144,21 @@ def parse_value(text: str, where: str) -> Any:
         raise UsageError(
             f"{where}: not a YAML value: {reason}.", hint="Put quotes around a text with special characters."
         ) from None
+    except RecursionError:
+        raise UsageError(f"{_shortened(where)}: nested too deeply.") from None
+    except ValueError as error:
+        raise UsageError(f"{_shortened(where)}: not a YAML value: {_unreadable(error)}.") from None
     # What is neither number nor list is the text it was written as.
     return value if value is None or isinstance(value, str | int | float | list | dict) else text
+
+
+def _unreadable(error: ValueError) -> str:
+    """Return why a value is none of its kind: Python makes no whole number of thousands of digits."""
+    return "a number has thousands of digits" if "digits" in str(error) else str(error)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}…"
 
 
 @functools.cache

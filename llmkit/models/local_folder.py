@@ -213,7 +213,7 @@ def check_safetensors(file: Path, name: str) -> None:
             tensor["data_offsets"][1] for key, tensor in json.loads(header).items() if key != "__metadata__"
         ]
         promised = 8 + header_size + max(ends, default=0)
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
         raise _damaged(file, name, "has a damaged header") from error
     if size < promised:
         raise _damaged(file, name, f"is cut off: {promised - size} of {promised} bytes are missing")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from pathlib import Path
 
 import pytest
 
-from llmkit.architectures.config_files import adapter_error, config_path, read_config
+from llmkit.architectures.config_files import adapter_error, config_path, read_config, read_standard_input
 from llmkit.errors import DataError
 
 
@@ -23,6 +24,7 @@ from llmkit.errors import DataError
         (b"12", "but a number"),
         (b"\xff\xfe{}", "byte 0 is not UTF-8"),
         (b"[" * 100_000, "nested too deeply"),
+        (b'{"hidden_size": ' + b"9" * 5000 + b"}", "a number too long"),
     ],
 )
 def test_what_is_no_config(content, said, tmp_path):
@@ -61,6 +63,18 @@ def test_a_pipe_that_the_shell_opened_is_read():
         assert read_config(Path(f"/dev/fd/{reading}"), "config") == {"model_type": "bert"}
     finally:
         os.close(reading)
+
+
+def test_standard_input_may_be_a_socket_and_may_be_closed(monkeypatch):
+    ours, theirs = socket.socketpair()
+    with ours, theirs, theirs.makefile("r") as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        ours.sendall(b'{"model_type": "bert"}')
+        ours.shutdown(socket.SHUT_WR)
+        assert read_standard_input() == {"model_type": "bert"}
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(DataError, match="is closed"):
+        read_standard_input()
 
 
 def test_the_config_of_a_folder_and_of_a_file(tmp_path):

@@ -75,6 +75,10 @@ NEGATIVE = {"a": {"dtype": "F32", "shape": [-2], "data_offsets": [0, 8]}}
         with_header(ODD),
         with_header(NEGATIVE),
         with_header({"a": 5}),
+        with_header({"a": {"dtype": ["F32"], "shape": [1], "data_offsets": [0, 0]}}),
+        with_header({"a": {"dtype": "F32", "shape": [1000], "data_offsets": [0, 0]}}),
+        with_header({"a": {"dtype": "F32", "shape": [0], "data_offsets": ["0", 0]}}),
+        (10_000).to_bytes(8, "little") + b"[" * 10_000,
     ],
 )
 def test_a_damaged_header_is_one_error(content, tmp_path):

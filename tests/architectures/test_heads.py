@@ -100,7 +100,13 @@ def test_the_head_of_a_checkpoint():
 
 @pytest.mark.parametrize(
     ("architectures", "named"),
-    [(None, "architectures"), (["BertForNothing"], "BertForNothing"), (["BertConfig"], "")],
+    [
+        (None, "architectures"),
+        (["BertForNothing"], "BertForNothing"),
+        (["BertConfig"], ""),
+        ("BertModel", "must be a list"),
+        ([5], "must be a list"),
+    ],
 )
 def test_a_checkpoint_that_does_not_say_its_head(architectures, named):
     config = configure({"model_type": "bert", "architectures": architectures})

@@ -45,6 +45,13 @@ def test_a_folder_a_file_and_a_type(tmp_path, monkeypatch):
     assert name_model(None, model_type="bert").values == {"model_type": "bert"}
 
 
+def test_a_folder_whose_name_is_no_text_has_a_label_that_can_be_written(tmp_path):
+    folder = tmp_path / os.fsdecode(b"odd\xff")
+    folder.mkdir()
+    (folder / "config.json").write_text('{"model_type": "bert"}')
+    assert name_model(str(folder)).label == "odd\N{REPLACEMENT CHARACTER}"
+
+
 def test_a_folder_with_a_config_wins_over_the_catalogue_and_says_so(tmp_path, monkeypatch):
     write_config(tmp_path / "gpt2", hidden_size=8)
     (tmp_path / "t5-base").mkdir()

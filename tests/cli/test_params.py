@@ -286,9 +286,20 @@ REFUSED = {
     "a memory without a unit": (("bert-base", "--fits", "24"), "unit"),
     "batch size": (("bert-base", "--batch-size", "0"), "--batch-size"),
     "sequence length": (("bert-base", "--sequence-length", "-1"), "--sequence-length"),
+    "absurd costs": (("bert-base", "--context", str(10**400)), "--context is more than 1,000,000,000,000"),
     "depth": (("bert-base", "--depth", "0"), "--depth"),
     "two tables": (("bert-base", "--tree", "--formula"), "--formula"),
     "a total and a tree": (("bert-base", "--total", "--tree"), "--total does not show what --tree asks for"),
+    "a total and a depth": (
+        ("bert-base", "--total", "--depth", "1"),
+        "--total does not show what --depth asks",
+    ),
+    "a total and weights": (
+        ("bert-base", "--total", "--checkpoint-file", "x"),
+        "--total does not show what --checkpoint-file asks",
+    ),
+    "one standard input for two": (("-", "bert-base", "-"), "'-' is there twice"),
+    "a number of 5000 digits": (("bert-base", "--set", f"hidden_size={'9' * 5000}"), "thousands of digits"),
     "a total and formulas": (("bert-base", "--total", "--formula"), "what --formula asks for"),
     "options of a model for a list": (
         ("--list", "mixtral", "--head", "none", "--total", "--set", "a=1"),
@@ -300,6 +311,7 @@ REFUSED = {
     ),
     "format": (("bert-base", "--format", "markdwn"), "did you mean markdown"),
     "ending": (("bert-base", "-o", "x.docx"), "x.docx"),
+    "no file": (("bert-base", "--checkpoint-file", ""), "--checkpoint-file is empty"),
     "two models, one file": (("bert-base", "gpt2", "--checkpoint-file", "x"), "--checkpoint-file"),
 }
 

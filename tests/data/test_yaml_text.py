@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmkit.data.yaml_text import Place, read_yaml
+from llmkit.data.yaml_text import Place, parse_value, read_yaml
 from llmkit.errors import UsageError
 
 words = st.text(st.characters(categories=("L", "N"), max_codepoint=0x2FF), min_size=1, max_size=8)
@@ -61,6 +61,8 @@ def test_merged_keys_are_read() -> None:
         ("a: 1\n--- \nb: 2\n", "f.yaml:"),
         ("a: *nothing\n", "f.yaml:1:4: not YAML: found undefined alias"),
         ("[" * 5000, "f.yaml"),
+        (f"a: {'9' * 5000}", "f.yaml: not YAML: a number has thousands of digits."),
+        (f"? {'9' * 5000}\n: a", "f.yaml: not YAML: a number has thousands of digits."),
     ],
 )
 def test_what_is_not_yaml_is_named_with_its_place(text: str, said: str) -> None:
@@ -68,3 +70,19 @@ def test_what_is_not_yaml_is_named_with_its_place(text: str, said: str) -> None:
         read_yaml(text, "f.yaml")
 
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[1", "not a YAML value"),
+        ("9" * 5000, "a number has thousands of digits"),
+        ("[" * 5000, "nested too deeply"),
+        ("!!int x", "invalid literal"),
+    ],
+)
+def test_a_value_that_cannot_be_read_is_one_short_message(text: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said) as caught:
+        parse_value(text, f"--set a={text}")
+
+    assert len(str(caught.value)) < 200
