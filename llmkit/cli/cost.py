@@ -23,7 +23,7 @@ def show_cost(
     model: Annotated[
         str | None,
         typer.Argument(
-            metavar="[MODEL]",
+            metavar="MODEL",
             help="A name of the catalogue, a folder, a config.json, or a hub id, as of `llmkit params`.",
             show_default=False,
             autocompletion=lambda: list(catalogue.entries()),

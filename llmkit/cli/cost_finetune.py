@@ -46,6 +46,10 @@ def plan_of_config(asked: Asked) -> Estimate:
     choice = read_choice(asked.texts, gpu=asked.gpu, gpus=asked.gpus, grid=asked.grid, at_hand=True)
     if choice.gpu is not None and asked.device != "auto":
         raise UsageError("--device is the one at hand and --gpu one of the table: give one of them.")
+    if choice.hfu is not None:
+        raise UsageError(
+            "--finetune counts the model's own FLOPs, nothing that is computed twice: say --mfu."
+        )
     config = load_config(asked.finetune, parse_pairs(asked.settings, "--set"))
     from llmkit.cli.finetune_view import view
     from llmkit.cli.loading import quiet_libraries

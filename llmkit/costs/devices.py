@@ -110,6 +110,8 @@ def memory_figures(
         )
         need = replace(need, is_split=True)
     least = need.least(available)
+    if devices is not None and devices < least:
+        notes.append(f"{devices:,} × {accelerator.name}: too few to hold it, at least {least:,} are needed.")
     return [
         _each(need, devices or least, least, batch),
         _least(need, least, accelerator, available),

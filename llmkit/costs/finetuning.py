@@ -86,9 +86,10 @@ def on_device_of_table(work: Steps, choice: Choice) -> Estimate:
     hours = Span.exact(work.flops) / (speed.flops * 3600)
     hours_of = hours_figure(hours, replace(speed, counts="mfu"), Amount(work.flops, "FLOPs"))
     found = [*_work_figures(work), hours_of, *bills(hours, speed.accelerator, choice)]
+    source = "By the peak" if speed.accelerator.kind == "CPU" else "By the table"
     notes = [
-        "By the table, not measured: models this small often keep a device less busy than those the assumption is "
-        "from. Without --gpu the device at hand is measured."
+        f"{source}, not measured: models this small often keep a device less busy than those the "
+        "assumption is from. Without --gpu the steps are measured on the device at hand."
     ]
     return Estimate(work.label, tuple(found), (*notes, *notes_of(speed.accelerator)))
 
