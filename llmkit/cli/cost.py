@@ -87,7 +87,8 @@ def show_cost(
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Sequences on a device at once, for the memory.")] = 1,
     lora: Annotated[
-        str | None, typer.Option(help="Train adapters alone: r=8,targets=query,value.", show_default=False)
+        str | None,
+        typer.Option(help="Train adapters alone: r=8, or r=8,targets=q_proj,v_proj.", show_default=False),
     ] = None,
     budget: Annotated[
         str | None,

@@ -97,6 +97,20 @@ def test_another_memory_than_the_tables(count):
     assert least[0] > least[1]
 
 
+def test_a_memory_that_holds_nothing(count):
+    with pytest.raises(UsageError, match=r"--memory 1\.00 MB: nothing is left"):
+        estimate(count("gpt2"), choose(gpu="t4", memory="1MB"))
+
+
+def test_an_assumed_length_is_called_so(count):
+    notes = estimate(count("t5-base"), choose()).notes
+    assert any("8,192 are assumed" in each for each in notes)
+    assert not any(
+        "assumed" in each for each in estimate(count("t5-base"), choose(sequence_length=512)).notes
+    )
+    assert not any("assumed" in each for each in estimate(count("gpt2"), choose()).notes)
+
+
 def test_adapters_need_less_of_everything(count):
     whole, adapted = (estimate(count("llama-2-7b", lora), choose()) for lora in (None, "r=8"))
     for key, unit in (
