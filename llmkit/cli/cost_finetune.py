@@ -90,7 +90,7 @@ def _work(label: str, run: Run, config: FinetuneConfig, *, at_hand: bool) -> Ste
 
 def _measured(run: Run) -> Measured:
     from llmkit.costs.finetuning import Measured
-    from llmkit.hardware.at_hand import power_of_device
+    from llmkit.hardware.at_hand import load_of_device, power_of_device
     from llmkit.training.planning import probe, where
 
     pace = probe(run)
@@ -101,4 +101,5 @@ def _measured(run: Run) -> Measured:
         pace.seconds(),
         len(pace.counted),
         power_of_device(device),
+        load_of_device(device),
     )
