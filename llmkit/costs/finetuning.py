@@ -111,7 +111,10 @@ def _work_figures(work: Steps) -> list[Figure]:
             "tokens", "tokens", Span.exact(work.tokens), "tokens",
             formula="tokens of the training examples × epochs, as tokenized", numbers=work.epochs,
         ),
-        figure("steps", "optimizer steps", Span.exact(work.steps), "steps", formula="examples / batch size × epochs"),
+        figure(
+            "steps", "optimizer steps", Span.exact(work.steps), "steps",
+            formula="examples / batch size × epochs, or training.max_steps", numbers=work.epochs,
+        ),
     ]  # fmt: skip
 
 
