@@ -17,6 +17,7 @@ from llmkit.errors import UsageError, did_you_mean
 _COUNTS = ("", "k", "M", "B", "T")  # as people count tokens and parameters
 _SI = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
 _METRIC = 1000
+_READABLE = 1e15
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,16 +127,18 @@ def _in_fitting(amount: Amount, units: tuple[str, ...]) -> str:
 
 
 def _short(value: float) -> str:
-    """Return three digits that count, and all of a number's digits before the point."""
+    """Return three digits that count, and all of a number's digits before the point, unless there are too many."""
     if value == 0:
         return "0"
+    if abs(value) >= _READABLE:
+        return f"{value:.2e}"
     digits = max(0, 2 - math.floor(math.log10(abs(value))))
     return f"{value:,.{digits}f}" if digits <= 6 else f"{value:.2e}"
 
 
 def _prefixed(value: float, name: str, unit: Unit) -> str:
     if not unit.prefixes:
-        return f"{_short(value) if value % 1 else f'{value:,.0f}'} {name}"
+        return f"{_short(value) if value % 1 or abs(value) >= _READABLE else f'{value:,.0f}'} {name}"
     power = 0
     while abs(value) >= 999.5 and power < len(unit.prefixes) - 1:
         value, power = value / _METRIC, power + 1
@@ -145,6 +148,11 @@ def _prefixed(value: float, name: str, unit: Unit) -> str:
     return f"{_short(value)} {prefix}{name}" if unit.joined else f"{_short(value)}{prefix} {name}"
 
 
+def _decimals(value: float, digits: int) -> str:
+    """Return a number with so many decimals; with three digits that count where those would all be zeros."""
+    return _short(value) if 0 < value < 0.5 * 10**-digits else f"{value:,.{digits}f}"
+
+
 def _flops(value: float) -> str:
     digits, exponent = f"{value:.2e}".split("e")
     return f"{digits}e{int(exponent)} FLOPs"
@@ -152,8 +160,8 @@ def _flops(value: float) -> str:
 
 _WRITTEN = {
     "FLOPs": _flops,
-    "of the peak": lambda value: f"{100 * value:.1f} % of the peak",
-    "USD": lambda value: f"{value:,.0f} USD" if value >= 100 else f"{value:,.2f} USD",
+    "of the peak": lambda value: f"{_decimals(100 * value, 1)} % of the peak",
+    "USD": lambda value: f"{_short(value)} USD" if value >= 100 else f"{_decimals(value, 2)} USD",
     "× published": lambda value: f"{value:.3f} ×",
     "× planned": lambda value: f"{value:.2f} ×",
 }
@@ -218,7 +226,11 @@ OVERHEAD = Reading("W/W", {"": 1}, "1.1")
 POWER = Reading("W", {"w": 1, "kw": 1e3}, "400W")
 MEMORY = Reading("bytes", _BYTES, "24GB or 24GiB")
 
-_NUMBER = re.compile(r"\s*\$?\s*([+-]?(?:\d[\d_]*(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?)\s*(.*?)\s*", re.IGNORECASE)
+# No amount of anything is beyond these, and what is worked out of several such stays a number.
+_LEAST, _MOST = 1e-40, 1e40
+_NUMBER = re.compile(
+    r"\s*(\$?)\s*([+-]?(?:\d[\d_]*(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?)\s*(.*?)\s*", re.IGNORECASE
+)
 
 
 def parse(text: str, option: str, *readings: Reading) -> Amount:
@@ -229,26 +241,32 @@ def parse(text: str, option: str, *readings: Reading) -> Amount:
         readings: how it may be written; the first whose unit follows the number is taken.
 
     Raises:
-        UsageError: it is no number, has no unit or another one, or is not above 0.
+        UsageError: it is no number, has no unit or another one, or is not above 0, or beyond any bounds.
     """
     found = _NUMBER.fullmatch(text)
     examples = "; ".join(reading.examples for reading in readings)
     hint = f"Write it as {examples}."
     if found is None:
         raise UsageError(f"{option} {text}: no number.", hint=hint)
-    ending = re.sub(r"\s+", "", found[2].lower()) or ("$" if text.lstrip().startswith("$") else "")
+    sign, number, written = found.groups()
+    ending = re.sub(r"\s+", "", written.lower())
+    if sign and not (ending and any({sign, ending} <= set(reading.endings) for reading in readings)):
+        ending, written = sign + ending, sign + written  # $5000 and $2.5/h; $5000 USD says it twice
     for reading in readings:
         if ending in reading.endings:
-            value = float(found[1].replace("_", "")) * reading.endings[ending]
-            if not 0 < value < math.inf:
+            value = float(number.replace("_", "")) * reading.endings[ending]
+            if value <= 0:
                 raise UsageError(f"{option} {text}: it must be above 0.", hint=hint)
+            if not _LEAST <= value <= _MOST:
+                size = "small" if value < 1 else "large"
+                raise UsageError(f"{option} {text}: it is too {size} to be meant.", hint=hint)
             return Amount(value, reading.unit)
     if not ending:
-        raise UsageError(f"{option} {text}: {found[1]} of what? It has no unit.", hint=hint)
-    if ending.startswith(","):
+        raise UsageError(f"{option} {text}: {number} of what? It has no unit.", hint=hint)
+    if ending.lstrip("$").startswith(","):
         raise UsageError(f"{option} {text}: a comma is no decimal point.", hint=hint)
     known = [each for reading in readings for each in reading.endings if len(each) > 1]
     guess = did_you_mean(ending, known)
     raise UsageError(
-        f"{option} {text}: no such unit as '{found[2]}'" + (f"; {guess}" if guess else "."), hint=hint
+        f"{option} {text}: no such unit as '{written}'" + (f"; {guess}" if guess else "."), hint=hint
     )

@@ -121,6 +121,8 @@ def deliver(
     Raises:
         OutputError: the file is there already, or it cannot be written.
     """
+    if output is not None:
+        _refuse_existing(Path(output), overwrite=overwrite)  # before what takes long
     chosen = FORMATS[format_name or ("table" if results.is_terminal and output is None else "jsonl")]
     place = results if output is None else ResultStream(results.file, False)
     look = f"{chosen.name} {look_of(place)}" if chosen.name == "table" else chosen.name
@@ -131,15 +133,19 @@ def deliver(
         write_to(Path(output), content, overwrite=overwrite)
 
 
+def _refuse_existing(path: Path, *, overwrite: bool) -> None:
+    from llmkit.data.sinks import refuse_existing
+
+    refuse_existing(path, overwrite=overwrite)
+
+
 def write_to(path: Path, content: bytes, *, overwrite: bool) -> None:
     """Write a file in one step.
 
     Raises:
         OutputError: it is there already, or it cannot be written.
     """
-    from llmkit.data.sinks import refuse_existing
-
-    refuse_existing(path, overwrite=overwrite)
+    _refuse_existing(path, overwrite=overwrite)
     with explained_write(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, content)

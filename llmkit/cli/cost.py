@@ -23,7 +23,7 @@ def show_cost(
     model: Annotated[
         str | None,
         typer.Argument(
-            metavar="[MODEL]",
+            metavar="MODEL",
             help="A name of the catalogue, a folder, a config.json, or a hub id, as of `llmkit params`.",
             show_default=False,
             autocompletion=lambda: list(catalogue.entries()),
@@ -87,7 +87,8 @@ def show_cost(
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Sequences on a device at once, for the memory.")] = 1,
     lora: Annotated[
-        str | None, typer.Option(help="Train adapters alone: r=8,targets=query,value.", show_default=False)
+        str | None,
+        typer.Option(help="Train adapters alone: r=8, or r=8,targets=q_proj,v_proj.", show_default=False),
     ] = None,
     budget: Annotated[
         str | None,

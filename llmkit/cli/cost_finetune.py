@@ -46,6 +46,10 @@ def plan_of_config(asked: Asked) -> Estimate:
     choice = read_choice(asked.texts, gpu=asked.gpu, gpus=asked.gpus, grid=asked.grid, at_hand=True)
     if choice.gpu is not None and asked.device != "auto":
         raise UsageError("--device is the one at hand and --gpu one of the table: give one of them.")
+    if choice.hfu is not None:
+        raise UsageError(
+            "--finetune counts the model's own FLOPs, nothing that is computed twice: say --mfu."
+        )
     config = load_config(asked.finetune, parse_pairs(asked.settings, "--set"))
     from llmkit.cli.finetune_view import view
     from llmkit.cli.loading import quiet_libraries
@@ -86,7 +90,7 @@ def _work(label: str, run: Run, config: FinetuneConfig, *, at_hand: bool) -> Ste
 
 def _measured(run: Run) -> Measured:
     from llmkit.costs.finetuning import Measured
-    from llmkit.hardware.at_hand import power_of_device
+    from llmkit.hardware.at_hand import load_of_device, power_of_device
     from llmkit.training.planning import probe, where
 
     pace = probe(run)
@@ -97,4 +101,5 @@ def _measured(run: Run) -> Measured:
         pace.seconds(),
         len(pace.counted),
         power_of_device(device),
+        load_of_device(device),
     )

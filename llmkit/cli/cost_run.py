@@ -87,8 +87,7 @@ def _answer(asked: Asked) -> Answer:
     if asked.finetune is not None:
         from llmkit.cli.cost_finetune import plan_of_config
 
-        found = plan_of_config(asked)
-        return _estimate_answer(lambda: found, None)
+        return _estimate_answer(lambda: plan_of_config(asked), None)
     return _model_answer(asked)
 
 
@@ -110,7 +109,9 @@ def _model_answer(asked: Asked) -> Answer:
     if asked.model is None:
         if choice.budget is None:
             raise UsageError("What is to be trained?", hint=_WAYS)
-        idle = [name for name in ("--lora", "--set", "--revision") if name in asked.given]
+        idle = [
+            name for name in ("--lora", "--set", "--revision", "--sequence-length") if name in asked.given
+        ]
         if idle:
             raise UsageError(f"{idle[0]} is of a model: name one.", hint=_WAYS)
         return _estimate_answer(lambda: _estimate(None, choice), None)

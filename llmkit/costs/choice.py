@@ -12,6 +12,8 @@ from llmkit.hardware.accelerators import CPU, find_accelerator
 from llmkit.hardware.grids import WORLD, Grid, find_grid
 from llmkit.units import Amount, Reading, parse
 
+_MOST_OF_ANYTHING = 10**12  # devices, sequences or tokens of one
+_MOST_OVERHEAD = 10
 _RECOMPUTE: tuple[Recompute, ...] = ("none", "selective", "full")
 _READINGS: Mapping[str, tuple[Reading, ...]] = {
     "tokens": (units.TOKENS,),
@@ -80,6 +82,8 @@ def read_choice(
     for name, value in {"gpus": gpus, "sequence-length": sequence_length, "batch-size": batch_size}.items():
         if value is not None and value < 1:
             raise UsageError(f"--{name} is {value}: it must be at least 1.")
+        if value is not None and value > _MOST_OF_ANYTHING:
+            raise UsageError(f"--{name} is above {_MOST_OF_ANYTHING:,}, too large to be meant.")
     if gpu is not None and gpu.strip().lower() != CPU:
         gpu = find_accelerator(gpu).name
     choice = Choice(
@@ -118,19 +122,39 @@ def _check(choice: Choice) -> None:
         raise UsageError("--mfu and --hfu say the same thing in two ways: give one of them.")
     if choice.pue is not None and choice.pue.value < 1:
         raise UsageError("--pue: a data center cannot draw less than its devices: it is 1 or more.")
+    if choice.pue is not None and choice.pue.value > _MOST_OVERHEAD:
+        raise UsageError(
+            f"--pue: no data center draws {choice.pue.value:g} times what its devices do.",
+            hint=f"Write it as {units.OVERHEAD.examples}.",
+        )
 
 
 def _check_device(choice: Choice, grid: str | None, *, at_hand: bool) -> None:
     """Refuse what says nothing where no device is named; of the one at hand the speed is measured."""
+    of_memory = {
+        "--memory": choice.memory,
+        "--batch-size": None if choice.batch_size == 1 else choice.batch_size,
+    }
     if choice.gpu is not None:
+        _check_memory(choice, [name for name, value in of_memory.items() if value is not None])
         return
     needing: dict[str, object] = {"--gpus": choice.gpus, "--mfu": choice.mfu, "--hfu": choice.hfu}
     if not at_hand:
         needing |= {"--price": choice.price, "--pue": choice.pue, "--power": choice.power, "--grid": grid}
-        needing |= {"--memory": choice.memory}
+        needing |= of_memory
     idle = [name for name, value in needing.items() if value is not None]
     if idle:
         raise UsageError(
             f"{' and '.join(idle)} say{'s' if len(idle) == 1 else ''} nothing without a device.",
             hint="Name it: --gpu h100. `llmkit cost --accelerators` lists them.",
         )
+
+
+def _check_memory(choice: Choice, given: list[str]) -> None:
+    """Refuse what is for the memory where none is worked out."""
+    if not given:
+        return
+    if choice.gpu is not None and choice.gpu.strip().lower() == CPU:
+        raise UsageError(f"{given[0]} is for the memory of a device, and a CPU's is its machine's.")
+    if choice.budget is not None:
+        raise UsageError(f"{given[0]} is for the memory, which --budget does not ask for.")

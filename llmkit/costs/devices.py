@@ -10,6 +10,7 @@ from llmkit.architectures.activations import SOURCE as ACTIVATIONS_SOURCE
 from llmkit.architectures.count import ModelCount
 from llmkit.architectures.fitting import HEADROOM, available_bytes
 from llmkit.costs.flops import Recompute
+from llmkit.errors import UsageError
 from llmkit.figures import Figure, Span, figure
 from llmkit.hardware.accelerators import Accelerator
 from llmkit.units import Amount
@@ -88,10 +89,15 @@ def memory_figures(
     """Return the memory on each device and the least number of devices, and what must be said beside them.
 
     What does not fit as it was asked for is recomputed, and what does not fit then is split over the devices.
+
+    Raises:
+        UsageError: a device has no memory to speak of.
     """
     if accelerator.memory is None or accelerator.kind == "CPU":  # the memory of a machine is not its devices'
         return [], []
     available = available_bytes(round(accelerator.memory.of("bytes")))
+    if available <= 0:
+        raise UsageError(f"--memory {accelerator.memory}: nothing is left beside {HEADROOM}.")
     batch = f"{batch_size:,} × {sequence_length:,} tokens"
     need = need_of(count, batch_size=batch_size, sequence_length=sequence_length, recompute=recompute)
     notes = (
@@ -110,6 +116,8 @@ def memory_figures(
         )
         need = replace(need, is_split=True)
     least = need.least(available)
+    if devices is not None and devices < least:
+        notes.append(f"{devices:,} × {accelerator.name}: too few to hold it, at least {least:,} are needed.")
     return [
         _each(need, devices or least, least, batch),
         _least(need, least, accelerator, available),

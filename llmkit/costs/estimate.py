@@ -98,7 +98,7 @@ def estimate(count: ModelCount, choice: Choice) -> Estimate:
     """Return what it takes to train a model on some tokens.
 
     Raises:
-        UsageError: no tokens were named, or the model is none of text.
+        UsageError: no tokens were named, the model is none of text, or a device's memory holds nothing.
     """
     if choice.tokens is None:
         raise UsageError(
@@ -128,6 +128,11 @@ def estimate(count: ModelCount, choice: Choice) -> Estimate:
         notes.append(
             f"{each.sequence_length:,} tokens at once are more than the {count.counted.context:,} that its config "
             "provides for."
+        )
+    if choice.sequence_length is None and not count.counted.context:
+        notes.append(
+            f"Its config does not say how many tokens it takes at once: {each.sequence_length:,} are assumed, "
+            "--sequence-length 512 says it."
         )
     if count.lora is not None and count.lora.note:
         notes.append(count.lora.note)

@@ -42,6 +42,7 @@ class Measured:
         device: such as ``1 × CPU (x86_64)``; `devices` how many.
         seconds: of all steps, from `steps` of them.
         power: what one device draws, and where that is from; None where nobody says.
+        load: that others used the device meanwhile; "" where they did not.
     """
 
     device: str
@@ -49,6 +50,7 @@ class Measured:
     seconds: Span
     steps: int
     power: tuple[Amount, str] | None
+    load: str = ""
 
 
 def on_device_at_hand(work: Steps, measured: Measured, choice: Choice) -> Estimate:
@@ -75,8 +77,12 @@ def on_device_at_hand(work: Steps, measured: Measured, choice: Choice) -> Estima
         found += [energy, emissions_figure(energy, choice.grid)]
     if choice.price is not None:
         found.append(money_figure(hours, choice.price))
-    notes = ("The time is that of the steps: loading, evaluations and checkpoints come on top.",)
-    return Estimate(work.label, tuple(found), notes)
+    notes = ["The time is that of the steps: loading, evaluations and checkpoints come on top."]
+    if measured.load:
+        notes.append(
+            f"{measured.load} The time holds as long as the others take as much of it as during the probe."
+        )
+    return Estimate(work.label, tuple(found), tuple(notes))
 
 
 def on_device_of_table(work: Steps, choice: Choice) -> Estimate:
@@ -86,9 +92,10 @@ def on_device_of_table(work: Steps, choice: Choice) -> Estimate:
     hours = Span.exact(work.flops) / (speed.flops * 3600)
     hours_of = hours_figure(hours, replace(speed, counts="mfu"), Amount(work.flops, "FLOPs"))
     found = [*_work_figures(work), hours_of, *bills(hours, speed.accelerator, choice)]
+    source = "By the peak" if speed.accelerator.kind == "CPU" else "By the table"
     notes = [
-        "By the table, not measured: models this small often keep a device less busy than those the assumption is "
-        "from. Without --gpu the device at hand is measured."
+        f"{source}, not measured: models this small often keep a device less busy than those the "
+        "assumption is from. Without --gpu the steps are measured on the device at hand."
     ]
     return Estimate(work.label, tuple(found), (*notes, *notes_of(speed.accelerator)))
 
@@ -104,7 +111,10 @@ def _work_figures(work: Steps) -> list[Figure]:
             "tokens", "tokens", Span.exact(work.tokens), "tokens",
             formula="tokens of the training examples × epochs, as tokenized", numbers=work.epochs,
         ),
-        figure("steps", "optimizer steps", Span.exact(work.steps), "steps", formula="examples / batch size × epochs"),
+        figure(
+            "steps", "optimizer steps", Span.exact(work.steps), "steps",
+            formula="examples / batch size × epochs, or training.max_steps", numbers=work.epochs,
+        ),
     ]  # fmt: skip
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 WATTS_A_CORE = 15.0
 """What a processor draws a core under load, where no counter says: a rough figure, and always called so."""
+# Processes a core that want to run, over the last minute, from which on others take a good part of the time.
+_BUSY = 1.5
 _SIDE = 1024
 _PRODUCTS = 5
 
@@ -49,6 +51,23 @@ def power_of_device(device: torch.device) -> tuple[Amount, str] | None:
         watts = WATTS_A_CORE * torch.get_num_threads()
         return Amount(watts, "W"), f"a rule of thumb, {WATTS_A_CORE:.0f} W a core in use; not measured"
     return None
+
+
+def load_of_device(device: torch.device) -> str:
+    """Return what to say of a CPU that has more to do than it has cores; "" for one that has not, and for others."""
+    if device.type != "cpu" or not hasattr(os, "getloadavg"):
+        return ""
+    load, cores = os.getloadavg()[0], _cores()
+    if load < _BUSY * cores:
+        return ""
+    return (
+        f"The machine is busy: {load:.1f} processes want its {cores} core{'s' if cores > 1 else ''} at once."
+    )
+
+
+def _cores() -> int:
+    """Return the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def measured_cpu() -> Accelerator:

@@ -13,6 +13,8 @@ from llmkit.errors import UsageError, did_you_mean
 from llmkit.units import INTENSITY, Amount, parse
 
 WORLD = "world"
+# Coal and oil shale are at 1 to 1.5 kg.
+_MOST_INTENSE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +39,18 @@ def _table() -> dict[str, Any]:
 @functools.cache
 def _names() -> Mapping[str, str]:
     rows = _table()["grids"]
-    return {name.lower(): code for code, row in rows.items() for name in (row["iso3"], row["name"], code)}
+    return {
+        name.lower(): code
+        for code, row in rows.items()
+        for name in (row["iso3"], row["name"], *row.get("also", ()), code)
+    }
 
 
 def find_grid(text: str) -> Grid:
     """Return the grid of a country (``us``, ``USA``, ``France``), of the ``world``, or of an intensity (``0.385``).
 
     Raises:
-        UsageError: it is neither.
+        UsageError: it is neither, or more than any grid has.
     """
     code = _names().get(text.strip().lower())
     if code is not None:
@@ -59,4 +65,10 @@ def find_grid(text: str) -> Grid:
             f"--grid {text}: no such country" + (f"; {guess}" if guess else "."),
             hint=f"Write it as {INTENSITY.examples}.",
         )
-    return Grid("as given", parse(text, "--grid", INTENSITY), "--grid")
+    intensity = parse(text, "--grid", INTENSITY)
+    if intensity.of("kg CO2e/kWh") > _MOST_INTENSE:
+        raise UsageError(
+            f"--grid {text}: {intensity} is more than any grid has.",
+            hint=f"Write it as {INTENSITY.examples}; a number alone is of kilograms.",
+        )
+    return Grid("as given", intensity, "--grid")

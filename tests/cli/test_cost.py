@@ -200,6 +200,11 @@ WRONG = {
     "a table with options": (("--table", "--gpu", "h100"), "--table takes no --gpu"),
     "a device of nothing": (("gpt-3", "--tokens", "1T", "--device", "cpu"), "--device is for --finetune"),
     "format": (("gpt-3", "--tokens", "1T", "--format", "xml"), "no such format"),
+    "the length of no model": (("--budget", "1e23flops", "--sequence-length", "9"), "is of a model"),
+    "the hardware's share of a config": (
+        ("--finetune", "run.yaml", "--gpu", "a100", "--hfu", "0.4"),
+        "say --mfu",
+    ),
     "a config that is not there": (("--finetune", "missing.yaml"), "missing.yaml"),
     "tokens of a config": (("--finetune", "run.yaml", "--tokens", "1M"), "the config says it"),
 }
@@ -247,6 +252,12 @@ class TestFinetune:
         took = json.loads((tmp_path / "run" / "cost.json").read_text())
         for key in ("steps", "tokens", "training_flops"):
             assert planned[key]["value"] == pytest.approx(took[key]["actual"]["value"]), key
+
+    def test_an_output_that_is_there_is_refused_before_the_probe(self, llmkit, cache, tmp_path):
+        (tmp_path / "plan.csv").write_text("kept")
+        done = llmkit(COST, "--finetune", "missing.yaml", "-o", tmp_path / "plan.csv", env=cache)
+        assert done.code != 0 and "--overwrite" in done.stderr
+        assert (tmp_path / "plan.csv").read_text() == "kept"
 
     def test_on_a_device_of_the_table(self, config, run):
         done = run("--finetune", config, "--gpu", "a100", "--set", "training.epochs=4")

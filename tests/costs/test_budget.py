@@ -11,7 +11,7 @@ from llmkit.errors import UsageError
 
 
 def choose(budget, gpu="h100", **said):
-    texts = {name: said.pop(name) for name in ("tokens", "mfu", "price") if name in said}
+    texts = {name: said.pop(name) for name in ("tokens", "mfu", "price", "memory") if name in said}
     return read_choice({"budget": budget, **texts}, gpu=gpu, **said)
 
 
@@ -45,6 +45,8 @@ def test_chinchilla_is_optimal_for_gophers_flops():
         ("100gpuh", {"gpu": None}, "on which device"),
         ("5000usd", {}, "what does an hour of a device cost"),
         ("100gpuh", {"recompute": "full"}, "name the model"),
+        ("100gpuh", {"batch_size": 4}, "--batch-size is for the memory"),
+        ("100gpuh", {"memory": "24GB"}, "--memory is for the memory"),
     ],
 )
 def test_what_is_lacking(budget, said, error):

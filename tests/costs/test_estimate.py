@@ -66,6 +66,17 @@ def test_the_memory_is_dealt_out_over_the_devices(count):
     assert least == value(many, "devices_at_least", "devices") and 2 <= least <= 8
 
 
+def test_too_few_devices_are_called_so(count):
+    notes = {
+        number: [
+            each for each in estimate(count("llama-2-7b"), choose(gpus=number)).notes if "too few" in each
+        ]
+        for number in (1, 8)
+    }
+    assert notes[1] and notes[1][0].startswith("1 × h100: too few to hold it, at least ")
+    assert not notes[8]
+
+
 def test_what_does_not_fit_is_recomputed_and_then_split(count):
     found = estimate(count("gpt-3-175b"), choose(gpu="v100"))
     assert "recomputed" in found.figure("memory_per_device").formula
@@ -84,6 +95,20 @@ def test_another_memory_than_the_tables(count):
         for memory in ("16GB", "32GB")
     ]
     assert least[0] > least[1]
+
+
+def test_a_memory_that_holds_nothing(count):
+    with pytest.raises(UsageError, match=r"--memory 1\.00 MB: nothing is left"):
+        estimate(count("gpt2"), choose(gpu="t4", memory="1MB"))
+
+
+def test_an_assumed_length_is_called_so(count):
+    notes = estimate(count("t5-base"), choose()).notes
+    assert any("8,192 are assumed" in each for each in notes)
+    assert not any(
+        "assumed" in each for each in estimate(count("t5-base"), choose(sequence_length=512)).notes
+    )
+    assert not any("assumed" in each for each in estimate(count("gpt2"), choose()).notes)
 
 
 def test_adapters_need_less_of_everything(count):
@@ -113,6 +138,31 @@ def test_this_machines_cpu_is_measured(count, monkeypatch):
 def test_without_a_device_there_are_flops_alone(count):
     found = estimate(count("gpt2"), read_choice({"tokens": "1B"}))
     assert {each.key for each in found.figures} == {"training_flops", "training_flops_with_attention"}
+
+
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        ({"gpus": 10**400}, "--gpus is above"),
+        ({"batch_size": 10**400}, "--batch-size is above"),
+        ({"sequence_length": 10**30}, "--sequence-length is above"),
+        ({"pue": "110"}, "no data center draws 110 times"),
+        ({"gpu": None, "batch_size": 4}, "--batch-size says nothing without a device"),
+        ({"gpu": "cpu", "memory": "24GB"}, "a CPU's is its machine's"),
+        ({"gpu": "cpu", "batch_size": 4}, "a CPU's is its machine's"),
+    ],
+)
+def test_what_says_nothing_or_cannot_be_meant_is_refused(said, error):
+    with pytest.raises(UsageError, match=error):
+        choose(**said)
+
+
+def test_the_largest_amounts_give_figures(count):
+    found = estimate(
+        count("gpt2"),
+        read_choice({"tokens": "1e28T", "price": "1e40", "mfu": "1e-38%"}, gpu="t4", gpus=10**12),
+    )
+    assert all(str(each.amount) for each in found.figures)
 
 
 def test_tokens_are_needed(count):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from llmkit.costs.choice import read_choice
@@ -29,6 +31,15 @@ def test_at_hand_it_is_what_the_probe_says():
     assert "estimated" in energy.label
     assert found.figure("emissions").amount.of("g CO2e") == pytest.approx(30)
     assert found.figure("money").amount == Amount(4, "USD")
+
+
+def test_that_others_use_the_machine_is_said():
+    busy = replace(measured(), load="The machine is busy.")
+    choice = read_choice({}, at_hand=True)
+    assert any(
+        "The machine is busy. The time holds" in each for each in on_device_at_hand(WORK, busy, choice).notes
+    )
+    assert len(on_device_at_hand(WORK, measured(), choice).notes) == 1
 
 
 def test_where_nobody_knows_what_it_draws():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+
+import pytest
 import torch
 
 from llmkit.hardware import at_hand
@@ -27,3 +30,12 @@ def test_what_it_draws_is_no_measurement():
     assert amount.of("W") == 15 * torch.get_num_threads()
     assert "not measured" in source
     assert at_hand.power_of_device(torch.device("meta")) is None
+
+
+@pytest.mark.parametrize(("a_core", "is_said"), [(0.9, False), (2.5, True)])
+def test_a_busy_cpu_is_called_so(monkeypatch, a_core, is_said):
+    load = a_core * len(os.sched_getaffinity(0))
+    monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
+    said = at_hand.load_of_device(torch.device("cpu"))
+    assert (f"{load:.1f} processes" in said) is is_said and bool(said) is is_said
+    assert at_hand.load_of_device(torch.device("meta")) == ""

@@ -17,6 +17,7 @@ from llmkit.hardware.grids import find_grid
         ("fr", "France", 56.039),
         ("FRANCE", "France", 56.039),
         ("no", "Norway", 30.08),
+        ("UK", "United Kingdom", 237.589),
         ("world", "World", 475),
     ],
 )
@@ -39,6 +40,7 @@ def test_by_intensity(text):
         ("zz", "no such country"),
         ("0,385", "a comma"),
         ("385t", "no such unit"),
+        ("385", "385 kg CO2e/kWh is more than any grid has"),
     ],
 )
 def test_what_is_refused(text, said):
