@@ -44,7 +44,7 @@ def schema(debug: options.Debug = False) -> None:
     epilog="Examples:  llmkit config init text-classification   |   llmkit config init causal-lm --output run.yaml"
 )
 def init(
-    task: Annotated[str, typer.Argument(help="The training task.")],
+    task: Annotated[str, typer.Argument(metavar="TASK", help="The training task.")],
     output: Annotated[
         str | None, typer.Option("--output", "-o", help="Write it to this file.", show_default=False)
     ] = None,
@@ -69,7 +69,7 @@ def init(
 
 @app.command(epilog="Example:  llmkit config show configs/text-classification.yaml --set training.epochs=1")
 def show(
-    config: Annotated[str, typer.Argument(help="The config, a YAML file.")],
+    config: Annotated[str, typer.Argument(metavar="CONFIG", help="The config, a YAML file.")],
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Another value, as for finetune.", show_default=False)
     ] = None,

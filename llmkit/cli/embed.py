@@ -25,7 +25,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 )
 def embed_texts(
     texts: Annotated[
-        list[str] | None, typer.Argument(metavar="[TEXT]...", help="Texts; - is stdin.", show_default=False)
+        list[str] | None, typer.Argument(metavar="TEXT", help="Texts; - is stdin.", show_default=False)
     ] = None,
     model: options.EncoderModel = None,
     revision: options.Revision = None,

@@ -31,7 +31,9 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
     "llmkit evaluate OWNER/NAME --data test.conll --format json --output figures.json"
 )
 def evaluate(
-    model: Annotated[str, typer.Argument(help="The folder of a run or of a model, a hub id, or 'minilm'.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="The folder of a run or of a model, a hub id, or 'minilm'.")
+    ],
     data: Annotated[
         list[str] | None,
         typer.Option(

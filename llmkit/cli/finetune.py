@@ -30,7 +30,10 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 )
 def finetune(
     config: Annotated[
-        str, typer.Argument(help="The config, a YAML file.  (llmkit config init TASK writes one)")
+        str,
+        typer.Argument(
+            metavar="CONFIG", help="The config, a YAML file.  (llmkit config init TASK writes one)"
+        ),
     ],
     set_: Annotated[
         list[str] | None,

@@ -89,7 +89,7 @@ def prepare(
     tasks: Annotated[
         list[str],
         typer.Argument(
-            metavar="TASK...",
+            metavar="TASK",
             help="Tasks, whose default models are fetched; or hub ids.",
             autocompletion=lambda: task_names(),
         ),

@@ -23,7 +23,7 @@ def show_parameters(
     models: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[MODEL]...",
+            metavar="MODEL",
             help="A name of the catalogue, a folder, a config.json (- for standard input), or a hub id. "
             "Several are compared.",
             show_default=False,

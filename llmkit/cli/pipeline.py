@@ -36,12 +36,16 @@ def run_task(
     task: Annotated[
         str,
         typer.Argument(
-            help="A task or an alias; `llmkit tasks` lists them.", autocompletion=lambda: task_names()
+            metavar="TASK",
+            help="A task or an alias; `llmkit tasks` lists them.",
+            autocompletion=lambda: task_names(),
         ),
     ],
     inputs: Annotated[
         list[str] | None,
-        typer.Argument(help="Texts, or paths of images, audio, video; - is stdin.", show_default=False),
+        typer.Argument(
+            metavar="INPUT", help="Texts, or paths of images, audio, video; - is stdin.", show_default=False
+        ),
     ] = None,
     model: options.Model = None,
     revision: options.Revision = None,

@@ -30,10 +30,10 @@ _COMPARED = ("state", "steps", "total_steps", "loss", "tokens_per_second", "seco
     epilog="Examples:  llmkit runs   |   llmkit runs runs --sort best   |   llmkit runs runs reviews reviews-2"
 )
 def runs(
-    folder: Annotated[str, typer.Argument(help="The folder that holds the runs.")] = "runs",
+    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="The folder that holds the runs.")] = "runs",
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]...", help="Compare these runs of it.", show_default=False),
+        typer.Argument(metavar="NAME", help="Compare these runs of it.", show_default=False),
     ] = None,
     sort: Annotated[
         str, typer.Option(help="begun, name, state, best, loss, …, or a figure such as eval_accuracy.")

@@ -25,9 +25,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 def search_texts(
     queries: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[QUERY]...", help="What to look for; - is lines of stdin.", show_default=False
-        ),
+        typer.Argument(metavar="QUERY", help="What to look for; - is lines of stdin.", show_default=False),
     ] = None,
     among: Annotated[
         str,

@@ -25,9 +25,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 def compare_texts(
     texts: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[TEXT]...", help="Texts to compare, each with each other.", show_default=False
-        ),
+        typer.Argument(metavar="TEXT", help="Texts to compare, each with each other.", show_default=False),
     ] = None,
     model: options.EncoderModel = None,
     revision: options.Revision = None,

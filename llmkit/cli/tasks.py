@@ -22,7 +22,9 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 def list_tasks(
     name: Annotated[
         str | None,
-        typer.Argument(help="Explain this task.", show_default=False, autocompletion=lambda: task_names()),
+        typer.Argument(
+            metavar="TASK", help="Explain this task.", show_default=False, autocompletion=lambda: task_names()
+        ),
     ] = None,
     format: options.OutputFormat = None,  # noqa: A002
     debug: options.Debug = False,

@@ -21,7 +21,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 )
 def tokenize_texts(
     texts: Annotated[
-        list[str] | None, typer.Argument(metavar="[TEXT]...", help="Texts; - is stdin.", show_default=False)
+        list[str] | None, typer.Argument(metavar="TEXT", help="Texts; - is stdin.", show_default=False)
     ] = None,
     model: Annotated[
         list[str] | None,
