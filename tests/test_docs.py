@@ -1,8 +1,8 @@
 """The examples in README.md and docs/ run and print what they say.
 
 In a ```console block, a line that begins with `$` is a command and the lines after it are what it prints,
-standard error first; `…` stands for anything. A page of SLOW_PAGES is run by `make torture`. In a ```bash block nothing is printed: the options of each
-command must exist. A ```python block must compile.
+standard error first; `…` stands for anything. A page of SLOW_PAGES is run by `make torture`. In a ```bash block
+nothing is printed: the options of each command must exist. A ```python block must compile.
 """
 
 from __future__ import annotations

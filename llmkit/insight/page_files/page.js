@@ -174,7 +174,7 @@
     $("lines").replaceChildren(...found.slice(0, MOST_LINES).map(([weight, query, key]) => {
       const line = document.createElementNS("http://www.w3.org/2000/svg", "line");
       const ends = { x1: "0%", y1: (query + 0.5) * ROW, x2: "100%", y2: (key + 0.5) * ROW };
-      for (const [name, value] of Object.entries({ ...ends, "stroke-opacity": weight, "stroke-width": 1 + 3 * weight })) {
+      for (const [name, value] of Object.entries({ ...ends, "stroke-opacity": Math.sqrt(weight), "stroke-width": 1 + 3 * weight })) {
         line.setAttribute(name, value);
       }
       return line;
