@@ -76,9 +76,10 @@ def load_eager_model(resolved: ResolvedModel, load: LoadOptions) -> PreTrainedMo
     """
     import transformers
 
-    names = ("AutoModel", "AutoModelForMaskedLM", "AutoModelForCausalLM", "AutoModelForSeq2SeqLM")
-    heads = [getattr(transformers, name) for name in names]
-    # A model of another head (a classifier) is read without it: the first that knows the architecture.
+    names = ["AutoModel", "AutoModelForMaskedLM", "AutoModelForCausalLM", "AutoModelForSeq2SeqLM"]
+    # A model of another head (a classifier) is read without it: the first that knows the architecture. A GGUF file
+    # does not say what head it has, and is nearly always a language model.
+    heads = [getattr(transformers, name) for name in (names[2:] + names[:2] if resolved.is_gguf else names)]
     eager = LoadOptions(
         load.device,
         load.dtype or "float32",
