@@ -5,13 +5,14 @@ The formula is softmax(Q·Kᵀ/√d)·V (Vaswani et al. 2017, https://arxiv.org/
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import ModelError, UsageError
 from llmkit.insight.attention import CROSS, DECODER, ENCODER, chosen, is_causal_model, model_inputs
-from llmkit.insight.blocks import Block, FeedForward, layers_of, norm, read_block
+from llmkit.insight.blocks import Block, FeedForward, layers_of, linear, norm, read_block
 from llmkit.insight.prepared import PreparedText, Side, side_of
 from llmkit.insight.watching import Looked, Watched, watched
 
@@ -245,8 +246,13 @@ class _Calculation:
         if self.seen.embedding_norm is not None:
             after = norm(self.seen.embedding_norm)
             total = after(total)
-            yield self._step(f"x = {after.name}", after.formula, x, total)
-        self.off_at_entry = float((total - x[place]).abs().max())
+            yield self._step(f"x = {after.name}", after.formula, (len(x), len(total)), total)
+        if self.seen.embedding_projection is not None:
+            wider = linear(self.seen.embedding_projection)
+            total = wider(total)
+            yield self._step("x projected", wider.formula("x", "W_E"), x, total)
+        is_as_wide = total.shape == x[place].shape
+        self.off_at_entry = float((total - x[place]).abs().max()) if is_as_wide else math.inf
 
     def _attention(self) -> Iterator[Step]:
         block, place, head = self.block, self.position, self.head

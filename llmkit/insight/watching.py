@@ -40,7 +40,8 @@ class Watched:
         rotation: cosine and sine, (query, head_size) each.
         memory: (key, width), what the encoder gave; None where the layer attends to itself.
         embeddings: the tables of embeddings, in the order in which they were looked into.
-        normed_embeddings: the LayerNorm after them, where there is one.
+        embedding_norm: the LayerNorm after them, where there is one.
+        embedding_projection: what makes them as wide as the layers, where they are not (ELECTRA).
     """
 
     entry: Tensor | None = None
@@ -51,6 +52,7 @@ class Watched:
     memory: Tensor | None = None
     embeddings: list[Looked] = field(default_factory=list)
     embedding_norm: Any = None
+    embedding_projection: Any = None
 
 
 @contextmanager
@@ -123,4 +125,6 @@ def _embedding_hooks(stack: nn.Module, seen: Watched) -> list[Any]:
             hooks.append(module.register_forward_hook(keep_table(name)))
         elif isinstance(module, nn.LayerNorm) and path.rpartition(".")[0].endswith("embeddings"):
             seen.embedding_norm = module
+        elif isinstance(module, nn.Linear) and name == "embeddings_project":
+            seen.embedding_projection = module
     return hooks

@@ -29,6 +29,15 @@ def roberta(folder):
     return save(folder, random_model(transformers.RobertaForMaskedLM, config), tokenizer)
 
 
+def electra(folder):
+    """Its embeddings are narrower than its layers."""
+    tokenizer = vocabulary.bert()
+    config = transformers.ElectraConfig(
+        vocab_size=len(tokenizer), embedding_size=16, pad_token_id=0, initializer_range=SPREAD, **SIZES
+    )
+    return save(folder, random_model(transformers.ElectraForMaskedLM, config), tokenizer)
+
+
 def qwen3(folder):
     """Queries and keys are normalized, heads are wider than the model's width says, keys are shared."""
     tokenizer = vocabulary.chat()
@@ -47,10 +56,11 @@ def gated_t5(folder):
     return save(folder, random_model(transformers.T5ForConditionalGeneration, config), tokenizer)
 
 
-BUILDERS = {"roberta": roberta, "qwen3": qwen3, "gated t5": gated_t5}
+BUILDERS = {"roberta": roberta, "electra": electra, "qwen3": qwen3, "gated t5": gated_t5}
 MODELS = {
     "feature-extraction": "BERT",
     "roberta": "BERT",
+    "electra": "BERT",
     "minilm": "BERT",
     "text-generation": "GPT-2",
     "decision": "Llama",
