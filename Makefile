@@ -7,7 +7,9 @@ EXTRAS := test,lint
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: quickstart test torture parity lint format bench golden clean
+SUDO := $(shell test $$(id -u) = 0 || echo sudo)
+
+.PHONY: quickstart test torture parity browser lint format bench golden clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -20,13 +22,18 @@ quickstart: $(VENV)/installed  ## install, fine-tune the embedded model on the r
 	$(BIN)/llmkit pipeline sentiment-analysis --model runs/reviews "I expected the worst, and it was a wonderful evening."
 
 test: $(VENV)/installed  ## every test that takes seconds
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not nightly"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not nightly and not browser"
 
 torture: $(VENV)/installed  ## the longer proofs: kills, full disks, big files
 	$(BIN)/python -m pytest -m slow
 
 parity: $(VENV)/installed  ## every architecture of the installed transformers, minutes
 	$(BIN)/python -m pytest -m nightly
+
+browser: $(VENV)/installed  ## the page of attention in Debian's chromium, which is installed where it is missing
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[browser]'
+	command -v chromium > /dev/null || { $(SUDO) apt-get -qq update && $(SUDO) apt-get -qq install -y --no-install-recommends chromium; }
+	$(BIN)/python -m pytest -m browser tests/insight/test_page_in_browser.py
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

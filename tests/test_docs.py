@@ -1,8 +1,8 @@
 """The examples in README.md and docs/ run and print what they say.
 
 In a ```console block, a line that begins with `$` is a command and the lines after it are what it prints,
-standard error first; `…` stands for anything. In a ```bash block nothing is printed: the options of each
-command must exist. A ```python block must compile.
+standard error first; `…` stands for anything. A page of SLOW_PAGES is run by `make torture`. In a ```bash block
+nothing is printed: the options of each command must exist. A ```python block must compile.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from tests.fixtures.command import base_environment
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+# Their commands are those of other pages, on other texts: what they show is tried more quickly elsewhere.
+SLOW_PAGES = ("lecture.md",)
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -42,7 +44,8 @@ def examples() -> list[pytest.param]:
     for place, block in blocks("console"):
         for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             command, _, output = part.partition("\n")
-            found.append(pytest.param(command, output, id=f"{place} {command[:40]}"))
+            marks = [pytest.mark.slow] if place.partition(":")[0] in SLOW_PAGES else []
+            found.append(pytest.param(command, output, id=f"{place} {command[:40]}", marks=marks))
     return found
 
 

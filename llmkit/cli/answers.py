@@ -1,8 +1,8 @@
-"""How `params`, `evaluate` and `runs` write an answer: the formats, and where the bytes go."""
+"""How `params`, `evaluate`, `runs` and others write an answer: the formats, and where the bytes go."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,13 +24,15 @@ class Answer:
         sheets: makes it for a person.
         objects: makes it for a program, an object a model; `single` says that the call can have only one.
         rows: makes it as rows of one table.
+        drawing: makes what a terminal shows, where that is more than the sheets.
         kept: returns the text that is kept for a format (and a width), or makes it.
     """
 
     sheets: Callable[[], Sequence[Sheet]]
-    objects: Callable[[], Sequence[Mapping[str, Any]]]
-    rows: Callable[[], Sequence[Mapping[str, Any]]]
+    objects: Callable[[], Iterable[Mapping[str, Any]]]
+    rows: Callable[[], Iterable[Mapping[str, Any]]]
     single: bool = False
+    drawing: Callable[[], Any] | None = None
     kept: Callable[[str, Callable[[], str]], str] = lambda look, make: make()
 
 
@@ -47,7 +49,8 @@ def _table(answer: Answer, results: ResultStream) -> str:
     from llmkit.cli.drawing import rendered
     from llmkit.cli.sheets import drawn
 
-    return rendered(drawn(answer.sheets()), results).decode()
+    shown = drawn(answer.sheets()) if answer.drawing is None else answer.drawing()
+    return rendered(shown, results).decode()
 
 
 def _markdown(answer: Answer, results: ResultStream) -> str:

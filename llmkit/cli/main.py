@@ -37,6 +37,7 @@ COMMANDS = {
     "similarity": ("llmkit.cli.similarity", "Compare texts: a matrix, a picture, or pairs from a file."),
     "search": ("llmkit.cli.search", "Find what is nearest to a query, among texts or vectors."),
     "tokenize": ("llmkit.cli.tokenize", "Show what a model's tokenizer makes of texts, or count tokens."),
+    "attention": ("llmkit.cli.attention", "Show what each token attends to, and how that is computed."),
     "params": ("llmkit.cli.params", "Count a model's parameters, and what it costs to run and to train."),
     "cost": ("llmkit.cli.cost", "Work out what training takes: FLOPs, hours, energy, CO2e, money."),
     "finetune": ("llmkit.cli.finetune", "Train a model as a YAML file says."),

@@ -10,8 +10,8 @@ from llmkit.cli import options
 from llmkit.cli.channels import claim_stdout, set_quiet
 from llmkit.cli.parameters import parse_mapping
 from llmkit.cli.pipeline_call import check_split, rows_a_batch
+from llmkit.data.pictures import check_picture
 from llmkit.embeddings.measures import check_measure
-from llmkit.embeddings.picture import check_picture
 from llmkit.embeddings.settings import EmbedSettings, check_settings
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)

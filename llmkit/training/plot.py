@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.data.atomic import explained_write
-from llmkit.errors import MissingExtraError
+from llmkit.data.pictures import new_figure, picture_bytes
 
 
 def draw_loss(losses: Sequence[tuple[int, float]], evaluations: Sequence[dict[str, Any]], path: Path) -> None:
@@ -20,14 +20,7 @@ def draw_loss(losses: Sequence[tuple[int, float]], evaluations: Sequence[dict[st
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    try:
-        # Not pyplot: that looks for a screen.
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtraError("loss.png", "plot") from None
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(8, 4.5, "loss.png")
     axes = figure.add_subplot()
     steps = [step for step, _ in losses]
     axes.plot(steps, [loss for _, loss in losses], color="#9ecae1", linewidth=0.8, label="each step")
@@ -38,8 +31,9 @@ def draw_loss(losses: Sequence[tuple[int, float]], evaluations: Sequence[dict[st
     axes.set(xlabel="step", ylabel="loss")
     axes.grid(alpha=0.3)
     axes.legend()
+    drawn = picture_bytes(figure, path)
     with explained_write(path):
-        figure.savefig(path, dpi=120, metadata={"Software": "llmkit"})
+        path.write_bytes(drawn)
 
 
 def _running_means(values: Sequence[float]) -> list[float]:
