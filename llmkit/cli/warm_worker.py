@@ -51,7 +51,7 @@ def run_worker(name: str, tells: int) -> None:
     stamp, settings = installed(), settings_of(dict(os.environ))
     os.umask(0o077)
     Path(place.socket).unlink(missing_ok=True)
-    threads = _import_all()
+    renew = _import_all()
     tasks()
     subcommand("pipeline")
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -59,7 +59,7 @@ def run_worker(name: str, tells: int) -> None:
     Path(place.socket).chmod(0o600)
     listener.listen(socket.SOMAXCONN)
     _settle()
-    identity = Identity(stamp, settings, _versions(), threads, lock, _settle)
+    identity = Identity(stamp, settings, _versions(), renew, lock, _settle)
     worker = Worker(place, listener, main, identity, idle_seconds())
     os.write(tells, LISTENING)
     os.close(tells)
@@ -84,10 +84,11 @@ def _import_all() -> Callable[[], None]:
     """Import what a call needs, and compute with one thread from now on.
 
     Returns:
-        Sets the number of threads to what it was, for a process forked from this one: threads that have been
-        started do not come along, and OpenMP waits for them for ever.
+        Makes a process that was forked from this one as a new one is: with all its threads, which do not come along
+        where they have been started, so that OpenMP would wait for them for ever; with randomness of its own.
     """
     with quiet_libraries():
+        import numpy
         import torch
         import transformers.pipelines
 
@@ -96,7 +97,12 @@ def _import_all() -> Callable[[], None]:
     del transformers
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    return lambda: torch.set_num_threads(threads)
+
+    def undo() -> None:
+        torch.set_num_threads(threads)
+        numpy.random.seed()  # as in a new process; Python's own generator sees to that itself
+
+    return undo
 
 
 def _settle() -> None:

@@ -31,6 +31,7 @@ class KeptPipelines:
         self.report: Callable[[dict[str, Any]], None] | None = None
         self._pipelines: dict[str, Pipeline] = {}
         self._names: dict[str, str] = {}
+        self._random_states: dict[str, Any] = {}
 
     @property
     def names(self) -> list[str]:
@@ -43,8 +44,12 @@ class KeptPipelines:
             return None  # this process is a command's own
         key = identity(call, resolved, load)
         found = self._pipelines.get(key) if key is not None else None
-        if found is not None:
-            self.report({"used": key})
+        if found is None or key is None:
+            return None
+        import torch
+
+        self.report({"used": key})
+        torch.set_rng_state(self._random_states[key])
         return found
 
     def loaded(self, call: TaskCall, resolved: ResolvedModel, load: LoadOptions, pipe: Pipeline) -> None:
@@ -63,6 +68,8 @@ class KeptPipelines:
 
     def load(self, described: dict[str, Any]) -> None:
         """Load what another process has described and keep it, in the place of the one unused for longest."""
+        import torch
+
         from llmkit.tasks.build import build_pipeline
 
         call = find_task(described["call"])
@@ -74,13 +81,20 @@ class KeptPipelines:
         if key is None or key in self._pipelines:
             return
         local = replace(resolved, cached_only=not resolved.is_local)
+        before = torch.get_rng_state()
         # Its device is the CPU, and to look for others would keep those processes from them that are made of this one.
         pipe = build_pipeline(call, local, replace(load, device="cpu"))
         while len(self._pipelines) >= MOST_KEPT:
-            oldest = next(iter(self._pipelines))
-            del self._pipelines[oldest], self._names[oldest]
+            self._drop(next(iter(self._pipelines)))
         self._pipelines[key] = pipe
         self._names[key] = f"{resolved.name} ({call.name})"
+        # What loading drew is drawn already: sampling goes on from there, as in a process that has just loaded it.
+        self._random_states[key] = torch.get_rng_state()
+        torch.set_rng_state(before)
+
+    def _drop(self, key: str) -> None:
+        for each in (self._pipelines, self._names, self._random_states):
+            del each[key]
 
 
 def identity(call: TaskCall, resolved: ResolvedModel, load: LoadOptions) -> str | None:
@@ -95,10 +109,10 @@ def identity(call: TaskCall, resolved: ResolvedModel, load: LoadOptions) -> str 
         return None
     folders = [resolved.location] if resolved.is_local else []
     folders += [resolved.adapter] if resolved.adapter is not None else []
-    described = asdict(replace(resolved, note=None, cached_only=False))
+    described = asdict(replace(resolved, name="", note=None, cached_only=False))
     try:
         files = [_files(folder) for folder in folders]
-        return json.dumps([call.name, described, asdict(load), os.getcwd(), files], sort_keys=True)  # noqa: PTH109
+        return json.dumps([call.name, described, asdict(load), files], sort_keys=True)
     except (OSError, TypeError, ValueError):
         return None
 

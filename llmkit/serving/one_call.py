@@ -39,7 +39,7 @@ class Identity:
 
     Args:
         installed, settings: see `llmkit.serving.place`.
-        threads: sets the number of threads that a process has of itself.
+        renew: makes a forked process as a new one is, in what the libraries had to be kept from.
         lock: the descriptor of the worker's lock, which only its first process keeps.
         settle: called when more has been loaded.
     """
@@ -49,14 +49,14 @@ class Identity:
         installed: str,
         settings: str,
         versions: dict[str, str],
-        threads: Callable[[], None],
+        renew: Callable[[], None],
         lock: int,
         settle: Callable[[], None],
     ) -> None:
         self.installed = installed
         self.settings = settings
         self.versions = versions
-        self.threads = threads
+        self.renew = renew
         self.settle = settle
         self._lock = lock
         self._sources = _own_sources()
@@ -117,7 +117,7 @@ def take_call(link: socket.socket, run: Callable[[], None], identity: Identity) 
         return 0  # no client, or one that has lost patience
     connection.settimeout(None)
     _end_with(connection)
-    identity.threads()
+    identity.renew()
     KEPT.report = report
     _become(call, streams)
     code = _run(run)

@@ -81,16 +81,22 @@ class Worker:
     def work(self) -> None:
         """Serve calls until there have been none for long, memory is scarce, or somebody says so."""
         signal.signal(signal.SIGTERM, self._leave_soon)
+        woken, wakes = socket.socketpair()
+        wakes.setblocking(False)
+        signal.set_wakeup_fd(wakes.fileno())
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._listener.setblocking(False)
         self._write_state()
         while not self._should_leave():
             if self._spare is None:
                 self._spare = self._fork()
-            sources = [self._listener, *self._children]
+            sources = [woken, self._listener, *self._children]
             ready, _, _ = select.select(sources, [], [], min(_BETWEEN_LOOKS, self.idle))
             for source in ready:
-                self._accept() if source is self._listener else self._hear(self._children[source])
+                if source is self._listener:
+                    self._accept()
+                elif source is not woken:
+                    self._hear(self._children[source])
             if self._to_load:
                 self._load()
         self._leave()
@@ -155,6 +161,7 @@ class Worker:
     def _be_child(self, link: socket.socket, parents: socket.socket, blocked: Any) -> NoReturn:
         code = 1
         try:
+            signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.default_int_handler)
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)

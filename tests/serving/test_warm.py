@@ -115,11 +115,11 @@ def test_files_are_written_alike(warm: Warm, llmkit: Command, model: Path, tmp_p
     (tmp_path / "in.txt").write_text("one\ntwo\n\nthree\n")
     outputs = {}
     for name, run in (("cold", llmkit), ("warm", warm)):
-        os.umask(0o027)
+        mask = os.umask(0o027)
         done = run(*CLASSIFY, "-i", "in.txt", "-o", f"{name}.csv", "-m", model, "--warm", cwd=tmp_path)
+        os.umask(mask)
         path = tmp_path / f"{name}.csv"
         outputs[name] = (done.code, path.read_bytes(), path.stat().st_mode)
-    os.umask(0o022)
 
     assert outputs["warm"][:2] == outputs["cold"][:2]
     assert outputs["warm"][2] & 0o777 == 0o640
