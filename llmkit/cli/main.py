@@ -182,11 +182,17 @@ def root(
         typer.echo(ctx.get_help())
 
 
+@functools.cache
+def whole_command() -> Any:
+    """Return the command as the parser has it."""
+    return typer.main.get_command(app)
+
+
 def main() -> None:
-    """Entry point of the console script."""
+    """Run the command."""
     open_closed_descriptors()
     try:
-        code = app(prog_name="llmkit", standalone_mode=False)
+        code = whole_command()(prog_name="llmkit", standalone_mode=False)
         sys.stdout.flush()
         sys.exit(code)
     except BrokenPipeError:

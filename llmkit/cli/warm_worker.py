@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import gc
 import importlib
@@ -9,12 +10,13 @@ import os
 import socket
 import sys
 import time
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from llmkit.cli.loading import quiet_libraries
-from llmkit.cli.main import main, subcommand
+from llmkit.cli.main import main, subcommand, whole_command
 from llmkit.serving.one_call import Identity
 from llmkit.serving.place import Place, installed, runtime_folder, settings_of
 from llmkit.serving.starting import LISTENING
@@ -53,17 +55,24 @@ def run_worker(name: str, tells: int) -> None:
     Path(place.socket).unlink(missing_ok=True)
     renew = _import_all()
     tasks()
-    subcommand("pipeline")
+    _parse()
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(place.socket)
     Path(place.socket).chmod(0o600)
     listener.listen(socket.SOMAXCONN)
     _settle()
-    identity = Identity(stamp, settings, _versions(), renew, lock, _settle)
+    identity = Identity(stamp, settings, _versions(), renew, lock, _settle, rehearse=_parse)
     worker = Worker(place, listener, main, identity, idle_seconds())
     os.write(tells, LISTENING)
     os.close(tells)
     worker.work()
+
+
+def _parse() -> None:
+    """Have the parser do what it does at the first call line only."""
+    with suppress(Exception):
+        whole_command().make_context("llmkit", [])
+        subcommand("pipeline").make_context("pipeline", ["fill-mask", "text"])
 
 
 def _lock(place: Place) -> int | None:
@@ -100,15 +109,25 @@ def _import_all() -> Callable[[], None]:
 
     def undo() -> None:
         torch.set_num_threads(threads)
-        numpy.random.seed()  # as in a new process; Python's own generator sees to that itself
+        torch.seed()
+        numpy.random.seed()  # Python's own generator sees to that itself
 
     return undo
 
 
 def _settle() -> None:
-    """Keep the garbage collector from what is there to stay: looking through it would copy it in every process."""
+    """Keep a forked process from what is there to stay, which it would copy by looking at it.
+
+    That is what the garbage collector looks through, and what the libraries do when the process ends that has
+    imported them.
+    """
     gc.collect()
     gc.freeze()
+    atexit._clear()
+    with suppress(AttributeError):
+        for each in list(weakref.finalize._registry):  # type: ignore[attr-defined]
+            each.atexit = False
+        weakref.finalize._registered_with_atexit = False  # type: ignore[attr-defined]
 
 
 def _versions() -> dict[str, str]:

@@ -31,7 +31,7 @@ class KeptPipelines:
         self.report: Callable[[dict[str, Any]], None] | None = None
         self._pipelines: dict[str, Pipeline] = {}
         self._names: dict[str, str] = {}
-        self._random_states: dict[str, Any] = {}
+        self._calls: dict[str, TaskCall] = {}
 
     @property
     def names(self) -> list[str]:
@@ -46,10 +46,7 @@ class KeptPipelines:
         found = self._pipelines.get(key) if key is not None else None
         if found is None or key is None:
             return None
-        import torch
-
         self.report({"used": key})
-        torch.set_rng_state(self._random_states[key])
         return found
 
     def loaded(self, call: TaskCall, resolved: ResolvedModel, load: LoadOptions, pipe: Pipeline) -> None:
@@ -65,11 +62,11 @@ class KeptPipelines:
         if key in self._pipelines:
             self._pipelines[key] = self._pipelines.pop(key)
             self._names[key] = self._names.pop(key)
+            self._calls[key] = self._calls.pop(key)
 
     def load(self, described: dict[str, Any]) -> None:
         """Load what another process has described and keep it, in the place of the one unused for longest."""
-        import torch
-
+        from llmkit.serving.rehearsal import rehearse
         from llmkit.tasks.build import build_pipeline
 
         call = find_task(described["call"])
@@ -81,19 +78,26 @@ class KeptPipelines:
         if key is None or key in self._pipelines:
             return
         local = replace(resolved, cached_only=not resolved.is_local)
-        before = torch.get_rng_state()
         # Its device is the CPU, and to look for others would keep those processes from them that are made of this one.
         pipe = build_pipeline(call, local, replace(load, device="cpu"))
         while len(self._pipelines) >= MOST_KEPT:
             self._drop(next(iter(self._pipelines)))
         self._pipelines[key] = pipe
+        self._calls[key] = call
         self._names[key] = f"{resolved.name} ({call.name})"
-        # What loading drew is drawn already: sampling goes on from there, as in a process that has just loaded it.
-        self._random_states[key] = torch.get_rng_state()
-        torch.set_rng_state(before)
+        rehearse(call, pipe)
+
+    def rehearse(self) -> None:
+        """Let the pipeline used last do what only the first input costs, in a process that waits for a call."""
+        if not self._calls:
+            return
+        from llmkit.serving.rehearsal import rehearse
+
+        key = next(reversed(self._calls))
+        rehearse(self._calls[key], self._pipelines[key])
 
     def _drop(self, key: str) -> None:
-        for each in (self._pipelines, self._names, self._random_states):
+        for each in (self._pipelines, self._names, self._calls):
             del each[key]
 
 

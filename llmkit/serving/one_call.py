@@ -32,6 +32,7 @@ from llmkit.serving.messages import (
 _PATIENCE = 10.0
 _MOST_DESCRIPTORS = 4096
 _INTERRUPTED = 130
+_MOST_IMPORTED = 1000
 
 
 class Identity:
@@ -42,6 +43,7 @@ class Identity:
         renew: makes a forked process as a new one is, in what the libraries had to be kept from.
         lock: the descriptor of the worker's lock, which only its first process keeps.
         settle: called when more has been loaded.
+        rehearse: does what a call begins with, in a process that waits for one.
     """
 
     def __init__(
@@ -52,12 +54,14 @@ class Identity:
         renew: Callable[[], None],
         lock: int,
         settle: Callable[[], None],
+        rehearse: Callable[[], None],
     ) -> None:
         self.installed = installed
         self.settings = settings
         self.versions = versions
         self.renew = renew
         self.settle = settle
+        self.rehearse = rehearse
         self._lock = lock
         self._sources = _own_sources()
 
@@ -93,6 +97,9 @@ def take_call(link: socket.socket, run: Callable[[], None], identity: Identity) 
 
     What the call loads is reported over `link`.
     """
+    identity.renew()
+    identity.rehearse()
+    KEPT.rehearse()
     data, descriptors, _, _ = socket.recv_fds(link, 1, 1)
     if not data or not descriptors:
         return 0  # the worker has gone, or this process is not wanted any more
@@ -116,26 +123,31 @@ def take_call(link: socket.socket, run: Callable[[], None], identity: Identity) 
     except (CutOffError, ValueError, OSError):
         return 0  # no client, or one that has lost patience
     connection.settimeout(None)
-    _end_with(connection)
-    identity.renew()
+    has_ended = _end_with(connection)
+    imported = set(sys.modules)
     KEPT.report = report
     _become(call, streams)
     code = _run(run)
     _close_all_but(connection, link)
+    has_ended.set()
     with suppress(OSError):
         connection.sendall(ENDED + bytes([code]))
+    report({"imported": sorted(set(sys.modules) - imported)[:_MOST_IMPORTED]})
     return code
 
 
-def _end_with(connection: socket.socket) -> None:
-    """Let this process be killed when its client is: that is what would have been killed."""
+def _end_with(connection: socket.socket) -> threading.Event:
+    """Let this process be killed when its client is, that is what would have been killed; until the event is set."""
+    has_ended = threading.Event()
 
     def watch() -> None:
         with suppress(OSError):
             connection.recv(1)
-        os.kill(os.getpid(), signal.SIGKILL)
+        if not has_ended.is_set():
+            os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True).start()
+    return has_ended
 
 
 def _become(call: Call, descriptors: list[int]) -> None:

@@ -10,6 +10,7 @@ forked from it.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import select
@@ -76,6 +77,8 @@ class Worker:
         self._begun = self._last = time.time()
         self._calls = 0
         self._to_load: list[dict[str, Any]] = []
+        self._to_import: list[str] = []
+        self._imported: set[str] = set()
         self._is_leaving = False
 
     def work(self) -> None:
@@ -97,8 +100,8 @@ class Worker:
                     self._accept()
                 elif source is not woken:
                     self._hear(self._children[source])
-            if self._to_load:
-                self._load()
+            if self._to_load or self._to_import:
+                self._learn()
         self._leave()
 
     # -- when it ends
@@ -190,6 +193,8 @@ class Worker:
             said = json.loads(line)
             if "loaded" in said:
                 self._to_load.append(said["loaded"])
+            if "imported" in said:
+                self._to_import += [name for name in said["imported"] if name not in self._imported]
             if "used" in said:
                 KEPT.use(said["used"])
             if "stale" in said:
@@ -206,13 +211,18 @@ class Worker:
         self._last = time.time()
         self._write_state()
 
-    # -- models
+    # -- what calls had to do themselves
 
-    def _load(self) -> None:
-        """Load what a call had to load itself; the process that was forked before goes, it does not have it."""
-        waiting, self._to_load = self._to_load, []
+    def _learn(self) -> None:
+        """Import and load what a call had to; the process that was forked before goes, it does not have it."""
+        names, self._to_import = self._to_import, []
+        models, self._to_load = self._to_load, []
+        self._imported.update(names)
         self._write_state(loading=time.time())
-        for described in waiting:
+        for name in names:
+            with suppress(Exception):  # of a call's own, or for another kind of process
+                importlib.import_module(name)
+        for described in models:
             try:
                 KEPT.load(described)
             except Exception as error:  # the model has gone, or memory has: calls load it themselves

@@ -139,10 +139,10 @@ def test_other_tasks(warm: Warm, llmkit: Command, tiny: Callable[[str], Path], t
         assert warm(*call, "--warm") == cold
 
 
-def test_sampling_without_a_seed_is_as_in_a_new_process(warm: Warm, tiny: Callable[[str], Path]) -> None:
+def test_sampling_without_a_seed_is_by_chance(warm: Warm, tiny: Callable[[str], Path]) -> None:
     call = ("pipeline", "text-generation", "the bank", "-m", tiny("text-generation"), "-p", "do_sample=true")
 
-    assert warm(*call, "--warm").stdout == warm(*call, "--warm").stdout == warm(*call).stdout
+    assert len({warm(*call, "--warm").stdout for _ in range(3)}) > 1
 
 
 def test_all_threads_compute_alike(warm: Warm, model: Path) -> None:
