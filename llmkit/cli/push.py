@@ -57,9 +57,9 @@ def push(
     if left:
         note(f"left out: {', '.join(left)}")
     if dry_run:
-        rows = [{"file": file.name, "bytes": file.bytes} for file in files]
+        rows = [{"file": file.name, "bytes": file.size} for file in files]
         write_rows(results, rows, format, title=f"Would go to {repo}")
-        note(f"{sum(file.bytes for file in files):,} bytes; nothing was sent.")
+        note(f"{sum(file.size for file in files):,} bytes; nothing was sent.")
         return
     pushed = send(files, repo, message, private=private)
     row = {"repo": pushed.repo, "commit": pushed.commit, "url": pushed.url, "files": len(files)}

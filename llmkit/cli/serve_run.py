@@ -38,7 +38,7 @@ def wanted_of(tasks: list[str], model: str | None, revision: str | None) -> list
     Raises:
         UsageError: a task that there is not, that is no task of text, or that is named twice.
     """
-    wanted = []
+    wanted: list[Wanted] = []
     for each in tasks:
         name, _, named = each.partition("=")
         call = None if name == EMBEDDINGS else find_task("conversational" if name == CHAT else name)

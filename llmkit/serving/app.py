@@ -68,7 +68,7 @@ def application(served: Served, engine: Engine, token: str | None = None) -> App
     server = _Server(served, engine)
     routes = server.routes()
     paths = {route.path for route in routes}
-    app = Starlette(routes=routes, exception_handlers={404: _not_there, 405: _not_so})
+    app = Starlette(routes=routes, exception_handlers={404: _not_there, 405: _not_so, 500: _at_fault})
     return Gate(app, token, server.counted, paths)
 
 
@@ -79,6 +79,10 @@ async def _not_there(request: Request, error: Exception) -> Response:
 async def _not_so(request: Request, error: Exception) -> Response:
     allowed = getattr(error, "headers", None) or {}
     return refusal(405, f"{request.url.path} does not take {request.method}.", **allowed)
+
+
+async def _at_fault(request: Request, error: Exception) -> Response:
+    return refusal(500, "that is a fault of llmkit or of a library; the server's log shows where.")
 
 
 class _Server:
@@ -168,7 +172,11 @@ class _Server:
         """Return an answer that is sent as it comes; it is refused before its first byte where it must wait in vain."""
         loop = asyncio.get_running_loop()
         texts: asyncio.Queue[str | None] = asyncio.Queue()
-        job = chat.job(body, lambda text: loop.call_soon_threadsafe(texts.put_nowait, text))
+
+        def put(text: str) -> None:
+            loop.call_soon_threadsafe(texts.put_nowait, text)
+
+        job = chat.job(body, put)
         self.engine.submit(job)
         job.future.add_done_callback(lambda _: loop.call_soon_threadsafe(texts.put_nowait, None))
         options = body.get("stream_options")

@@ -104,7 +104,9 @@ def _asked(summary: str, request: dict[str, Any]) -> dict[str, Any]:
         status: {"description": text, "content": {"application/json": {"schema": _ERROR}}}
         for status, text in _REFUSALS.items()
     }
-    content = {"application/json": {}} | ({"text/event-stream": {}} if request is _CHAT else {})
+    content: dict[str, Any] = {"application/json": {}} | (
+        {"text/event-stream": {}} if request is _CHAT else {}
+    )
     return {
         "summary": summary,
         "requestBody": {"required": True, "content": {"application/json": {"schema": request}}},

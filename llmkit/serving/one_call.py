@@ -166,10 +166,11 @@ def _become(call: Call, descriptors: list[int]) -> None:
     os.environ.clear()
     os.environ.update(call.environment)
     sys.argv = list(call.arguments)
-    sys.stdin = _text(0, "r", sys.stdin) if 0 in given else None  # type: ignore[assignment]
-    sys.stdout = _text(1, "w", sys.stdout) if 1 in given else None  # type: ignore[assignment]
-    sys.stderr = _text(2, "w", sys.stderr) if 2 in given else None  # type: ignore[assignment]
-    sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
+    sys.stdin = _text(0, "r", sys.stdin) if 0 in given else None
+    sys.stdout = _text(1, "w", sys.stdout) if 1 in given else None
+    sys.stderr = _text(2, "w", sys.stderr) if 2 in given else None
+    for name in ("stdin", "stdout", "stderr"):
+        setattr(sys, f"__{name}__", getattr(sys, name))
 
 
 def _text(number: int, mode: str, like: Any) -> io.TextIOWrapper:

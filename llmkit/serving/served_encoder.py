@@ -65,16 +65,18 @@ class ServedEncoder:
         results: list[Any] = []
         for job in jobs:
             mine = [next(found) for _ in job.items]
+            embedded = [
+                (each.vectors, _tokens(pieces)) for each, pieces in mine if isinstance(each, Embedding)
+            ]
             wrong = next((each for each, _ in mine if not isinstance(each, Embedding)), None)
-            if wrong is not None:
-                results.append(ModelFailedError(f"the model fails on this: {wrong}"))
-                continue
-            results.append([(each.vectors, _tokens(pieces)) for each, pieces in mine])
+            results.append(
+                embedded if wrong is None else ModelFailedError(f"the model fails on this: {wrong}")
+            )
         return results
 
 
 def _tokens(tokenized: Any) -> int:
-    return sum(len(piece.input_ids) for piece in tokenized.pieces)
+    return sum(len(piece.ids) for piece in tokenized.pieces)
 
 
 def _in_base64(vector: Any) -> str:

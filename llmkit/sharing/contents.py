@@ -37,7 +37,7 @@ class SharedFile:
     content: bytes | None = None
 
     @property
-    def bytes(self) -> int:
+    def size(self) -> int:
         """Return its size."""
         if self.content is not None:
             return len(self.content)

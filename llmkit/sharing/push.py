@@ -94,10 +94,8 @@ def push(files: Sequence[SharedFile], repo: str, message: str, *, private: bool)
 
 def _explained(error: Exception, repo: str, token: object) -> LlmkitError:
     """Return what the hub's client raised, in one message without the token."""
-    status = next(
-        (each.response.status_code for each in _chain(error) if getattr(each, "response", None) is not None),
-        None,
-    )
+    responses = [getattr(each, "response", None) for each in _chain(error)]
+    status = next((each.status_code for each in responses if each is not None), None)
     nothing = "Nothing was published; run the same command again to go on."
     if status in (401, 403) or any(is_a(each, "RepositoryNotFoundError") for each in _chain(error)):
         return HubError(

@@ -11,7 +11,7 @@ import pytest
 
 from tests.fixtures.command import Command, Completed
 from tests.fixtures.finished_run import finished_run
-from tests.fixtures.hub import HungUp, ServerError, SmallHub
+from tests.fixtures.hub import HungUp, SmallHub
 
 LICENSE = ("--license", "apache-2.0")
 
@@ -31,7 +31,7 @@ def push(
     llmkit: Command, hub: SmallHub, folder: Path, *arguments: str, token: str = SmallHub.token
 ) -> Completed:
     environment = hub.environment(folder.parent / "home") | {"HF_TOKEN": token}
-    return llmkit("push", folder, "acme/reviews", *arguments, env=environment)
+    return llmkit("push", folder, "acme/reviews", *arguments, env=environment, fresh=True)
 
 
 def test_the_pushed_model_answers_by_its_id(llmkit, hub, run_folder, tmp_path):
@@ -43,9 +43,8 @@ def test_the_pushed_model_answers_by_its_id(llmkit, hub, run_folder, tmp_path):
     repository = hub.repositories["acme/reviews"]
     assert len(repository.messages) == 1
     assert done.lines[0]["commit"] == repository.branches["main"]
-    back = llmkit(
-        "pipeline", "text-classification", "a fine day", "-m", "acme/reviews", env=hub.environment(tmp_path)
-    )
+    call = ("pipeline", "text-classification", "a fine day", "-m", "acme/reviews")
+    back = llmkit(*call, env=hub.environment(tmp_path), fresh=True)
     assert back.code == 0, back.stderr
     assert back.stdout == local.stdout
 
@@ -81,7 +80,7 @@ def test_a_second_push_sends_no_weights_again_and_takes_away_what_is_old(llmkit,
 
 
 def test_a_connection_that_is_cut_publishes_nothing_and_the_next_push_goes_on(llmkit, hub, run_folder):
-    hub.faults.append(ServerError("/api/models/*/commit/*", method="POST", status=403, times=1))
+    hub.faults.append(HungUp("/api/models/*/commit/*", method="POST", times=1))
     failed = push(llmkit, hub, run_folder, *LICENSE)
     repository = hub.repositories["acme/reviews"]
     assert failed.code == 1

@@ -139,12 +139,14 @@ def test_other_tasks(warm: Warm, llmkit: Command, tiny: Callable[[str], Path], t
         assert warm(*call, "--warm") == cold
 
 
+@pytest.mark.slow
 def test_sampling_without_a_seed_is_by_chance(warm: Warm, tiny: Callable[[str], Path]) -> None:
     call = ("pipeline", "text-generation", "the bank", "-m", tiny("text-generation"), "-p", "do_sample=true")
 
     assert len({warm(*call, "--warm").stdout for _ in range(3)}) > 1
 
 
+@pytest.mark.slow  # a worker takes seconds to start
 def test_all_threads_compute_alike(warm: Warm, model: Path) -> None:
     """More than one thread: those of the process that was forked from are not there any more."""
     texts = "\n".join("word " * (7 * number % 90 + 1) for number in range(64)).encode()
@@ -153,6 +155,7 @@ def test_all_threads_compute_alike(warm: Warm, model: Path) -> None:
     assert warm(*call, "--warm", stdin=texts, env=env).stdout == warm(*call, stdin=texts, env=env).stdout
 
 
+@pytest.mark.slow  # cold calls that cannot be forked
 @pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-"])
 def test_a_closed_stream(warm: Warm, model: Path, closed: str) -> None:
     def run(*more: str) -> subprocess.CompletedProcess[bytes]:
@@ -279,7 +282,9 @@ def test_a_model_that_was_trained_anew_is_loaded_anew(
     assert before[0] == before[1] != after[0] == after[1] == warm(*call).stdout
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["died", "hangs"])
+@pytest.mark.parametrize(
+    "how", [pytest.param(signal.SIGKILL, marks=pytest.mark.slow), signal.SIGSTOP], ids=["died", "hangs"]
+)
 def test_a_worker_that_is_no_use_is_replaced(own: Warm, model: Path, how: int) -> None:
     call = (*CLASSIFY, "x", "-m", model, "--warm")
     before = own(*call)
@@ -293,6 +298,7 @@ def test_a_worker_that_is_no_use_is_replaced(own: Warm, model: Path, how: int) -
     assert own.workers()[0]["process"] != process
 
 
+@pytest.mark.slow  # a worker takes seconds to start
 def test_a_worker_with_other_packages_is_replaced(own: Warm, model: Path, tmp_path: Path) -> None:
     packages = tmp_path / "site-packages"
     packages.mkdir()
@@ -307,6 +313,7 @@ def test_a_worker_with_other_packages_is_replaced(own: Warm, model: Path, tmp_pa
     wait_for(lambda: own.workers() and own.workers()[0]["process"] != process)
 
 
+@pytest.mark.slow  # a worker takes seconds to start
 def test_a_process_that_is_killed_while_it_runs_a_call(own: Warm, model: Path) -> None:
     process = own.start(*CLASSIFY, "-m", model, "--warm")
     process.stdin.write(b"one\n")
@@ -323,6 +330,7 @@ def test_a_process_that_is_killed_while_it_runs_a_call(own: Warm, model: Path) -
     assert own.workers()[0]["process"] == worker
 
 
+@pytest.mark.slow  # a worker takes seconds to start
 def test_two_at_once_start_one_worker(own: Warm, model: Path) -> None:
     processes = [own.start(*CLASSIFY, "x", "-m", model, "--warm") for _ in range(4)]
 
@@ -334,6 +342,7 @@ def test_two_at_once_start_one_worker(own: Warm, model: Path) -> None:
     assert own.workers()[0]["calls"] == 4
 
 
+@pytest.mark.slow  # a worker takes seconds to start
 def test_it_leaves_when_nobody_calls(own: Warm, model: Path) -> None:
     own.environment["LLMKIT_WARM_IDLE"] = "0.3"
     own(*CLASSIFY, "x", "-m", model, "--warm")
@@ -342,6 +351,7 @@ def test_it_leaves_when_nobody_calls(own: Warm, model: Path) -> None:
     assert not list((own.folder / "llmkit").glob("*.sock"))
 
 
+@pytest.mark.slow  # a worker takes seconds to start
 def test_settings_that_libraries_read_once_have_a_worker_of_their_own(own: Warm, model: Path) -> None:
     for value in ("0", "1"):
         own(*CLASSIFY, "x", "-m", model, "--warm", env={"HF_HUB_DISABLE_TELEMETRY": value})
@@ -366,6 +376,7 @@ def test_the_client_imports_next_to_nothing(warm: Warm, model: Path) -> None:
 # Who may use it
 
 
+@pytest.mark.slow  # cold calls that cannot be forked
 @pytest.mark.parametrize("spoil", ["open to others", "a link", "no folder"])
 def test_a_place_that_others_could_reach_is_not_used(own: Warm, model: Path, spoil: str) -> None:
     folder = own.folder / "llmkit"
@@ -392,6 +403,7 @@ def test_nobody_else_can_connect(warm: Warm, model: Path) -> None:
     assert {path.stat().st_mode & 0o177 for path in folder.iterdir()} == {0}
 
 
+@pytest.mark.slow  # a worker takes seconds to start
 def test_the_setting_asks_for_it_too(own: Warm, model: Path) -> None:
     own(*CLASSIFY, "x", "-m", model, env={"LLMKIT_WARM": "0"})
     own(*CLASSIFY, "x", "-m", model, "--no-warm", env={"LLMKIT_WARM": "1"})
