@@ -215,23 +215,25 @@ class _Server:
         if kind != "application/json":
             raise _RefusedError(refusal(415, "send JSON.", "Content-Type: application/json"))
         most = self.served.limits.body_bytes
-        too_long = refusal(413, f"a request has at most {most:,} bytes.", Connection="close")
-        if (
-            request.headers.get("content-length", "").isdigit()
-            and int(request.headers["content-length"]) > most
-        ):
-            raise _RefusedError(too_long)
-        data = bytearray()
+        too_long = _RefusedError(refusal(413, f"a request has at most {most:,} bytes.", Connection="close"))
+        said = request.headers.get("content-length", "")
+        if said.isdigit() and int(said) > _READ_TO_REFUSE * most:
+            raise too_long
+        data, received = bytearray(), 0
         try:
             async with asyncio.timeout(self.served.limits.seconds):
                 async for part in request.stream():
-                    data += part
-                    if len(data) > most:
-                        raise _RefusedError(too_long)
+                    received += len(part)
+                    # Whoever is cut off while sending may never see why: a little more is read, and not kept.
+                    if received > _READ_TO_REFUSE * most:
+                        raise too_long
+                    if received <= most:
+                        data += part
         except TimeoutError:
-            raise _RefusedError(
-                refusal(408, "the request did not come whole in its time.", Connection="close")
-            ) from None
+            late = refusal(408, "the request did not come whole in its time.", Connection="close")
+            raise _RefusedError(late) from None
+        if received > most:
+            raise too_long
         setattr(request.state, _READ, True)
         try:
             return json.loads(data, parse_constant=_no_constant)
@@ -240,6 +242,7 @@ class _Server:
 
 
 _READ = "is_read"
+_READ_TO_REFUSE = 16  # times the bytes that a request may have
 
 
 def _no_constant(name: str) -> Any:

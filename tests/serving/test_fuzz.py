@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,10 @@ def test_no_request_breaks_it(server: Server) -> None:
     operations = [found.ok() for found in description.get_all_operations()]
     assert len(operations) == len(TASKS) + 5
 
-    for operation in operations:
+    for operation, mode in product(operations, schemathesis.GenerationMode):
 
-        @given(case=operation.as_strategy())
-        @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+        @given(case=operation.as_strategy(generation_mode=mode))
+        @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
         def check(case: Any) -> None:
             answer = case.call()
             assert answer.status_code < 500 or answer.status_code == 504, answer.text

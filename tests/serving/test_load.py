@@ -51,7 +51,10 @@ class Crowd:
         with httpx.Client(base_url=self.server.url, timeout=TIMEOUT, headers=TOKEN) as client:
             while time.monotonic() < self._ends:
                 kind = rng.choice(kinds)
-                status = getattr(self, f"_{kind.replace(' ', '_')}")(client, rng)
+                try:
+                    status = getattr(self, f"_{kind.replace(' ', '_')}")(client, rng)
+                except (httpx.HTTPError, OSError):
+                    status = -1
                 with self._lock:
                     self.statuses[kind, status] += 1
 
