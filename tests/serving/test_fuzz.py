@@ -38,9 +38,11 @@ def test_no_request_breaks_it(server: Server) -> None:
     assert len(operations) == len(TASKS) + 5
 
     for operation, mode in product(operations, schemathesis.GenerationMode):
+        if operation.method.lower() == "get" and mode is schemathesis.GenerationMode.NEGATIVE:
+            continue  # it has nothing that could be wrong
 
         @given(case=operation.as_strategy(generation_mode=mode))
-        @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
         def check(case: Any) -> None:
             answer = case.call()
             assert answer.status_code < 500 or answer.status_code == 504, answer.text

@@ -317,6 +317,7 @@ def test_a_slow_sender_is_not_waited_for(narrow):
         assert connection.recv(100).startswith(b"HTTP/1.1 408")
 
 
+@pytest.mark.slow
 def test_sigterm_finishes_what_was_begun(models):
     with Server(f"text-classification={models['text-classification']}") as server:
         answers = []
