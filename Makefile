@@ -53,6 +53,8 @@ bench: $(VENV)/installed  ## speed, as ratios against named peers in the same ru
 	$(BIN)/python benchmarks/finetune.py
 	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/search.py
+	$(BIN)/python -m benchmarks.warm
+	$(BIN)/python -m benchmarks.serve
 
 golden:  ## make the golden results of transformers 4.57.6 anew, in an environment of its own
 	test -x .venv-v4/bin/python || $(PYTHON) -m venv .venv-v4

@@ -52,6 +52,8 @@ ALLOWED = (
         room: GROUND | BASE | {room} | ({"architectures"} if room in ASK_ARCHITECTURES else set())
         for room in CAPABILITIES
     }
+    # A server does what those two do, for requests.
+    | {"serving": GROUND | BASE | {"serving", "inference", "embeddings"}}
     | {
         "cli": {"cli"} | CAPABILITIES | GROUND | BASE,
         # The Python API, and `python -m llmkit`.

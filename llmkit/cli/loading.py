@@ -16,11 +16,17 @@ from llmkit.tasks.catalogue import TaskCall
 
 
 def load_quietly(call: TaskCall, resolved: ResolvedModel, load: LoadOptions) -> Any:
-    """Load a task's pipeline; progress of downloads stays on, on a terminal."""
+    """Load a task's pipeline, or take the one that a warm worker has; progress of downloads stays on, on a terminal."""
     with quiet_libraries():
+        from llmkit.serving.kept import KEPT
         from llmkit.tasks.build import build_pipeline
 
-        return build_pipeline(call, resolved, load)
+        kept = KEPT.find(call, resolved, load)
+        if kept is not None:
+            return kept
+        pipe = build_pipeline(call, resolved, load)
+        KEPT.loaded(call, resolved, load, pipe)
+        return pipe
 
 
 @contextmanager
@@ -51,3 +57,13 @@ def tokenizers_alone() -> Iterator[None]:
         sys.modules["torch"] = None  # type: ignore[assignment]
     with quiet_libraries():
         yield
+
+
+def quiet_client() -> None:
+    """Keep the hub's client from sending anything but its requests, and from drawing bars where nobody looks."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    from huggingface_hub.utils import disable_progress_bars, logging
+
+    logging.set_verbosity_error()
+    if not sys.stderr.isatty():
+        disable_progress_bars()

@@ -6,6 +6,7 @@ Only the subcommand that was called is imported, and nothing here imports torch,
 from __future__ import annotations
 
 import errno
+import functools
 import importlib
 import os
 import signal
@@ -43,13 +44,25 @@ COMMANDS = {
     "finetune": ("llmkit.cli.finetune", "Train a model as a YAML file says."),
     "evaluate": ("llmkit.cli.evaluate", "Judge a model on data, and show where it is wrong."),
     "runs": ("llmkit.cli.runs", "List and compare the runs of finetune in a folder."),
+    "push": ("llmkit.cli.push", "Put a finished run on the hub, checked, as one commit."),
+    "card": ("llmkit.cli.card", "Write a finished run's card as the hub reads it."),
     "models": (
         "llmkit.cli.models",
         "List the models that are here, or fetch some for a machine without a hub.",
     ),
+    "serve": ("llmkit.cli.serve", "Serve tasks over HTTP, also in the shape of OpenAI's API."),
+    "warm": ("llmkit.cli.warm", "List the processes that keep models loaded for --warm, or stop them."),
     "doctor": ("llmkit.cli.doctor", "Show what this machine has for a long run, and try its devices' links."),
     "config": ("llmkit.cli.config", "Write, check or explain a file for finetune."),
 }
+
+
+@functools.cache
+def subcommand(name: str) -> Any:
+    """Import a subcommand and return it as the parser has it."""
+    found = typer.main.get_command(importlib.import_module(COMMANDS[name][0]).app)
+    found.name = name
+    return found
 
 
 class Terminated(BaseException):
@@ -66,9 +79,7 @@ class LazyGroup(TyperGroup):
         if cmd_name not in COMMANDS:
             guess = did_you_mean(cmd_name, COMMANDS)
             ctx.fail(f"no such command '{cmd_name}'" + (f"; {guess}" if guess else "."))
-        command = typer.main.get_command(importlib.import_module(COMMANDS[cmd_name][0]).app)
-        command.name = cmd_name
-        return command
+        return subcommand(cmd_name)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
@@ -172,11 +183,17 @@ def root(
         typer.echo(ctx.get_help())
 
 
+@functools.cache
+def whole_command() -> Any:
+    """Return the command as the parser has it."""
+    return typer.main.get_command(app)
+
+
 def main() -> None:
-    """Entry point of the console script."""
+    """Run the command."""
     open_closed_descriptors()
     try:
-        code = app(prog_name="llmkit", standalone_mode=False)
+        code = whole_command()(prog_name="llmkit", standalone_mode=False)
         sys.stdout.flush()
         sys.exit(code)
     except BrokenPipeError:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +9,7 @@ import typer
 
 from llmkit.cli import options
 from llmkit.cli.channels import claim_stdout, note, set_quiet
+from llmkit.cli.loading import quiet_client
 from llmkit.cli.results import write_rows
 from llmkit.errors import UsageError
 from llmkit.tasks.catalogue import find_task, task_names
@@ -105,7 +104,7 @@ def prepare(
     wanted = {name: _wanted(name) for name in tasks}
     from llmkit.models.preparing import prepare as fetch
 
-    _quiet_client()
+    quiet_client()
     rows = []
     for name, (repository, revision) in wanted.items():
         found = fetch(repository, revision, Path(to))
@@ -113,16 +112,6 @@ def prepare(
         rows.append(row | {"revision": found.revision, "bytes": found.bytes, "path": str(found.path)})
     write_rows(results, rows, format, title=f"Models in {to}")
     note(f"On the other machine: HF_HOME={to} HF_HUB_OFFLINE=1 llmkit pipeline …")
-
-
-def _quiet_client() -> None:
-    """Keep the hub's client from sending anything but its requests, and from drawing bars where nobody looks."""
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    from huggingface_hub.utils import disable_progress_bars, logging
-
-    logging.set_verbosity_error()
-    if not sys.stderr.isatty():
-        disable_progress_bars()
 
 
 def _wanted(name: str) -> tuple[str, str | None]:

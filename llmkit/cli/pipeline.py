@@ -117,6 +117,15 @@ def run_task(
     save: Annotated[
         str | None, typer.Option(help="Keep a chat's messages in this file.", show_default=False)
     ] = None,
+    warm: Annotated[
+        bool | None,
+        typer.Option(
+            "--warm/--no-warm",
+            help="Let a process in the background run it that keeps the model loaded, started if need be."
+            "  [default: as LLMKIT_WARM says, else no]",
+            show_default=False,
+        ),
+    ] = None,
     trust_remote_code: options.TrustRemoteCode = False,
     allow_pickle: options.AllowPickle = False,
     quiet: options.Quiet = False,

@@ -1,0 +1,66 @@
+"""``llmkit push``: a run's model, tokenizer, card, config and log, as one commit on the hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from llmkit.cli import options
+from llmkit.cli.channels import claim_stdout, note, set_quiet
+from llmkit.cli.results import write_rows
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+License = Annotated[
+    str | None,
+    typer.Option(help="Short name on the hub: apache-2.0, mit, …  [default: the card's]", show_default=False),
+]
+RunFolder = Annotated[str, typer.Argument(help="The folder of a finished run.", show_default=False)]
+
+
+@app.command(
+    epilog="Examples:  llmkit push runs/reviews me/reviews --license apache-2.0 --dry-run   |   "
+    "llmkit push runs/reviews me/reviews --license apache-2.0 --private"
+)
+def push(
+    run: RunFolder,
+    repo: Annotated[str, typer.Argument(help="The repository: OWNER/NAME.", show_default=False)],
+    license: License = None,  # noqa: A002
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+    message: Annotated[
+        str, typer.Option(help="The message of the commit.")
+    ] = "Add the model, its card, config and log",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check, list what would go, send nothing.")
+    ] = False,
+    format: options.OutputFormat = None,  # noqa: A002
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Check a run's files (whole, no secrets, no folders of this machine, a licence) and put them on the hub."""
+    set_quiet(quiet)
+    results = claim_stdout()
+    from llmkit.cli.loading import quiet_client
+    from llmkit.cli.push_run import card_of
+    from llmkit.sharing.checks import check_files
+    from llmkit.sharing.contents import shared_files
+    from llmkit.sharing.push import check_repo, known_tokens
+    from llmkit.sharing.push import push as send
+
+    quiet_client()
+    check_repo(repo)
+    folder = Path(run)
+    files, left = shared_files(folder, card_of(folder, repo, license))
+    check_files(files, known_tokens())
+    if left:
+        note(f"left out: {', '.join(left)}")
+    if dry_run:
+        rows = [{"file": file.name, "bytes": file.size} for file in files]
+        write_rows(results, rows, format, title=f"Would go to {repo}")
+        note(f"{sum(file.size for file in files):,} bytes; nothing was sent.")
+        return
+    pushed = send(files, repo, message, private=private)
+    row = {"repo": pushed.repo, "commit": pushed.commit, "url": pushed.url, "files": len(files)}
+    write_rows(results, [row], format, title=repo, single=True)

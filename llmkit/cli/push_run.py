@@ -1,0 +1,52 @@
+"""What ``llmkit push`` and ``llmkit card`` say of a run: it must be finished, and its card is for the hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from llmkit.errors import UsageError
+from llmkit.sharing.card import CardOf, hub_card
+from llmkit.training.card import trying
+from llmkit.training.runs import FINISHED, RunSummary, read_run
+
+
+def card_of(folder: Path, repo: str | None, license: str | None) -> str:  # noqa: A002
+    """Return the card of a finished run for the hub.
+
+    Raises:
+        UsageError: there is no such folder, or no finished run in it; no licence.
+    """
+    summary = finished_run(folder)
+    name = repo or folder.absolute().name
+    settings = summary.settings
+    from_scratch = bool(settings.get("model.from_scratch"))
+    data = settings.get("data.train")
+    about = CardOf(
+        name=name,
+        task=summary.task or "",
+        figures=summary.figures,
+        data=tuple(map(str, data)) if isinstance(data, list) else () if data is None else (str(data),),
+        base=None if from_scratch else summary.model,
+        trying=trying(summary.task or "", name),
+    )
+    return hub_card(folder, about, license)
+
+
+def finished_run(folder: Path) -> RunSummary:
+    """Return what there is to say of a run.
+
+    Raises:
+        UsageError: there is no such folder, or its run is not finished.
+    """
+    if not folder.is_dir():
+        raise UsageError(
+            f"there is no folder '{folder}'.", hint="Name the output of a run: `llmkit runs` lists them."
+        )
+    summary = read_run(folder)
+    if summary.state != FINISHED:
+        why = f": {summary.why}" if summary.why else ""
+        raise UsageError(
+            f"the run in {folder} is {summary.state}{why}.",
+            hint="Only a finished run can be shared; --resume ends one.",
+        )
+    return summary

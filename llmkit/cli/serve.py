@@ -1,0 +1,91 @@
+"""``llmkit serve``: models behind HTTP."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from llmkit.cli import options
+from llmkit.cli.channels import claim_stdout, set_quiet
+from llmkit.errors import UsageError
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+@app.command(
+    epilog="Examples:  llmkit serve sentiment-analysis embeddings   |   "
+    "llmkit serve text-classification=runs/reviews embeddings=minilm --port 8080   |   "
+    "llmkit serve chat --model FOLDER --host 0.0.0.0 --token SECRET"
+)
+def serve(
+    tasks: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TASK[=MODEL]...",
+            help="Tasks of text; embeddings for /v1/embeddings, chat for /v1/chat/completions.",
+            show_default=False,
+        ),
+    ],
+    model: options.Model = None,
+    revision: options.Revision = None,
+    embedded: options.Embedded = None,
+    host: Annotated[
+        str, typer.Option(help="The address to listen at; any but this machine's own wants --token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port; 0 takes a free one.")] = 8000,
+    socket: Annotated[
+        str | None, typer.Option(help="Listen at a Unix socket at this path instead.", show_default=False)
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            help="What requests must carry: Authorization: Bearer TOKEN.",
+            envvar="LLMKIT_SERVE_TOKEN",
+            show_default=False,
+            show_envvar=True,
+        ),
+    ] = None,
+    max_body: Annotated[int, typer.Option(help="Most bytes of a request.")] = 1 << 20,
+    max_waiting: Annotated[
+        int, typer.Option(help="Most requests that wait; a further one is answered 429.")
+    ] = 256,
+    timeout: Annotated[float, typer.Option(help="Seconds that an answer may take.")] = 60.0,
+    device: options.Device = "auto",
+    dtype: options.Dtype = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+    allow_pickle: options.AllowPickle = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Serve tasks over HTTP: the hub's request for a task at /TASK, OpenAI's at /v1, on this machine alone."""
+    set_quiet(quiet)
+    if host not in _LOOPBACK and socket is None and not token:
+        raise UsageError(
+            f"--host {host}: others could ask this server.", hint="Add --token, or set LLMKIT_SERVE_TOKEN."
+        )
+    for value, option in ((max_body, "--max-body"), (max_waiting, "--max-waiting"), (timeout, "--timeout")):
+        if value <= 0:
+            raise UsageError(f"{option} {value}: use a number above 0.")
+    if not 0 <= port <= 65535:
+        raise UsageError(f"--port {port}: use a number from 0 to 65535.")
+    from llmkit.cli.serve_run import Wanted, run_server, wanted_of
+    from llmkit.models.loading import LoadOptions, check_options
+
+    load = LoadOptions(device, dtype, trust_remote_code, allow_pickle)
+    check_options(load)
+    wanted: list[Wanted] = wanted_of(tasks, model, revision)
+    claim_stdout()
+    run_server(
+        wanted,
+        load,
+        host=host,
+        port=port,
+        socket=socket,
+        token=token,
+        body_bytes=max_body,
+        waiting=max_waiting,
+        seconds=timeout,
+    )

@@ -1,0 +1,97 @@
+"""``llmkit warm``: the workers that keep models loaded for ``llmkit pipeline --warm``."""
+
+from __future__ import annotations
+
+import signal
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from llmkit.cli import options
+from llmkit.cli.channels import claim_stdout, note, set_quiet
+from llmkit.cli.results import write_rows
+from llmkit.errors import LlmkitError
+from llmkit.serving.place import NoPlaceError, Place, runtime_folder
+
+app = typer.Typer(
+    rich_markup_mode=None, add_completion=False, context_settings={"help_option_names": ["-h", "--help"]}
+)
+
+
+@app.callback(epilog="Examples:  llmkit warm list   |   llmkit warm stop")
+def warm() -> None:
+    """List the processes that keep models loaded for `llmkit pipeline --warm`, or stop them."""
+
+
+@app.command("list")
+def list_workers(
+    format: options.OutputFormat = None,  # noqa: A002
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """List them: their models, how many calls they have run, how long they have had nothing to do."""
+    set_quiet(quiet)
+    results = claim_stdout()
+    rows = [_row(state) for _, state in _workers()]
+    if not rows:
+        note("there are none. `llmkit pipeline … --warm` starts one.")
+    write_rows(results, rows, format, title="Warm workers", table_rows=[_for_a_person(row) for row in rows])
+
+
+@app.command()
+def stop(quiet: options.Quiet = False, debug: options.Debug = False) -> None:
+    """Stop them; calls that run go on to their end."""
+    from llmkit.serving.starting import end
+
+    set_quiet(quiet)
+    workers = _workers()
+    for place, state in workers:
+        process = int(state["process"])
+        if not end(place, process, signal.SIGTERM) and not end(place, process, signal.SIGKILL):
+            raise LlmkitError(f"the worker {process} does not end.")
+        for path in (place.socket, place.state):
+            Path(path).unlink(missing_ok=True)
+    note(f"{len(workers)} stopped." if workers else "there are none.")
+
+
+def _workers() -> list[tuple[Place, dict[str, Any]]]:
+    """Return the workers that live, with what each said of itself last.
+
+    Raises:
+        LlmkitError: the folder that they would be in is not this user's alone.
+    """
+    from llmkit.serving.starting import is_locked, read_state
+
+    try:
+        folder = runtime_folder()
+    except NoPlaceError as error:
+        raise LlmkitError(f"{error}.") from None
+    places = [Place(folder, path.stem) for path in sorted(Path(folder).glob("warm-*.lock"))]
+    found = [(place, read_state(place)) for place in places if is_locked(place.lock)]
+    return [(place, state) for place, state in found if "process" in state]
+
+
+def _row(state: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "process": state["process"],
+        "models": state["models"],
+        "calls": state["calls"],
+        "running": state["running"],
+        "begun": datetime.fromtimestamp(state["begun"], UTC).isoformat(timespec="seconds"),
+        "idle_seconds": round(time.time() - state["last_call"], 1),
+        "leaves_after_seconds": state["idle_seconds"],
+        **{name: state[name] for name in ("llmkit", "torch", "transformers")},
+    }
+
+
+def _for_a_person(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "process": row["process"],
+        "models": "\n".join(row["models"]),
+        "calls": row["calls"],
+        "running": row["running"],
+        "idle": f"{row['idle_seconds']:.0f} s",
+    }

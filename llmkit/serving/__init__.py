@@ -1,0 +1,1 @@
+"""A model that stays loaded: behind a Unix socket for scripts."""

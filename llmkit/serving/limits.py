@@ -1,0 +1,90 @@
+"""What stands before every request: the token, the size of what is sent, the time that sending may take, the count."""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from starlette.responses import JSONResponse
+
+from llmkit.serving.counted import Counted
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_OPEN_PATHS = ("/health",)
+
+
+def refusal(status: int, message: str, hint: str | None = None, **headers: str) -> JSONResponse:
+    """Return an answer that says what is wrong, and what to do."""
+    error = {"message": message, "hint": hint, "type": _TYPES.get(status, "server_error"), "code": status}
+    return JSONResponse({"error": error}, status, headers=headers)
+
+
+_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    404: "not_found_error",
+    405: "invalid_request_error",
+    408: "timeout_error",
+    413: "invalid_request_error",
+    415: "invalid_request_error",
+    422: "invalid_request_error",
+    429: "rate_limit_error",
+    504: "timeout_error",
+}
+
+
+class Gate:
+    """The application behind its token, with every answer counted.
+
+    Args:
+        token: what ``Authorization: Bearer`` has to say; None where anybody may ask.
+        paths: those that there are; others are counted together.
+    """
+
+    def __init__(self, inner: Application, token: str | None, counted: Counted, paths: set[str]) -> None:
+        self._inner = inner
+        self._token = None if token is None else token.encode()
+        self._counted = counted
+        self._paths = paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or let it in."""
+        if scope["type"] != "http":
+            await self._inner(scope, receive, send)
+            return
+        begun, status = time.perf_counter(), 499  # a client that left saw none
+
+        async def counting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            if self._may_enter(scope):
+                await self._inner(scope, receive, counting)
+            else:
+                answer = refusal(
+                    401,
+                    "the token is missing or wrong.",
+                    "Send Authorization: Bearer TOKEN.",
+                    **{"WWW-Authenticate": "Bearer"},
+                )
+                await answer(scope, receive, counting)
+        finally:
+            path = scope["path"] if scope["path"] in self._paths else "other"
+            self._counted.add(path, status, time.perf_counter() - begun)
+
+    def _may_enter(self, scope: Scope) -> bool:
+        if self._token is None or scope["path"] in _OPEN_PATHS:
+            return True
+        given = dict(scope["headers"]).get(b"authorization", b"")
+        kind, _, token = given.partition(b" ")
+        return kind.lower() == b"bearer" and hmac.compare_digest(token.strip(), self._token)

@@ -1,0 +1,133 @@
+"""What a warm call and the process that runs it say to each other over the socket.
+
+    client                                    a process of the worker
+    LENGTH, CALL, its descriptors      ->
+                                       <-     READY and the number of the process, or STALE
+    GO                                 ->
+                                       <-     ENDED and the exit code
+
+Until it hears GO the process has done nothing: a client that has lost patience and has closed the socket is sure
+that its call is run by nobody else.
+"""
+
+from __future__ import annotations
+
+import _socket  # `socket` takes as long to import as the rest of a warm call's client
+import os
+import struct
+
+READY, STALE, GO, ENDED = b"R", b"S", b"G", b"E"
+NUMBER_BYTES = 8
+MOST_BYTES = 64 << 20
+DESCRIPTORS = 4
+
+
+class CutOffError(Exception):
+    """The other side has gone."""
+
+
+class Call:
+    """One call of the command, as its process was started.
+
+    Args:
+        installed, settings: see `llmkit.serving.place`.
+        umask: the mask for files that are made.
+        streams: which of the descriptors 0, 1 and 2 are open, as in ``"012"``.
+    """
+
+    def __init__(
+        self,
+        installed: str,
+        settings: str,
+        umask: int,
+        streams: str,
+        arguments: list[str],
+        environment: dict[str, str],
+    ) -> None:
+        self.installed = installed
+        self.settings = settings
+        self.umask = umask
+        self.streams = streams
+        self.arguments = arguments
+        self.environment = environment
+
+    def encode(self) -> bytes:
+        """Return it as bytes: neither arguments nor settings can hold a NUL."""
+        head = [self.installed, self.settings, str(self.umask), self.streams, str(len(self.arguments))]
+        settings = [f"{name}={value}" for name, value in self.environment.items()]
+        return b"\0".join(map(os.fsencode, (*head, *self.arguments, *settings)))
+
+    @classmethod
+    def decode(cls, data: bytes) -> Call:
+        """Return the call in some bytes.
+
+        Raises:
+            ValueError: there is none.
+        """
+        installed, settings, umask, streams, count, *rest = map(os.fsdecode, data.split(b"\0"))
+        arguments, pairs = rest[: int(count)], rest[int(count) :]
+        environment = {name: value for name, _, value in (pair.partition("=") for pair in pairs)}
+        return cls(installed, settings, int(umask), streams, arguments, environment)
+
+
+def send_all(connection: _socket.socket, data: bytes, descriptors: list[int]) -> None:
+    """Send bytes with their length, and copies of descriptors with them.
+
+    Raises:
+        CutOffError: nobody takes them.
+    """
+    rights = struct.pack(f"{len(descriptors)}i", *descriptors)
+    message = len(data).to_bytes(NUMBER_BYTES, "big")
+    try:
+        connection.sendmsg([message], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
+        connection.sendall(data)
+    except OSError as error:
+        raise CutOffError(str(error)) from error
+
+
+def receive_all(connection: _socket.socket) -> tuple[bytes, list[int]]:
+    """Receive what `send_all` sent.
+
+    Raises:
+        CutOffError: it did not come whole.
+    """
+    room = _socket.CMSG_SPACE(DESCRIPTORS * struct.calcsize("i"))
+    try:
+        head, extra, _, _ = connection.recvmsg(NUMBER_BYTES, room)
+    except OSError as error:
+        raise CutOffError(str(error)) from error
+    descriptors = [
+        number
+        for level, kind, rights in extra
+        if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS)
+        for (number,) in struct.iter_unpack("i", rights)
+    ]
+    length = int.from_bytes(head, "big")
+    if len(head) < NUMBER_BYTES or length > MOST_BYTES:
+        raise CutOffError("no call of llmkit")
+    return receive(connection, length), descriptors
+
+
+def receive(connection: _socket.socket, count: int) -> bytes:
+    """Receive so many bytes.
+
+    Raises:
+        CutOffError: the other side has gone before.
+    """
+    parts = []
+    while count:
+        try:
+            part = connection.recv(min(count, 1 << 20))
+        except OSError as error:  # a time-out too
+            raise CutOffError(str(error)) from error
+        if not part:
+            raise CutOffError("the other side has closed the socket")
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)
+
+
+def peer(connection: _socket.socket) -> tuple[int, int]:
+    """Return the number of the process at the other end of a Unix socket, and of its user."""
+    process, user, _ = struct.unpack("3i", connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12))
+    return process, user

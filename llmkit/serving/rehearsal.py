@@ -1,0 +1,51 @@
+"""A first input through a pipeline, so that what is done at the first one only is done for every later process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from llmkit.data.records import Record
+from llmkit.inference.runner import Runner, RunSettings
+from llmkit.tasks.catalogue import Field, Kind, TaskCall
+from llmkit.tasks.parameter_values import check_types
+from llmkit.tasks.parameters import parameters_of
+
+if TYPE_CHECKING:
+    from transformers import Pipeline
+
+_TEXT = "A first text."
+_PARALLELISM = "TOKENIZERS_PARALLELISM"
+
+
+def rehearse(call: TaskCall, pipe: Pipeline) -> None:
+    """Run a task of text once on a short one; what it gives, and whether it gives anything, is all the same."""
+    taken = parameters_of(call.task)
+    with suppress(Exception):
+        check_types(call.task, {"": 0})
+    if any(field.required and field.kind is not Kind.TEXT for field in call.task.fields):
+        return
+    values = {field.name: _value(field, call) for field in call.task.fields if field.required}
+    parameters = taken.arrange({"max_new_tokens": 1} if "max_new_tokens" in taken.passed_on else {})
+    with _one_thread(), suppress(Exception):
+        Runner(pipe, call, RunSettings(parameters)).run_window([(Record({}, "rehearsal", 1), values)])
+
+
+def _value(field: Field, call: TaskCall) -> Any:
+    text = "A first ___." if call.task.has_blank and field.name == "text" else _TEXT
+    return [text, "Another one."] if field.many else text
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep tokenizers from starting threads, which would not be there in a process that is forked."""
+    before = os.environ.get(_PARALLELISM)
+    os.environ[_PARALLELISM] = "false"
+    try:
+        yield
+    finally:
+        os.environ.pop(_PARALLELISM)
+        if before is not None:
+            os.environ[_PARALLELISM] = before

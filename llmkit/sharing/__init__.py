@@ -1,0 +1,1 @@
+"""What a run leaves, for others: its card, and the way to the hub."""

@@ -1,0 +1,116 @@
+"""One commit on the hub, of files that have been checked: it is there whole, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from llmkit.errors import HubError, LlmkitError, UsageError
+from llmkit.models.hub_lookup import check_endpoint, check_repository_name, hub_address
+from llmkit.models.loading_errors import is_a
+from llmkit.sharing.contents import SharedFile
+
+_MODEL_SUFFIXES = (".safetensors", ".bin", ".json")
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """A commit that is on the hub; `files` are those that it has beside what was there already."""
+
+    repo: str
+    commit: str
+    url: str
+
+
+def token_of_user() -> str:
+    """Return the token that requests to the hub carry.
+
+    Raises:
+        UsageError: there is none.
+    """
+    from huggingface_hub import get_token
+
+    token = get_token()
+    if not token:
+        raise UsageError(
+            "nobody is logged in to the hub.",
+            hint="Set HF_TOKEN to a token that may write, or run `hf auth login`.",
+        )
+    return str(token)
+
+
+def known_tokens() -> list[str]:
+    """Return the tokens that this user has here, which must not be in anything that is shared."""
+    from huggingface_hub import get_token
+
+    token = get_token()
+    return [str(token)] if token else []
+
+
+def check_repo(repo: str) -> None:
+    """Check a repository's name and the hub's address.
+
+    Raises:
+        UsageError: either cannot be one.
+    """
+    from huggingface_hub import constants
+
+    check_endpoint(constants.ENDPOINT)
+    check_repository_name(repo)
+
+
+def push(files: Sequence[SharedFile], repo: str, message: str, *, private: bool) -> Pushed:
+    """Put files into a repository of the hub, made if need be, as one commit.
+
+    Weights that an interrupted push has brought there are not sent again. What an earlier push put there and this
+    one does not have goes in the same commit: an adapter beside a merged model would be loaded with it.
+
+    Raises:
+        UsageError: nobody is logged in.
+        HubError: the hub refuses, or cannot be reached; then nothing was published.
+    """
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants
+
+    if constants.HF_HUB_OFFLINE:
+        raise HubError("HF_HUB_OFFLINE is set, and a push goes to the hub.", hint="Unset it for this call.")
+    api = HfApi(token=token_of_user())
+    names = {file.name for file in files}
+    try:
+        api.create_repo(repo, private=private or None, exist_ok=True)
+        there = api.list_repo_files(repo)
+        operations = [
+            CommitOperationAdd(file.name, file.content if file.content is not None else str(file.source))
+            for file in files
+        ]
+        gone = [name for name in there if name.endswith(_MODEL_SUFFIXES) and name not in names]
+        deletions = [CommitOperationDelete(name) for name in gone]
+        made = api.create_commit(repo, [*operations, *deletions], commit_message=message)
+    except LlmkitError:
+        raise
+    except Exception as error:
+        raise _explained(error, repo, api.token) from None
+    return Pushed(repo, str(made.oid), f"{hub_address()}/{repo}")
+
+
+def _explained(error: Exception, repo: str, token: object) -> LlmkitError:
+    """Return what the hub's client raised, in one message without the token."""
+    responses = [getattr(each, "response", None) for each in _chain(error)]
+    status = next((each.status_code for each in responses if each is not None), None)
+    nothing = "Nothing was published; run the same command again to go on."
+    if status in (401, 403) or any(is_a(each, "RepositoryNotFoundError") for each in _chain(error)):
+        return HubError(
+            f"the hub does not let you write to '{repo}'.",
+            hint="Is it yours, and may the token write? `hf auth whoami` says who you are.",
+        )
+    if status == 429:
+        return HubError("the hub has had enough requests for now.", hint=nothing)
+    told = str(error).strip().partition("\n")[0].replace(str(token), "…") or type(error).__name__
+    return HubError(f"the push to '{repo}' failed: {told}", hint=nothing)
+
+
+def _chain(error: BaseException | None) -> list[BaseException]:
+    chain: list[BaseException] = []
+    while error is not None and error not in chain:
+        chain.append(error)
+        error = error.__cause__ or error.__context__
+    return chain

@@ -1,0 +1,52 @@
+"""A server as a person starts it."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from types import TracebackType
+
+import httpx
+
+from tests.fixtures.command import TIMEOUT, base_environment
+
+
+class Server:
+    """`llmkit serve` in a process of its own, at a free port.
+
+    Attributes:
+        client: asks it.
+    """
+
+    def __init__(self, *arguments: str, env: Mapping[str, str] | None = None) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "llmkit", "serve", *arguments, "--port", "0"],
+            env=base_environment() | dict(env or {}),
+            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        said = []
+        while not (found := re.search(r"http://\S+:\d+", line := self.process.stderr.readline())):
+            said.append(line)
+            assert line, "".join(said)
+        self.url = found[0]
+        self.client = httpx.Client(base_url=self.url, timeout=TIMEOUT)
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.client.close()
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(TIMEOUT)
+        finally:
+            self.process.kill()
+            for stream in (self.process.stdout, self.process.stderr):
+                stream.close()
