@@ -9,7 +9,7 @@ from typing import Any
 from llmkit._version import __version__
 from llmkit.training.planning import actual_energy, planned_and_actual, where
 from llmkit.training.precision import precision_of
-from llmkit.training.state import CONFIG, Run
+from llmkit.training.state import CONFIG, Run, name_of
 from llmkit.units import Amount
 
 # The pipeline task that runs what a training task made.
@@ -38,7 +38,7 @@ def model_card(run: Run) -> str:
     """Return the card, Markdown with the metadata that the hub reads."""
     parts = [
         _metadata(run),
-        f"# {run.output.name}\n",
+        f"# {name_of(run.output)}\n",
         f"{_base(run)} fine-tuned for {run.config.task} with llmkit {__version__}.\n",
         _try_it(run),
         _results(run),

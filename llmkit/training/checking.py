@@ -93,13 +93,23 @@ def _set_facts(examples: Examples, objective: Objective) -> dict[str, Any]:
 
 
 def _cut_share(examples: Examples, objective: Objective) -> float:
-    """Return the share of examples as long as they may be; those with two limits say themselves."""
+    """Return the share of examples with a text as long as it may be; those with two limits say themselves."""
     if "cut" in examples.table.column_names:
-        every = examples.table.column("cut").to_pylist()
-        cut = every if examples.numbers is None else [every[number] for number in examples.numbers]
+        cut = sum(examples.column("cut"))
     else:
-        cut = [length >= objective.max_length for length in examples.lengths]
-    return sum(cut) / len(cut)
+        cut = sum(longest >= objective.max_length for longest in _longest_texts(examples))
+    return cut / len(examples)
+
+
+def _longest_texts(examples: Examples) -> Iterator[int]:
+    """Go through the tokens of the longest text of each example: of its samples if it is packed, or of its several."""
+    (first,) = examples.take([0])
+    if "samples" in first:
+        yield from map(max, examples.column("lengths"))
+    elif isinstance(first["input_ids"][0], list):
+        yield from (max(map(len, texts)) for texts in examples.column("input_ids"))
+    else:
+        yield from examples.lengths
 
 
 def shown(objective: Objective, example: dict[str, Any], draw: Draw) -> dict[str, Any]:

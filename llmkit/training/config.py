@@ -24,9 +24,14 @@ def _share_or_files(value: Any) -> Any:
     is_share = isinstance(value, float | int) and not isinstance(value, bool)
     if is_share and not 0 < value < 1:
         raise ValueError("a share lies between 0 and 1, such as 0.1")
-    if not is_share and not isinstance(value, str | list):
+    files = _listed(value)
+    if not is_share and not (files and isinstance(files, list) and all(_is_name(file) for file in files)):
         raise ValueError("a share such as 0.1, a file, or a list of files")
-    return value if is_share else _listed(value)
+    return value if is_share else files
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)
 
 
 def _auto_or_count(value: Any) -> Any:
@@ -36,6 +41,17 @@ def _auto_or_count(value: Any) -> Any:
 
 
 _PRECISIONS = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
+
+
+def _devices(value: Any) -> Any:
+    numbers = value if isinstance(value, list) else ()
+    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    is_list = len(numbers) > 0 and all(
+        isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in numbers
+    )
+    if value is None or is_count or (is_list and len(set(numbers)) == len(numbers)):
+        return value
+    raise ValueError("a number of GPUs, 1 or more, or which, each once: [0, 2]")
 
 
 def _precision(value: Any) -> Any:
@@ -61,13 +77,22 @@ def _different(value: Any) -> Any:
 
 # What stands before a value is checked stands in the JSON Schema too: a text for a list of one, a name for a section.
 _OneOrMore = BeforeValidator(_listed, json_schema_input_type=str | list[str])
-Files = Annotated[list[str], Field(min_length=1), _OneOrMore]
+Name = Annotated[str, Field(min_length=1)]
+Files = Annotated[list[Name], Field(min_length=1), _OneOrMore]
 ShareOrFiles = Annotated[
     float | list[str], BeforeValidator(_share_or_files, json_schema_input_type=float | str | list[str])
 ]
 AutoOrCount = Annotated[
     int | Literal["auto"],
     BeforeValidator(_auto_or_count, json_schema_input_type=Annotated[int, Field(ge=1)] | Literal["auto"]),
+]
+Devices = Annotated[
+    int | list[int],
+    BeforeValidator(
+        _devices,
+        json_schema_input_type=Annotated[int, Field(ge=1)]
+        | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)],
+    ),
 ]
 Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio"]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -85,7 +110,7 @@ class Section(BaseModel):
 class ModelSection(Section):
     """The model to start from."""
 
-    name: Annotated[str, Field(min_length=1)]
+    name: Name
     """A folder, a hub id, or minilm for the embedded encoder; with from_scratch also a catalogue name."""
     revision: str | None = None
     """Branch, tag or commit of a hub model."""
@@ -272,7 +297,7 @@ class FinetuneConfig(Section):
         list[Tracker],
         BeforeValidator(_listed, json_schema_input_type=Tracker | list[Tracker]),
     ] = Field(default_factory=list)
-    devices: Annotated[int, Field(ge=1)] | Annotated[list[int], Field(min_length=1)] | None = None
+    devices: Devices | None = None
     """How many GPUs of a machine, or which: 2, or [0, 1]; by default all that can be seen. --gpus wins."""
-    output: Annotated[str, Field(min_length=1)]
+    output: Name
     """The folder for the model, the checkpoints and the reports."""

@@ -103,6 +103,7 @@ def check_config(
 
 def _misfits(config: FinetuneConfig) -> Iterator[dict[str, Any]]:
     """Go through values that are allowed by themselves and not together with the others, as errors of pydantic."""
+    from llmkit.data.readers import format_named
     from llmkit.metrics import find_metric
     from llmkit.training.objectives import objective_class
 
@@ -114,6 +115,11 @@ def _misfits(config: FinetuneConfig) -> Iterator[dict[str, Any]]:
             find_metric(name)
         except UsageError as error:
             yield misfit(("metrics", number), error.message)
+    if config.data.format is not None:
+        try:
+            format_named(config.data.format)
+        except UsageError as error:
+            yield misfit(("data", "format"), "; ".join(filter(None, (error.message, error.hint))))
     fields = [field.name for field in objective_class(config.task).fields]
     for name in config.data.columns:
         if name not in fields:
@@ -141,6 +147,8 @@ def _problems(
         path = _path(error["loc"], document)
         name = ".".join(map(str, path))
         place = _place_of(error, path, document)
+        if error["type"] == "invalid_key":
+            name = ".".join(map(str, (*path[:-1], _shown(error["input"]))))
         said_by = _change_behind(".".join(map(str, _path(error["loc"], None))), place, changed)
         if said_by is not None:
             prefix, order = f"--set {said_by}", (0, 0)
@@ -163,9 +171,9 @@ def _path(loc: tuple[Any, ...], document: YamlText | None) -> tuple[Any, ...]:
     """Return the part of pydantic's location that is in the file: it adds the branch of a union."""
     path: tuple[Any, ...] = ()
     for step in loc:
-        if isinstance(step, str) and not step.isidentifier() and "-" not in step:
-            continue  # such as list[constrained-str]
-        path = (*path, step)
+        is_word = not isinstance(step, str) or step.isidentifier() or ("-" in step and "[" not in step)
+        if is_word or (document is not None and (*path, step) in document.keys):
+            path = (*path, step)  # and not a branch, such as list[constrained-str]
     if document is None:
         return path
     while path and path not in document.keys and path not in document.values and path[:-1] in document.texts:
@@ -178,6 +186,8 @@ def _place_of(error: Mapping[str, Any], path: tuple[Any, ...], document: YamlTex
         return None
     if error["type"] == "extra_forbidden":
         return document.keys.get(path)
+    if error["type"] == "invalid_key":
+        return document.keys.get((*path[:-1], error["input"]))
     while path and path not in document.values:
         path = path[:-1]
     return document.values.get(path)
@@ -185,6 +195,8 @@ def _place_of(error: Mapping[str, Any], path: tuple[Any, ...], document: YamlTex
 
 def _explain(error: Mapping[str, Any], path: tuple[Any, ...]) -> str:
     """Say what is wrong and what is allowed."""
+    from llmkit.training.objectives import nearest_task
+
     kind, context, given = error["type"], error.get("ctx", {}), error.get("input")
     if kind == "extra_forbidden":
         return _unknown_key(path)
@@ -192,7 +204,8 @@ def _explain(error: Mapping[str, Any], path: tuple[Any, ...]) -> str:
         return "is missing."
     if kind == "literal_error":
         allowed = context["expected"].replace("'", "")
-        near = did_you_mean(str(given), allowed.replace(" or ", ", ").split(", "))
+        known = allowed.replace(" or ", ", ").split(", ")
+        near = nearest_task(str(given)) if path == ("task",) else did_you_mean(str(given), known)
         return f"{_shown(given)} is not one of {allowed}" + (f"; {near}" if near else ".")
     if kind == "invalid_key":
         return "a key must be a word."
@@ -243,15 +256,22 @@ _OTHER_NAMES = {
 
 def _unknown_key(path: tuple[Any, ...]) -> str:
     """Say where a key belongs, or which is like it."""
+    if not path:  # a name that is none, in what was set beside the file
+        return f"unknown key. There are: {', '.join(_sections()[''])}."
     key = str(path[-1])
     usual = _OTHER_NAMES.get(key)
     if usual is not None:
         return f"unknown key; did you mean {usual}?"
+    below, _, last = key.partition(".")
+    if last and len(path) == 1 and last in _schema_at((below,)):
+        return f"unknown key; write {last} under {below}:"
     section = _schema_at(path[:-1])
     home = [name for name in _sections() if key.replace("-", "_") in _sections()[name]]
     near = did_you_mean(key.replace("-", "_"), section)
     if near:
         return f"unknown key; {near}"
+    if path[0] == "generation":  # what belongs to drawing at random is of no use elsewhere
+        return f"unknown key. There are: {', '.join(section)}."
     if home:
         return (
             f"unknown key here: it belongs under {home[0]}:"

@@ -183,10 +183,16 @@ def _files_in(name: str) -> list[Path]:
 
 
 def tokenizer_identity(tokenizer: Any) -> str:
-    """Return a hash of a tokenizer: its vocabulary, its rules and its special tokens."""
+    """Return a hash of a tokenizer: its vocabulary, its rules and its special tokens.
+
+    How it cuts and pads is no part of it: each call sets that, and what was left is only what the last one wanted.
+    """
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    parts = [backend.to_str() if backend is not None else json.dumps(tokenizer.get_vocab(), sort_keys=True)]
-    parts += [
+    rules = json.loads(backend.to_str()) if backend is not None else tokenizer.get_vocab()
+    if backend is not None:
+        rules |= {"truncation": None, "padding": None}
+    parts = [
+        json.dumps(rules, sort_keys=True),
         json.dumps(tokenizer.special_tokens_map, default=str),
         str(getattr(tokenizer, "chat_template", "")),
     ]

@@ -128,7 +128,16 @@ def _state(run: Run) -> dict[str, Any]:
 
 
 def run_identity(run: Run) -> dict[str, Any]:
-    """Return what a resumed run must have in common with the one it goes on with."""
+    """Return what a resumed run must have in common with the one it goes on with.
+
+    It is found once, when the data are read: they may be large, and may be another's to change meanwhile.
+    """
+    if run.identity is None:
+        run.identity = _identity(run)
+    return run.identity
+
+
+def _identity(run: Run) -> dict[str, Any]:
     tokenizer = run.objective.tokenizer
     return {
         "config": run.config.model_dump(mode="json", exclude={"output", "devices"}),

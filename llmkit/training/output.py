@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -65,6 +66,16 @@ def _write_model(run: Run) -> Any:
     return model
 
 
+def _write_tokenizer(run: Run) -> None:
+    """Write the tokenizer, without the cutting and padding that its last call left in it."""
+    tokenizer = run.objective.tokenizer
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        backend.no_truncation()
+        backend.no_padding()
+    tokenizer.save_pretrained(run.output)
+
+
 def write_output(run: Run) -> None:
     """Write all of it.
 
@@ -73,7 +84,9 @@ def write_output(run: Run) -> None:
     """
     with explained_write(run.output, hint="The checkpoints are whole: --resume ends the run."):
         model = _write_model(run)
-        run.objective.tokenizer.save_pretrained(run.output)
+        for weights in run.output.glob("*.safetensors"):
+            shutil.copymode(run.output / "config.json", weights)  # safetensors writes for the owner alone
+        _write_tokenizer(run)
     for name, text in run.objective.output_files(model).items():
         (run.output / name).parent.mkdir(exist_ok=True)
         write_whole(run.output / name, text.encode())

@@ -20,7 +20,7 @@ from llmkit.training.best import best_by
 from llmkit.training.evaluation import judge
 from llmkit.training.examples import Examples
 from llmkit.training.fitting import measure, within_limits
-from llmkit.training.keeping import keep_best, restore_best, resume_run, save
+from llmkit.training.keeping import keep_best, restore_best, resume_run, run_identity, save
 from llmkit.training.log import RunLog
 from llmkit.training.loop import StepResult, StopRequest
 from llmkit.training.output import MODEL_FILES, write_output, write_start
@@ -71,6 +71,7 @@ def finetune(
             if resume:
                 resume_run(run, anyway=resume_anyway)
             if is_first():
+                run_identity(run)
                 write_start(run)
         with said_once():
             _train(run)

@@ -14,7 +14,7 @@ from llmkit.metrics import find_metric, metric_names
 from llmkit.training.checkpoints import MANIFEST, STATE
 from llmkit.training.log import read_log
 from llmkit.training.objectives import OBJECTIVES, objective_class
-from llmkit.training.state import CHECKPOINTS, CONFIG, LOCK, LOG, METRICS, RUN
+from llmkit.training.state import CHECKPOINTS, CONFIG, LOCK, LOG, METRICS, RUN, name_of
 from llmkit.training.tracking import flat
 
 FINISHED, RUNNING, STOPPED, BROKEN = "finished", "running", "stopped", "broken"
@@ -96,9 +96,9 @@ def read_run(folder: Path) -> RunSummary:
     try:
         return _read(folder)
     except _BrokenError as error:
-        return RunSummary(folder.name, BROKEN, str(error))
+        return RunSummary(name_of(folder), BROKEN, str(error))
     except OSError as error:
-        return RunSummary(folder.name, BROKEN, f"{error.strerror or error}: {error.filename}")
+        return RunSummary(name_of(folder), BROKEN, f"{error.strerror or error}: {error.filename}")
 
 
 def _read(folder: Path) -> RunSummary:
@@ -113,24 +113,26 @@ def _read(folder: Path) -> RunSummary:
     evaluations = [line for line in log if "eval_loss" in line]
     figures = _numbers(metrics or (evaluations[-1] if evaluations else {}))
     best_metric, best = _best(config, evaluations, figures)
-    taken = max([line["step"] for line in log] + [int(progress.get("step", 0)), int(metrics.get("steps", 0))])
-    seconds, tokens = progress.get("seconds"), progress.get("tokens")
+    known = (_number(progress, "step", STATE), _number(metrics, "steps", METRICS))
+    taken = max([line["step"] for line in log] + [int(each or 0) for each in known])
+    seconds, tokens = (_number(progress, name, STATE) for name in ("seconds", "tokens"))
+    total, begun = _number(start, "total_steps", RUN), start.get("begun")
     return RunSummary(
-        name=folder.name,
+        name=name_of(folder),
         state=state,
         why=why,
         task=config.get("task"),
         model=_model_name(config.get("model")),
         steps=taken,
-        total_steps=start.get("total_steps"),
+        total_steps=None if total is None else int(total),
         best_metric=best_metric,
         best=best,
         loss=steps[-1]["loss"] if steps else None,
         tokens_per_second=tokens / seconds
         if seconds and tokens
-        else (steps[-1].get("tokens_per_second") if steps else None),
+        else (_number(steps[-1], "tokens_per_second", LOG) if steps else None),
         seconds=seconds,
-        begun=start.get("begun"),
+        begun=begun if isinstance(begun, str) else None,
         figures=figures,
         settings={name: value for name, value in flat(config).items() if name != "output"},
     )
@@ -144,7 +146,7 @@ def _config(folder: Path) -> dict[str, Any]:
         value = read_yaml(path.read_text(encoding="utf-8", errors="replace"), CONFIG).value
     except LlmkitError as error:
         raise _BrokenError(error.message) from None
-    if not isinstance(value, dict) or value.get("task") not in OBJECTIVES:
+    if not isinstance(value, dict) or value.get("task") not in list(OBJECTIVES):
         raise _BrokenError(f"{CONFIG} is no config of llmkit finetune")
     return value
 
@@ -159,6 +161,14 @@ def _object(path: Path) -> dict[str, Any]:
         raise _BrokenError(f"{path.name} is damaged") from None
     if not isinstance(value, dict):
         raise _BrokenError(f"{path.name} is damaged")
+    return value
+
+
+def _number(found: Mapping[str, Any], name: str, file: str) -> float | None:
+    """Return a number of a file, None where it is not there."""
+    value = found.get(name)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise _BrokenError(f"{file} is damaged: {name} is no number")
     return value
 
 
@@ -226,7 +236,7 @@ def _judged_by(config: Mapping[str, Any]) -> Iterator[str]:
     if isinstance(wanted, str):
         yield wanted.removeprefix("eval_")
     own = config.get("metrics")
-    yield from own if isinstance(own, list) else []
+    yield from (name for name in own if isinstance(name, str)) if isinstance(own, list) else ()
     if config.get("task") in OBJECTIVES:
         yield from objective_class(config["task"]).metrics
     yield from metric_names()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import UsageError, did_you_mean
+from llmkit.errors import UsageError
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -22,10 +22,10 @@ def starting_config(task: str) -> str:
         UsageError: there is no such task.
     """
     from llmkit.training.config import DataSection, FinetuneConfig, ModelSection, TrainingSection
-    from llmkit.training.objectives import OBJECTIVES, objective_class
+    from llmkit.training.objectives import OBJECTIVES, nearest_task, objective_class
 
     if task not in OBJECTIVES:
-        near = did_you_mean(task, OBJECTIVES)
+        near = nearest_task(task)
         raise UsageError(
             f"no training task is called {task!r}" + (f"; {near}" if near else "."),
             hint=f"There are: {', '.join(OBJECTIVES)}.",

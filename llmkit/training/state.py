@@ -25,6 +25,11 @@ COST = "cost.json"
 LOCK = ".lock"
 
 
+def name_of(folder: Path) -> str:
+    """Return a folder's own name, also where it is called ``.`` or ``..``."""
+    return folder.name if folder.name not in ("", "..") else folder.resolve().name
+
+
 class Listener:
     """What hears of a run's progress; this one hears nothing."""
 
@@ -68,6 +73,7 @@ class Run:
         stopped: the name of the signal that ended it early.
         peak_flops: FLOPs a second that a device computes at most; None where that is not known.
         plan: what it was to take; None before its first step.
+        identity: what a run that goes on with it must have in common; None before it was needed.
     """
 
     config: FinetuneConfig
@@ -83,6 +89,7 @@ class Run:
     stopped: str | None = None
     peak_flops: float | None = None
     plan: Plan | None = None
+    identity: dict[str, Any] | None = None
 
     @property
     def progress(self) -> Progress:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.errors import UsageError
+from llmkit.training.state import name_of
 
 _PROJECT = "llmkit"
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+(?=@)|\bhf_[A-Za-z0-9]{20,}")
@@ -37,7 +38,7 @@ def start_trackers(accelerator: Any, settings: dict[str, Any], output: Path, *, 
     """
     if not accelerator.log_with:
         return
-    name = output.name
+    name = name_of(output)
     options: dict[str, dict[str, Any]] = {
         "wandb": {"name": name},
         "mlflow": {"run_name": name},

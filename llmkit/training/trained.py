@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import UsageError, did_you_mean
+from llmkit.errors import UsageError
 from llmkit.models.loading import LoadOptions
 from llmkit.models.loading import load_config as load_model_config
 from llmkit.models.resolved import ResolvedModel
 from llmkit.models.resolving import resolve_model
 from llmkit.training.config_file import check_config, load_config
-from llmkit.training.objectives import OBJECTIVES, objective_class
+from llmkit.training.objectives import OBJECTIVES, nearest_task, objective_class
 from llmkit.training.state import CONFIG
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def check_task(task: str | None) -> None:
         UsageError: there is none of this name.
     """
     if task is not None and task not in OBJECTIVES:
-        near = did_you_mean(task, OBJECTIVES)
+        near = nearest_task(task)
         raise UsageError(
             f"no training task is called {task!r}" + (f"; {near}" if near else "."),
             hint=f"There are: {', '.join(OBJECTIVES)}.",

@@ -99,7 +99,13 @@ FILES = [
     ),
     Bad("an ending that says nothing", CLASSES, "x", ("the ending of ", "data.format"), "train.docx"),
     Bad("another format", CLASSES, GOOD, ("train.jsonl is not a parquet file",), data={"format": "parquet"}),
-    Bad("an unknown format", CLASSES, GOOD, ("no input format 'exel'",), data={"format": "exel"}),
+    Bad(
+        "an unknown format",
+        CLASSES,
+        GOOD,
+        ("test.yaml: data.format: no input format 'exel'",),
+        data={"format": "exel"},
+    ),
     Bad("no such file", CLASSES, GOOD, ("no file ",), data={"train": "none.csv"}),
     Bad(
         "a folder of nothing",
@@ -145,6 +151,12 @@ TEXTS = [
         CLASSES,
         [{"text": "a", "label": "x"}] * 4,
         ("every training row has the label 'x'", "data.columns"),
+    ),
+    Bad(
+        "no class at all",
+        CLASSES,
+        [{"text": "a", "label": []}] * 4,
+        ("no training row has a label: there is nothing to learn.", "data.columns"),
     ),
     Bad(
         "one class named",

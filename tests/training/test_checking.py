@@ -114,3 +114,22 @@ class TestRows:
         training = {"batching": "packed"}
         found = checked(tiny, tmp_path, "masked-lm", str(train), data=data, training=training)
         assert found["in_train_and_validation"] == 1
+
+
+def test_rows_that_texts_fill_are_not_cut(tiny: Tiny, tmp_path: Path) -> None:
+    trial = TRIALS["masked-lm"]
+    train = write_rows(tmp_path / "short.jsonl", [{"text": "a"}] * 8)
+    length = {"max_length": 6}  # two samples of three tokens
+    found = checked(
+        tiny, tmp_path, "masked-lm", train, data={**trial.data, **length}, training={"batching": "packed"}
+    )
+
+    assert (found["sets"]["train"]["longest"], found["sets"]["train"]["cut"]) == (6, 0.0)
+
+
+def test_several_texts_of_a_row_are_cut_each_by_itself(tiny: Tiny, tmp_path: Path) -> None:
+    rows = [{"anchor": "a", "positive": "b"}, {"anchor": "a " * 20, "positive": "b"}]
+    train = write_rows(tmp_path / "pairs.jsonl", rows)
+    found = checked(tiny, tmp_path, "sentence-embedding", train, data={"max_length": 6})
+
+    assert found["sets"]["train"]["cut"] == 0.5

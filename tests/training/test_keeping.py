@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -100,6 +101,36 @@ def test_another_tokenizer(tiny: Tiny, tmp_path: Path) -> None:
     _, said = resumed(config(tiny, tmp_path, start=start))
 
     assert said == [f"the tokenizer: {before:,} tokens before, {before + 1:,} now"]
+
+
+def test_a_text_that_was_cut_is_no_other_tokenizer(tiny: Tiny, tmp_path: Path) -> None:
+    rows = [*ROWS, {"text": "and on and on " * 20, "label": "bad"}]
+    begun(tiny, tmp_path, rows=rows, data={"max_length": 8})
+
+    run = finetune(config(tiny, tmp_path, rows, data={"max_length": 8}), resume=True, device="cpu")
+
+    assert run.progress.step == 4
+    rules = json.loads((tmp_path / "run/tokenizer.json").read_text())
+    assert rules["truncation"] is None
+
+
+def test_data_that_change_while_the_run_goes_on_are_other_data(tiny: Tiny, tmp_path: Path) -> None:
+    class Changing(Listener):
+        def begin(self, run: Run) -> None:
+            write_rows(tmp_path / "train.jsonl", [*ROWS, {"text": "one more", "label": "good"}])
+
+    finetune(config(tiny, tmp_path), device="cpu", listener=Changing())
+    with pytest.raises(UsageError, match="the training data: 16 examples before, 17 now"):
+        finetune(
+            config(tiny, tmp_path, [*ROWS, {"text": "one more", "label": "good"}]), resume=True, device="cpu"
+        )
+
+
+def test_the_weights_are_for_whom_the_other_files_are(tiny: Tiny, tmp_path: Path) -> None:
+    finetune(config(tiny, tmp_path, training={"max_steps": 1}), device="cpu")
+
+    modes = {(tmp_path / "run" / name).stat().st_mode for name in ("model.safetensors", "config.json")}
+    assert len(modes) == 1
 
 
 def test_the_best_is_sought_anew_where_other_data_judge(tiny: Tiny, tmp_path: Path) -> None:

@@ -110,6 +110,35 @@ def test_a_broken_one_gets_a_row_that_says_why(case: str, folder: Path) -> None:
     assert whole.state == "finished"
 
 
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("config.yaml", "task: [text-classification]"),
+        ("metrics.json", '{"steps": null}'),
+        ("metrics.json", '{"steps": "many"}'),
+        ("run.json", '{"total_steps": "many"}'),
+        ("run.json", '{"begun": 3}'),
+        ("checkpoints/step-00000004/state.json", '{"progress": {"step": "last", "seconds": []}}'),
+        ("log.jsonl", '{"step": 1, "loss": 1, "tokens_per_second": "many"}'),
+    ],
+)
+def test_a_file_of_something_else_spoils_no_list(file: str, text: str, llmkit: Command, folder: Path) -> None:
+    other = copied(folder, "other")
+    (other / file).write_text(text)
+
+    listed = llmkit("runs", str(folder), "--format", "table")
+
+    assert listed.code == 0
+    assert "run " in listed.text
+    assert "other" in listed.text
+
+
+def test_the_folder_where_one_stands_has_its_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder / "run")
+
+    assert [run.name for run in find_runs(Path())] == ["run"]
+
+
 def test_a_log_that_a_kill_cut_off(folder: Path) -> None:
     log = folder / "run/log.jsonl"
     log.write_bytes(log.read_bytes()[:-7])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 
+from llmkit.errors import did_you_mean
 from llmkit.training.objectives.base import Objective
 
 OBJECTIVES = {
@@ -18,6 +19,35 @@ OBJECTIVES = {
     "sentence-embedding": "sentence_embedding.SentenceEmbedding",
     "preference": "preference.Preference",
 }
+
+# What pipelines and other programs call them.
+_OTHER_NAMES = {
+    "sentiment-analysis": "text-classification",
+    "regression": "text-classification",
+    "ner": "token-classification",
+    "pos-tagging": "token-classification",
+    "squad": "question-answering",
+    "swag": "multiple-choice",
+    "fill-mask": "masked-lm",
+    "mlm": "masked-lm",
+    "nsp": "next-sentence",
+    "text-generation": "causal-lm",
+    "language-modeling": "causal-lm",
+    "clm": "causal-lm",
+    "sft": "causal-lm",
+    "translation": "seq2seq",
+    "summarization": "seq2seq",
+    "text2text-generation": "seq2seq",
+    "sentence-similarity": "sentence-embedding",
+    "feature-extraction": "sentence-embedding",
+    "dpo": "preference",
+}
+
+
+def nearest_task(name: str) -> str | None:
+    """Return ``did you mean X?`` for the training task that `name` may stand for, or None when nothing is near."""
+    usual = _OTHER_NAMES.get(name.lower().replace("_", "-"))
+    return f"did you mean {usual}?" if usual else did_you_mean(name, OBJECTIVES)
 
 
 def objective_class(task: str) -> type[Objective]:

@@ -76,6 +76,11 @@ class TextClassification(Objective):
         self.problem = "multi_label_classification" if several else "single_label_classification"
         self.labels = list(named) if named is not None else sorted(counts, key=_order)
         self.counts = counts
+        if not self.labels:
+            raise DataError(
+                "no training row has a label: there is nothing to learn.",
+                hint="Check data.columns: is label the right column?",
+            )
         if len(self.labels) < 2 and not several:
             only = self.labels[0] if self.labels else None
             raise DataError(
