@@ -20,6 +20,8 @@ FORMS = [
     if (form, level) not in (("npy", "token"), ("json", "token"), ("csv", "token"))
 ]
 
+SHORT = [("jsonl", "token"), ("npy", "sentence"), ("parquet", "token")]  # one of each way of going on
+
 
 @pytest.fixture(scope="module")
 def texts(tmp_path_factory):
@@ -40,7 +42,13 @@ def call_of(texts, model, out, *more):
     return ["embed", "-i", texts, "-m", model, "-o", out, *more]
 
 
-@pytest.mark.parametrize(("form", "level"), FORMS)
+@pytest.mark.parametrize(
+    ("form", "level"),
+    [
+        pytest.param(*each, marks=() if each in SHORT else pytest.mark.slow, id="-".join(each))
+        for each in FORMS
+    ],
+)
 def test_a_killed_run_ends_with_the_same_bytes(llmkit, tiny, texts, tmp_path, form, level):
     model = tiny("long_limit")
     whole, killed = tmp_path / f"whole.{form}", tmp_path / f"killed.{form}"

@@ -82,7 +82,14 @@ def files_of(out):
     }
 
 
-@pytest.mark.parametrize(("kind", "form"), [("csv", form) for form in OUTPUTS] + [("jsonl", "jsonl")])
+@pytest.mark.parametrize(
+    ("kind", "form"),
+    [
+        ("jsonl", "jsonl"),
+        ("csv", "parquet"),
+        *(pytest.param("csv", form, marks=pytest.mark.slow) for form in OUTPUTS if form != "parquet"),
+    ],
+)
 def test_a_killed_run_ends_with_the_same_bytes(llmkit, tiny, texts, tmp_path, kind, form):
     model = tiny("text-classification")
     whole, killed = tmp_path / f"whole.{form}", tmp_path / f"killed.{form}"

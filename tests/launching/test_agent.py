@@ -60,7 +60,8 @@ class TestLost:
         assert "--max-restarts N does so by itself" in errors
         assert "Traceback" not in errors
 
-    @pytest.mark.parametrize("stopped", [0, pytest.param(1, marks=pytest.mark.slow)])
+    @pytest.mark.slow
+    @pytest.mark.parametrize("stopped", [0, 1])
     def test_a_stopped_one_is_missed(self, tiny: Tiny, tmp_path: Path, stopped: int) -> None:
         write_config(tmp_path, tiny, **LONG)
         run = Launched(tmp_path, *FINETUNE, env={"LLMKIT_LOST_AFTER": "2"})

@@ -189,6 +189,7 @@ Path(f"{sys.argv[1]}.{os.environ['RANK']}").write_text(json.dumps(found))
 """
 
 
+@pytest.mark.slow
 def test_one_device_of_two_is_full(tiny: Tiny, tmp_path: Path) -> None:
     """Both cut the same, and go on together."""
     train = write_rows(tmp_path / "train.jsonl", ROWS)
