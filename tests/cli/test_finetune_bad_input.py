@@ -148,7 +148,7 @@ YAML = [
         text="task: a: b\n",
     ),
     Bad("nested without end", ("run.yaml: nested too deeply.",), text=f"a: {'[' * 2000}{']' * 2000}"),
-    Bad("a number as a key", ("run.yaml:5:4: 3: a key must be a word.",), text=f"{LINES}3: 4\n"),
+    Bad("a number as a key", ("run.yaml:5:1: 3: a key must be a word.",), text=f"{LINES}3: 4\n"),
     Bad(
         "no model",
         ("run.yaml:2:7: model: null should be a model's name, or keys with values.",),
