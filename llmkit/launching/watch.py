@@ -8,6 +8,7 @@ nobody silent on waking.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import socket
@@ -70,15 +71,21 @@ class Watch:
         self._store.set(f"who/{self._rank}", json.dumps(who))
         for thread in self._threads:
             thread.start()
+        atexit.register(self._end_threads)
 
     def stop(self) -> None:
         """Leave in peace: this process will not be missed."""
-        self._is_over.set()
-        self._threads[0].join()
+        self._end_threads()
+        atexit.unregister(self._end_threads)
         try:
             self._store.set(f"beat/{self._rank}", _DONE)
         except RuntimeError:  # the launcher is gone; nobody looks
             return
+
+    def _end_threads(self) -> None:
+        """End what asks the store: a process that ends while it is asked is aborted."""
+        self._is_over.set()
+        self._threads[0].join()
 
     def _beat(self) -> None:
         """Say that this process is there; see what the others said."""

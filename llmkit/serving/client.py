@@ -14,14 +14,14 @@ from types import FrameType
 
 from llmkit.serving.messages import (
     ENDED,
-    GO,
     NUMBER_BYTES,
     READY,
     Call,
     CutOffError,
     peer,
     receive,
-    send_all,
+    send_call,
+    send_go,
 )
 from llmkit.serving.place import NoPlaceError, Place, installed, place_for, settings_of
 
@@ -135,14 +135,14 @@ def _run(connection: _socket.socket, call: Call) -> int:
     worker, _ = peer(connection)
     here = os.open(".", getattr(os, "O_PATH", os.O_RDONLY))
     try:
-        send_all(connection, call.encode(), [*map(int, call.streams), here])
+        send_call(connection, call)
         answer = receive(connection, 1)
         if answer != READY:
             raise _NotBegunError
         process = int.from_bytes(receive(connection, NUMBER_BYTES), "big")
         connection.settimeout(None)
         handed_on = _hand_on_signals(process)
-        connection.sendall(GO)
+        send_go(connection, [*map(int, call.streams), here])
     except (CutOffError, OSError) as error:
         connection.close()
         raise _NotBegunError(worker, hangs="timed out" in str(error)) from None

@@ -1,13 +1,14 @@
 """What a warm call and the process that runs it say to each other over the socket.
 
     client                                    a process of the worker
-    LENGTH, CALL, its descriptors      ->
+    LENGTH, CALL                       ->
                                        <-     READY and the number of the process, or STALE
-    GO                                 ->
+    GO and the call's descriptors      ->
                                        <-     ENDED and the exit code
 
 Until it hears GO the process has done nothing: a client that has lost patience and has closed the socket is sure
-that its call is run by nobody else.
+that its call is run by nobody else. Nor does it hold the call's streams: one that hangs would keep whoever reads
+them waiting for their end.
 """
 
 from __future__ import annotations
@@ -70,30 +71,51 @@ class Call:
         return cls(installed, settings, int(umask), streams, arguments, environment)
 
 
-def send_all(connection: _socket.socket, data: bytes, descriptors: list[int]) -> None:
-    """Send bytes with their length, and copies of descriptors with them.
+def send_call(connection: _socket.socket, call: Call) -> None:
+    """Send a call with its length.
 
     Raises:
-        CutOffError: nobody takes them.
+        CutOffError: nobody takes it.
     """
-    rights = struct.pack(f"{len(descriptors)}i", *descriptors)
-    message = len(data).to_bytes(NUMBER_BYTES, "big")
+    data = call.encode()
     try:
-        connection.sendmsg([message], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
-        connection.sendall(data)
+        connection.sendall(len(data).to_bytes(NUMBER_BYTES, "big") + data)
     except OSError as error:
         raise CutOffError(str(error)) from error
 
 
-def receive_all(connection: _socket.socket) -> tuple[bytes, list[int]]:
-    """Receive what `send_all` sent.
+def receive_call(connection: _socket.socket) -> Call:
+    """Receive what `send_call` sent.
 
     Raises:
         CutOffError: it did not come whole.
+        ValueError: it is no call.
+    """
+    length = int.from_bytes(receive(connection, NUMBER_BYTES), "big")
+    if length > MOST_BYTES:
+        raise CutOffError("no call of llmkit")
+    return Call.decode(receive(connection, length))
+
+
+def send_go(connection: _socket.socket, descriptors: list[int]) -> None:
+    """Send GO, and copies of descriptors with it.
+
+    Raises:
+        OSError: nobody takes them.
+    """
+    rights = struct.pack(f"{len(descriptors)}i", *descriptors)
+    connection.sendmsg([GO], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
+
+
+def receive_go(connection: _socket.socket) -> list[int]:
+    """Receive what `send_go` sent: the descriptors.
+
+    Raises:
+        CutOffError: it did not come.
     """
     room = _socket.CMSG_SPACE(DESCRIPTORS * struct.calcsize("i"))
     try:
-        head, extra, _, _ = connection.recvmsg(NUMBER_BYTES, room)
+        said, extra, _, _ = connection.recvmsg(1, room)
     except OSError as error:
         raise CutOffError(str(error)) from error
     descriptors = [
@@ -102,10 +124,9 @@ def receive_all(connection: _socket.socket) -> tuple[bytes, list[int]]:
         if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS)
         for (number,) in struct.iter_unpack("i", rights)
     ]
-    length = int.from_bytes(head, "big")
-    if len(head) < NUMBER_BYTES or length > MOST_BYTES:
-        raise CutOffError("no call of llmkit")
-    return receive(connection, length), descriptors
+    if said != GO or not descriptors:
+        raise CutOffError("no word to go")
+    return descriptors
 
 
 def receive(connection: _socket.socket, count: int) -> bytes:

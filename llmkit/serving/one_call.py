@@ -19,14 +19,13 @@ from typing import Any
 from llmkit.serving.kept import KEPT
 from llmkit.serving.messages import (
     ENDED,
-    GO,
     NUMBER_BYTES,
     READY,
     STALE,
     Call,
     CutOffError,
-    receive,
-    receive_all,
+    receive_call,
+    receive_go,
 )
 
 _PATIENCE = 10.0
@@ -111,15 +110,13 @@ def take_call(link: socket.socket, run: Callable[[], None], identity: Identity) 
 
     connection.settimeout(_PATIENCE)
     try:
-        content, streams = receive_all(connection)
-        call = Call.decode(content)
+        call = receive_call(connection)
         if not identity.fits(call):
             report({"stale": True})
             connection.sendall(STALE)
             return 0
         connection.sendall(READY + os.getpid().to_bytes(NUMBER_BYTES, "big"))
-        if receive(connection, 1) != GO:
-            return 0
+        streams = receive_go(connection)
     except (CutOffError, ValueError, OSError):
         return 0  # no client, or one that has lost patience
     connection.settimeout(None)

@@ -43,6 +43,11 @@ class Warm:
         files = sorted((self.folder / "llmkit").glob("warm-*.json"))
         return [json.loads(file.read_text()) for file in files]
 
+    def is_settled(self) -> bool:
+        """Tell whether the worker has learned all that a call before had to tell it."""
+        (state,) = self.workers()
+        return bool(state["models"]) and not state["running"] and not state["loading"]
+
     def stop(self) -> None:
         self("warm", "stop")
 
@@ -289,13 +294,31 @@ def test_a_worker_that_is_no_use_is_replaced(own: Warm, model: Path, how: int) -
     call = (*CLASSIFY, "x", "-m", model, "--warm")
     before = own(*call)
     process = own.workers()[0]["process"]
-    wait_for(lambda: own.workers()[0]["models"])
+    wait_for(own.is_settled)
     os.kill(process, how)
 
     after = own(*call, env={"LLMKIT_WARM_PATIENCE": "1"})
 
     assert after == before
     assert own.workers()[0]["process"] != process
+
+
+@pytest.mark.slow  # a worker takes seconds to start
+def test_a_worker_that_loads_is_left_and_holds_no_streams(own: Warm, model: Path) -> None:
+    call = (*CLASSIFY, "x", "-m", model, "--warm")
+    before = own(*call)
+    wait_for(own.is_settled)
+    process = own.workers()[0]["process"]
+    os.kill(process, signal.SIGSTOP)
+    (state,) = (own.folder / "llmkit").glob("warm-*.json")
+    state.write_text(json.dumps(own.workers()[0] | {"loading": time.time()}))
+
+    after = own(*call, env={"LLMKIT_WARM_PATIENCE": "1"})  # which reads its output to the end
+
+    assert (after.code, after.stdout) == (before.code, before.stdout)
+    assert after.stderr == "warning: no warm worker: it is loading a model. This call runs without.\n"
+    assert own.workers()[0]["process"] == process
+    os.kill(process, signal.SIGCONT)
 
 
 @pytest.mark.slow  # a worker takes seconds to start
