@@ -142,7 +142,7 @@ class TestWrong:
         code, output, errors = Launched(tmp_path, *FINETUNE, "--max-restarts", "3").wait(60)
 
         assert (code, output) == (2, "")
-        assert errors.count("train.jsonl:8: 3 is no text.") == 1
+        assert errors.count("train.jsonl:8: 3 is no text.") == 1, errors
         assert "Beginning again" not in errors
         assert [path.name for path in (tmp_path / "out").glob("*")] == [".lock"]
 
