@@ -29,7 +29,7 @@ def newest(folder: Path) -> int:
 
 class TestLost:
     def test_begins_again_by_itself_to_the_same_weights(self, tiny: Tiny, tmp_path: Path) -> None:
-        write_config(tmp_path, tiny, epochs=20)
+        write_config(tmp_path, tiny, epochs=8)
         code, _, errors = Launched(tmp_path, *FINETUNE).wait()
         assert code == 0, errors
         whole = weights(tmp_path)
