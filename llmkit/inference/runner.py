@@ -18,6 +18,7 @@ from llmkit.data.media import check_video, load_audio, load_image, load_table
 from llmkit.data.records import Row
 from llmkit.data.row_run import Outcome
 from llmkit.errors import DataError, MissingExtraError, ModelError
+from llmkit.inference.kept_tokens import KeptTokens
 from llmkit.inference.long_texts import (
     Piece,
     limit_of,
@@ -104,6 +105,7 @@ class Runner:
         self._told: set[str] = set()
         self._limit = limit_of(pipe, call.task, settings.max_length)
         self._mask: str | None = pipe.tokenizer.mask_token if self.task.has_blank else None
+        self._tokens = KeptTokens(pipe)
         keep_first_token(pipe.model)
         self._on_cpu = on_cpu = pipe.device.type == "cpu"
         self._max_tokens, self._max_rows = _ON_CPU if on_cpu else _ON_ACCELERATOR
@@ -134,6 +136,7 @@ class Runner:
         of_row: dict[int, list[tuple[_Item, Any]]] = {}
         for item, result in zip(items, self._run_items(items), strict=True):
             of_row.setdefault(item.row_number, []).append((item, result))
+        self._tokens.forget()
         return [
             Outcome(row, error=failures[number]) if number in failures else self._outcome(row, of_row[number])
             for number, (row, _) in enumerate(window)
@@ -175,7 +178,7 @@ class Runner:
         # A token is at least a byte of ASCII, but for a mark before the first: no need to count those of a short text.
         if sum(map(len, item.texts)) < limit - special and all(text.isascii() for text in item.texts):
             return [item]
-        lengths = [self._count(text) for text in item.texts]
+        lengths = [self._tokens.count(text) for text in item.texts]
         length = sum(lengths) + special
         if self.task.long is Long.EACH:
             return self._each_fitted(item, max(lengths) + tokenizer.num_special_tokens_to_add(pair=False))
@@ -214,7 +217,7 @@ class Runner:
         Fewer new tokens where the user named no number of them; else, or where the text fills the model alone,
         its last tokens.
         """
-        length = sum(map(self._count, item.texts))
+        length = sum(map(self._tokens.count, item.texts))
         if length > limit and self.settings.long == "error":
             raise RowError(f"the text has {length:,} tokens, {self._what()} takes {limit:,}")
         new, is_asked = new_tokens(self.pipe, item.parameters, length)
@@ -261,9 +264,6 @@ class Runner:
             for piece in split(text, self.pipe.tokenizer, limit, self.task.long)
         ]
 
-    def _count(self, text: str) -> int:
-        return len(self.pipe.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
-
     def _what(self) -> str:
         return "the model" if self.settings.max_length != self._limit else "--max-length"
 
@@ -275,8 +275,7 @@ class Runner:
         measured = [item for item in items if item.texts]
         if tokenizer is None or not measured or self.task.batching in (Batching.SINGLE, Batching.FIXED):
             return
-        flat = [text for item in measured for text in item.texts]
-        lengths = iter(len(ids) for ids in tokenizer(flat, verbose=False)["input_ids"])
+        lengths = iter(self._tokens.lengths([text for item in measured for text in item.texts]))
         for item in measured:
             item.length = sum(next(lengths) for _ in item.texts)
 
@@ -344,7 +343,8 @@ class Runner:
             # One row makes several sequences: the budget is theirs.
             longest = min(max(item.length for item in items), self._limit or 384)
             batch_size = max(1, min(self._max_rows, self._max_tokens // longest)) if batch_size > 1 else 1
-        results = self.pipe(values, batch_size=batch_size, **parameters)
+        with self._tokens.lent():
+            results = self.pipe(values, batch_size=batch_size, **parameters)
         if len(values) == 1 and (
             self.task.unwraps_single or not isinstance(results, list) or len(results) != 1
         ):
