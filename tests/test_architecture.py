@@ -54,6 +54,8 @@ ALLOWED = (
     }
     # A server does what those two do, for requests.
     | {"serving": GROUND | BASE | {"serving", "inference", "embeddings"}}
+    # A page does for a visitor what inference does for a file.
+    | {"sharing": GROUND | BASE | {"sharing", "inference"}}
     | {
         "cli": {"cli"} | CAPABILITIES | GROUND | BASE,
         # The Python API, and `python -m llmkit`.

@@ -1,0 +1,99 @@
+"""``llmkit demo`` as a person starts it: what it takes, and a page that a client of Gradio's asks."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("gradio", reason="the extra demo is not installed")
+
+from gradio_client import Client
+
+from tests.serving.serving import Server
+
+TEXT = "I expected the worst, and it was a wonderful evening."
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("uploads")
+    with Server("sentiment-analysis", "--embedded", command="demo", env={"TMPDIR": str(folder)}) as server:
+        yield server
+    assert list(folder.glob("llmkit-demo-*")) == []  # what was uploaded is gone with the page
+
+
+def test_the_page_answers_as_the_command_does(page, llmkit):
+    client = Client(page.url, verbose=False, analytics_enabled=False)
+    labels, line = client.predict(TEXT, "", api_name="/answer")
+    offline = llmkit("pipeline", "sentiment-analysis", TEXT, "--embedded", "-p", "top_k=null", "-q")
+    assert f"{line}\n".encode() == offline.stdout
+    assert labels["label"] == max(offline.json, key=lambda row: row["score"])["label"]
+
+
+def test_the_page_may_load_nothing_from_elsewhere(page):
+    answer = page.client.get("/")
+    assert answer.status_code == 200
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'self'" in policy
+    assert "http" not in policy
+    assert answer.headers["referrer-policy"] == "no-referrer"
+
+
+def test_another_site_cannot_ask(page):
+    answer = page.client.get("/config", headers={"Origin": "http://example.org"})
+    assert answer.headers.get("access-control-allow-origin") != "http://example.org"
+
+
+def test_a_file_of_this_machine_is_not_given(page):
+    answer = page.client.get("/gradio_api/file=/etc/passwd")
+    assert answer.status_code in (403, 404)
+
+
+def test_a_visitor_must_say_the_password():
+    with Server("minilm", "--auth", "me:secret", command="demo") as server:
+        assert server.client.get("/config").status_code == 401
+        refused = server.client.post("/login", data={"username": "me", "password": "wrong"})
+        assert refused.status_code == 400
+        assert server.client.post("/login", data={"username": "me", "password": "secret"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("sentiment-analysis", "--host", "0.0.0.0"), "--auth"),
+        (("sentiment-analysis", "--auth", "me"), "NAME:PASSWORD"),
+        (("sentiment-analysis", "--port", "70000"), "--port 70000"),
+        (("sentiment-analysis", "--task", "fill-mask"), "said twice"),
+        (("runs/reviews", "--model", "minilm"), "said twice"),
+        (("minilm", "--task", "fill-mas"), "fill-mask"),
+        (("minilm", "--device", "gpuu"), "gpuu"),
+        (("minilm", "--space", "x", "--trust-remote-code"), "--trust-remote-code"),
+    ],
+)
+def test_usage(llmkit, arguments, said):
+    done = llmkit("demo", *arguments)
+    assert (done.code, done.stdout) == (2, b"")
+    assert said in done.stderr
+
+
+def test_a_port_that_is_taken_is_said_before_the_model_is_loaded(llmkit):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        done = llmkit("demo", "minilm", "--port", str(taken.getsockname()[1]))
+    assert done.code == 1
+    assert "cannot listen" in done.stderr
+
+
+def test_without_gradio_the_extra_is_named(llmkit, tmp_path):
+    hidden = tmp_path / "sitecustomize.py"
+    hidden.write_text(
+        "import importlib.util as u\nfound = u.find_spec\n"
+        "u.find_spec = lambda name, *more: None if name == 'gradio' else found(name, *more)\n"
+    )
+    done = llmkit("demo", "minilm", env={"PYTHONPATH": f"{tmp_path}{os.pathsep}{Path.cwd()}"}, fresh=True)
+    assert done.code == 1
+    assert "hf-llmkit[demo]" in done.stderr
