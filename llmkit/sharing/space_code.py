@@ -11,11 +11,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import llmkit
 from llmkit._version import __version__
 from llmkit.sharing.contents import SharedFile
 
-_PACKAGE = Path(llmkit.__file__).parent
+_PACKAGE = Path(__file__).parents[1]
 _START = ("llmkit.sharing.demo.space_page",)
 # A class or a module that is named in a text, to be imported later.
 _NAMED = re.compile(r"llmkit(\.\w+)+")

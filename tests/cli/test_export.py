@@ -70,7 +70,8 @@ def test_onnx_runtime_alone_gives_what_the_pipeline_gives(llmkit, tiny, tmp_path
 def test_every_kind_of_head(llmkit, tiny, tmp_path, task):
     done = llmkit("export", tiny(task), "--to", "onnx", "-o", tmp_path / "onnx", "-q")
     assert done.code == 0, done.stderr
-    assert max(row["largest_difference"] for row in done.lines) < 1e-4
+    for row in done.lines:
+        assert row["largest_difference"] < 5e-5 * max(row["largest_output"], 1)
 
 
 def test_a_merged_adapter_is_the_adapter_on_its_base(llmkit, adapter, tmp_path):

@@ -69,7 +69,7 @@ def _label(field: Field) -> str:
 
 
 def _text(field: Field) -> Input:
-    lines = 1 if field.name in _SHORT else 4
+    lines = 1 if field.name in _SHORT or not field.required else 4
     box = gradio.Textbox(label=_label(field), lines=lines, elem_id=f"field-{field.name}")
     if field.many:
         return Input(field.name, box, _lines, "\n".join)

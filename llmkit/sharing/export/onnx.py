@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,7 +51,7 @@ def export_onnx(source: Source, folder: Path) -> list[Compared]:
     model, tokenizer = source.loaded(), source.tokenizer()
     model.config.use_cache = False  # the whole text goes in at once; a cache would be one more input a layer
     examples = encode_examples(source.call.task, source.rows, tokenizer, model.config)
-    with _explained(source), _without_gradients():
+    with _explained(source), _in_silence(), torch.no_grad():
         exported = OnnxExporter().export(model, _sample(model, tokenizer), OnnxConfig(dynamic=True))
         exported.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -83,11 +87,16 @@ def _taken(model: Any, encoded: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def _without_gradients() -> Iterator[None]:
-    import torch
-
-    with torch.no_grad():
-        yield
+def _in_silence() -> Iterator[None]:
+    """Keep back what torch and transformers say while they trace: steps, and what other models would need."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 @contextmanager

@@ -99,6 +99,12 @@ ASKED: dict[str, tuple[dict[str, Any], tuple[Any, ...], dict[str, Any]]] = {
 }
 # Given a list of one input, or any text, these give a list with one result.
 LISTED = ("summarization", "text-classification", "text2text-generation")
+# One for each kind of widget; the others are slow by their number.
+QUICK = (
+    "audio-classification", "feature-extraction", "fill-mask", "object-detection", "question-answering",
+    "sentence-similarity", "table-question-answering", "text-classification", "text-generation",
+    "token-classification", "translation", "zero-shot-classification",
+)  # fmt: skip
 # Pages of their own.
 ELSEWHERE = ("conversational", "decision")
 
@@ -122,7 +128,13 @@ def test_every_task_is_asked():
     assert {*ASKED, *ELSEWHERE} >= {name for name in tasks() if name in builders.TASKS}
 
 
-@pytest.mark.parametrize("task", sorted(set(ASKED) & set(tasks())))
+@pytest.mark.parametrize(
+    "task",
+    [
+        pytest.param(task, marks=[] if task in QUICK else [pytest.mark.slow])
+        for task in sorted(set(ASKED) & set(tasks()))
+    ],
+)
 def test_the_page_answers_as_the_pipeline_does(task, tiny, media):
     if reason := builders.missing(task) if task not in builders.DROPPED else None:
         pytest.skip(reason)
