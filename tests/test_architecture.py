@@ -338,6 +338,8 @@ USAGE_ERRORS = {
     "no unit": (["cost", "gpt-3", "--tokens", "15"], "no unit"),
     "unknown accelerator": (["cost", "gpt-3", "--tokens", "15T", "--gpu", "h10"], "h100"),
     "labels": ([*CLASSIFY, "x", "--labels", "a,b"], "--labels"),
+    "page for others": (["demo", "sentiment-analysis", "--host", "0.0.0.0"], "--auth"),
+    "form of an export": (["export", "runs/x", "--to", "onx"], "onnx"),
 }
 
 

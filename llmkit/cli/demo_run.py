@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.cli.channels import ResultStream, note
-from llmkit.errors import MissingExtraError, UsageError
+from llmkit.errors import MissingExtraError, ModelError, UsageError, did_you_mean
 from llmkit.models.loading import LoadOptions
 from llmkit.models.resolved import ResolvedModel
 from llmkit.tasks.catalogue import TaskCall, find_task, task_names
@@ -77,7 +77,13 @@ def find(wanted: Wanted, load: LoadOptions) -> Found:
     if wanted.call is not None:
         model = resolve_for(wanted.call, wanted.model, wanted.revision, allow_pickle=load.allow_pickle)
     else:
-        model = resolve_model(wanted.model, revision=wanted.revision, allow_pickle=load.allow_pickle)
+        try:
+            model = resolve_model(wanted.model, revision=wanted.revision, allow_pickle=load.allow_pickle)
+        except ModelError as error:
+            guess = did_you_mean(wanted.model or "", task_names())
+            if guess is not None:  # a task, mistyped
+                error.hint = f"If a task was meant: {guess}"
+            raise
     if model.note:
         note(model.note)
     metadata, card = card_of_model(model)

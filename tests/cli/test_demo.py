@@ -17,19 +17,44 @@ from tests.serving.serving import Server
 TEXT = "I expected the worst, and it was a wonderful evening."
 
 
+# Writes down every address that the process asks for, but this machine's own.
+WATCHING = """
+import os, sys
+
+def watch(event, given):
+    if event in ("socket.getaddrinfo", "socket.connect"):
+        where = str(given[0] if event.endswith("info") else given[1])
+        if not any(here in where for here in ("127.0.0.1", "localhost", "'::1'", "/")):
+            with open(os.environ["WATCHED"], "a") as file:
+                file.write(where + "\\n")
+
+sys.addaudithook(watch)
+"""
+
+
 @pytest.fixture(scope="module")
-def page(tmp_path_factory):
+def watched(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("watched")
+    (folder / "sitecustomize.py").write_text(WATCHING)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory, watched):
     folder = tmp_path_factory.mktemp("uploads")
-    with Server("sentiment-analysis", "--embedded", command="demo", env={"TMPDIR": str(folder)}) as server:
+    path = f"{watched}{os.pathsep}{Path.cwd()}"
+    env = {"TMPDIR": str(folder), "PYTHONPATH": path, "WATCHED": str(watched / "asked")}
+    with Server("sentiment-analysis", "--embedded", command="demo", env=env) as server:
         yield server
     assert list(folder.glob("llmkit-demo-*")) == []  # what was uploaded is gone with the page
 
 
-def test_the_page_answers_as_the_command_does(page, llmkit):
+def test_the_page_answers_as_the_command_does(page, llmkit, watched):
     client = Client(page.url, verbose=False, analytics_enabled=False)
     labels, line = client.predict(TEXT, "", api_name="/answer")
     offline = llmkit("pipeline", "sentiment-analysis", TEXT, "--embedded", "-p", "top_k=null", "-q")
     assert f"{line}\n".encode() == offline.stdout
+    assert not (watched / "asked").exists()  # by then, nothing was asked of another machine
     assert labels["label"] == max(offline.json, key=lambda row: row["score"])["label"]
 
 

@@ -22,6 +22,9 @@ def space_page(task: str, model: str | Path, *, title: str, revision: str | None
         UsageError: no such task.
         ModelError: the model cannot be had.
     """
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()  # its report of what a base lacks is of no use where an adapter brings it
     call = find_task(task)
     resolved = resolve_for(call, str(model), revision)
     pipe = build_pipeline(call, resolved, LoadOptions())

@@ -19,6 +19,7 @@ from llmkit.sharing.demo.demo import as_json
 from llmkit.tasks.catalogue import tasks
 from tests.fixtures import tiny as builders
 from tests.fixtures.media import TABLE, word_boxes, write_media
+from tests.fixtures.tiny.text import REQUEST
 from tests.sharing.demo.asking import Page, demo_of
 
 TEXT = "Angela Merkel met the president in Paris"
@@ -31,6 +32,11 @@ ASKED: dict[str, tuple[dict[str, Any], tuple[Any, ...], dict[str, Any]]] = {
     "any-to-any": ({"text": TEXT, "image": "{cat}", **SHORT}, (), {}),
     "audio-classification": ({"audio": "{tone}"}, ("{tone}",), {}),
     "automatic-speech-recognition": ({"audio": "{tone}"}, ("{tone}",), {}),
+    "decision": (
+        {name: json.dumps(REQUEST[name]) for name in ("state", "questions")},
+        (REQUEST,),
+        {},
+    ),
     "depth-estimation": ({"image": "{cat}"}, ("{cat}",), {}),
     "document-question-answering": (
         {"image": "{document}", "question": "What is the total?", "word_boxes": json.dumps(word_boxes())},
@@ -106,7 +112,7 @@ QUICK = (
     "token-classification", "translation", "zero-shot-classification",
 )  # fmt: skip
 # Pages of their own.
-ELSEWHERE = ("conversational", "decision")
+ELSEWHERE = ("conversational",)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +122,7 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def filled(value: Any, media: dict[str, Path]) -> Any:
     if isinstance(value, str):
-        return value.format(**media) if value.startswith("{") else value
+        return str(media.get(value[1:-1], value)) if value.startswith("{") else value
     if isinstance(value, dict):
         return {name: filled(each, media) for name, each in value.items()}
     if isinstance(value, list | tuple):
