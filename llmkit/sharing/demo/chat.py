@@ -20,9 +20,8 @@ _END = None
 
 def chat_of(demo: Demo) -> gradio.ChatInterface:
     """Put a chat on the page that is being made."""
-    parameters = [each.made() for each in parameters_for(demo.call, demo.pipe)]
+    parameters = [each.made(render=False) for each in parameters_for(demo.call, demo.pipe)]
     names = [each.name for each in parameters]
-    defaults = [each.widget.value for each in parameters]
 
     def reply(message: str, history: Sequence[Mapping[str, Any]], *given: Any) -> Iterator[str]:
         chosen = {name: value for name, value in zip(names, given, strict=True) if value is not None}
@@ -34,7 +33,8 @@ def chat_of(demo: Demo) -> gradio.ChatInterface:
         reply,
         chatbot=gradio.Chatbot(label="Chat", elem_id="chat", allow_tags=False, buttons=["copy"]),
         additional_inputs=[each.widget for each in parameters] or None,
-        examples=[[text, *defaults] for text in examples] if parameters else examples,
+        additional_inputs_accordion=gradio.Accordion("Parameters", open=False, render=False),
+        examples=[[text] for text in examples],
         cache_examples=False,
         run_examples_on_click=False,
         flagging_mode="never",

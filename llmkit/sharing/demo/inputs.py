@@ -44,9 +44,9 @@ class Parameter:
     settings: Mapping[str, Any]
     read: Callable[[Any], Any] | None = None
 
-    def made(self) -> Input:
-        """Make its widget, inside a page."""
-        widget = self.kind(label=self.name, elem_id=f"parameter-{self.name}", **self.settings)
+    def made(self, *, render: bool = True) -> Input:
+        """Make its widget, inside a page; without `render` it is put somewhere later."""
+        widget = self.kind(label=self.name, elem_id=f"parameter-{self.name}", render=render, **self.settings)
         return Input(self.name, widget, self.read or _given)
 
 
