@@ -77,14 +77,6 @@ def test_a_file_of_this_machine_is_not_given(page):
     assert answer.status_code in (403, 404)
 
 
-def test_a_visitor_must_say_the_password():
-    with Server("minilm", "--auth", "me:secret", command="demo") as server:
-        assert server.client.get("/config").status_code == 401
-        refused = server.client.post("/login", data={"username": "me", "password": "wrong"})
-        assert refused.status_code == 400
-        assert server.client.post("/login", data={"username": "me", "password": "secret"}).status_code == 200
-
-
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -138,4 +138,3 @@ def test_it_runs_with_nothing_but_what_lies_in_it(llmkit, tiny, tmp_path):
     offline = llmkit("pipeline", "text-classification", "a fine day", "-m", model, "-p", "top_k=null")
     assert json.loads(said["answer"]) == offline.json
     assert llmkit("demo", model, "--space", folder).code == 2
-    assert llmkit("demo", model, "--space", folder, "--overwrite", "-q").code == 0
