@@ -142,8 +142,8 @@ def test_every_task_is_asked():
     ],
 )
 def test_the_page_answers_as_the_pipeline_does(task, tiny, media):
-    if reason := builders.missing(task) if task not in builders.DROPPED else None:
-        pytest.skip(reason)
+    if task == "video-classification" and builders.cannot_open_videos():
+        pytest.skip(builders.missing(task))
     typed, args, kwargs = (filled(each, media) for each in ASKED[task])
     page = Page(demo_of(task, tiny(task)))
 
