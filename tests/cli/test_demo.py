@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 from pathlib import Path
 
@@ -12,6 +13,7 @@ pytest.importorskip("gradio", reason="the extra demo is not installed")
 
 from gradio_client import Client
 
+from tests.fixtures.hub import SmallHub
 from tests.serving.serving import Server
 
 TEXT = "I expected the worst, and it was a wonderful evening."
@@ -94,6 +96,23 @@ def test_usage(llmkit, arguments, said):
     done = llmkit("demo", *arguments)
     assert (done.code, done.stdout) == (2, b"")
     assert said in done.stderr
+
+
+def test_a_model_of_the_hub_is_named_and_its_card_tells_what_it_is_for(llmkit, tiny, tmp_path):
+    model = shutil.copytree(tiny("fill-mask"), tmp_path / "model")
+    (model / "README.md").write_text("---\nlicense: mit\npipeline_tag: feature-extraction\n---\n# Its card\n")
+    space = tmp_path / "space"
+    with SmallHub() as hub:
+        hub.add("acme/words", model)
+        done = llmkit("demo", "acme/words", "--space", space, env=hub.environment(tmp_path), fresh=True)
+        assert hub.count("*.safetensors", "GET") == 0  # the Space fetches the weights, nobody here
+    assert done.code == 0, done.stderr
+    assert done.lines[0]["task"] == "feature-extraction"
+    assert "'feature-extraction', 'acme/words'" in (space / "app.py").read_text()
+    head = (space / "README.md").read_text()
+    assert "license: mit" in head
+    assert "models:\n- acme/words" in head
+    assert not (space / "model").exists()
 
 
 def test_a_port_that_is_taken_is_said_before_the_model_is_loaded(llmkit):
