@@ -30,10 +30,10 @@ torture: $(VENV)/installed  ## the longer proofs: kills, full disks, big files
 parity: $(VENV)/installed  ## every architecture of the installed transformers, minutes
 	$(BIN)/python -m pytest -m nightly
 
-browser: $(VENV)/installed  ## the page of attention in Debian's chromium, which is installed where it is missing
+browser: $(VENV)/installed  ## the pages of attention and demo in Debian's chromium, which is installed where it is missing
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[browser]'
 	command -v chromium > /dev/null || { $(SUDO) apt-get -qq update && $(SUDO) apt-get -qq install -y --no-install-recommends chromium; }
-	$(BIN)/python -m pytest -m browser tests/insight/test_page_in_browser.py
+	$(BIN)/python -m pytest -m browser tests/insight/test_page_in_browser.py tests/sharing/demo/test_page_in_browser.py
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

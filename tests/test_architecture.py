@@ -54,6 +54,8 @@ ALLOWED = (
     }
     # A server does what those two do, for requests.
     | {"serving": GROUND | BASE | {"serving", "inference", "embeddings"}}
+    # A page does for a visitor what inference does for a file.
+    | {"sharing": GROUND | BASE | {"sharing", "inference"}}
     | {
         "cli": {"cli"} | CAPABILITIES | GROUND | BASE,
         # The Python API, and `python -m llmkit`.
@@ -336,6 +338,8 @@ USAGE_ERRORS = {
     "no unit": (["cost", "gpt-3", "--tokens", "15"], "no unit"),
     "unknown accelerator": (["cost", "gpt-3", "--tokens", "15T", "--gpu", "h10"], "h100"),
     "labels": ([*CLASSIFY, "x", "--labels", "a,b"], "--labels"),
+    "page for others": (["demo", "sentiment-analysis", "--host", "0.0.0.0"], "--auth"),
+    "form of an export": (["export", "runs/x", "--to", "onx"], "onnx"),
 }
 
 

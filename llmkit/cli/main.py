@@ -46,6 +46,8 @@ COMMANDS = {
     "runs": ("llmkit.cli.runs", "List and compare the runs of finetune in a folder."),
     "push": ("llmkit.cli.push", "Put a finished run on the hub, checked, as one commit."),
     "card": ("llmkit.cli.card", "Write a finished run's card as the hub reads it."),
+    "demo": ("llmkit.cli.demo", "Show a page on which a model can be tried, or write it as a Space."),
+    "export": ("llmkit.cli.export", "Write a model as ONNX, or an adapter merged into its base; compare."),
     "models": (
         "llmkit.cli.models",
         "List the models that are here, or fetch some for a machine without a hub.",

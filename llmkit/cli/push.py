@@ -22,7 +22,7 @@ RunFolder = Annotated[str, typer.Argument(help="The folder of a finished run.", 
 
 @app.command(
     epilog="Examples:  llmkit push runs/reviews me/reviews --license apache-2.0 --dry-run   |   "
-    "llmkit push runs/reviews me/reviews --license apache-2.0 --private"
+    "llmkit push runs/reviews me/reviews --license apache-2.0 --private --space"
 )
 def push(
     run: RunFolder,
@@ -32,6 +32,9 @@ def push(
     message: Annotated[
         str, typer.Option(help="The message of the commit.")
     ] = "Add the model, its card, config and log",
+    space: Annotated[
+        bool, typer.Option("--space", help="Also make a Space of the same name, on which it can be tried.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check, list what would go, send nothing.")
     ] = False,
@@ -43,7 +46,7 @@ def push(
     set_quiet(quiet)
     results = claim_stdout()
     from llmkit.cli.loading import quiet_client
-    from llmkit.cli.push_run import card_of
+    from llmkit.cli.push_run import card_of, space_of
     from llmkit.sharing.checks import check_files
     from llmkit.sharing.contents import shared_files
     from llmkit.sharing.push import check_repo, known_tokens
@@ -54,13 +57,24 @@ def push(
     folder = Path(run)
     files, left = shared_files(folder, card_of(folder, repo, license))
     check_files(files, known_tokens())
+    page = space_of(folder, repo, files) if space else None
+    if page is not None:
+        check_files(page, known_tokens())
     if left:
         note(f"left out: {', '.join(left)}")
     if dry_run:
         rows = [{"file": file.name, "bytes": file.size} for file in files]
+        rows += [{"file": f"spaces/{repo}/{file.name}", "bytes": file.size} for file in page or ()]
         write_rows(results, rows, format, title=f"Would go to {repo}")
-        note(f"{sum(file.size for file in files):,} bytes; nothing was sent.")
+        note(f"{sum(file.size for file in (*files, *(page or ()))):,} bytes; nothing was sent.")
         return
     pushed = send(files, repo, message, private=private)
     row = {"repo": pushed.repo, "commit": pushed.commit, "url": pushed.url, "files": len(files)}
+    if page is not None:
+        shown = send(page, repo, "Add a page to try the model on", private=private, is_space=True)
+        row |= {"space": shown.url}
+        if private:
+            note(
+                "The Space reads a private model: give it a token of yours that may read, as its secret HF_TOKEN."
+            )
     write_rows(results, [row], format, title=repo, single=True)

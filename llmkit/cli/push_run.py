@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from llmkit.errors import UsageError
-from llmkit.sharing.card import CardOf, hub_card
-from llmkit.training.card import trying
+from llmkit.sharing.card import CardOf, hub_card, split_card
+from llmkit.sharing.contents import CARD, SharedFile
+from llmkit.training.card import PIPELINE_TASKS, trying
 from llmkit.training.runs import FINISHED, RunSummary, read_run
 
 
@@ -50,3 +52,31 @@ def finished_run(folder: Path) -> RunSummary:
             hint="Only a finished run can be shared; --resume ends one.",
         )
     return summary
+
+
+def space_of(folder: Path, repo: str, files: Sequence[SharedFile]) -> list[SharedFile]:
+    """Return the files of a Space that shows a run's model, which it has from the hub; an adapter goes along.
+
+    Args:
+        repo: where the model will be.
+        files: what is shared of the run, its card among them.
+
+    Raises:
+        UsageError: no pipeline runs what the run has trained, or it is an adapter on a model in a folder here.
+        MissingExtraError: Gradio is not installed, whose version the Space names.
+    """
+    from llmkit.cli.demo_run import check_gradio
+    from llmkit.models.resolving import resolve_model
+    from llmkit.sharing.space import SpaceOf, space_files
+    from llmkit.tasks.catalogue import find_task
+
+    check_gradio()
+    task = finished_run(folder).task or ""
+    if task not in PIPELINE_TASKS:
+        raise UsageError(f"--space: no pipeline runs a model for {task}, and a page asks one.")
+    card = next(file for file in files if file.name == CARD)
+    metadata, _ = split_card(card.read().decode())
+    call = find_task(PIPELINE_TASKS[task][0])
+    model = resolve_model(str(folder))
+    on_hub = repo if model.adapter is None else None  # the Space's loader takes adapters from folders alone
+    return space_files(SpaceOf(repo.rpartition("/")[2], call, model, metadata, hub_id=on_hub))

@@ -75,8 +75,8 @@ def run_server(
         import uvicorn
     except ImportError:
         raise MissingExtraError("llmkit serve", "serve") from None
-    listener = _listener(host, port, socket)  # before the models: an address that is taken shows at once
-    with listener:
+    listening = listener(host, port, socket)  # before the models: an address that is taken shows at once
+    with listening:
         from llmkit.serving.engine import Engine
 
         served = _loaded(wanted, load, body_bytes, waiting, seconds)
@@ -92,18 +92,18 @@ def run_server(
             server_header=False,
             timeout_graceful_shutdown=_FINISHING,
         )
-        shown = socket or f"http://{host}:{listener.getsockname()[1]}"
+        shown = socket or f"http://{host}:{listening.getsockname()[1]}"
         note(f"listening at {shown}; /docs says what there is.")
         try:
-            uvicorn.Server(config).run(sockets=[listener])
+            uvicorn.Server(config).run(sockets=[listening])
         finally:
             engine.end()
             if socket is not None:
                 Path(socket).unlink(missing_ok=True)
 
 
-def _listener(host: str, port: int, path: str | None) -> sockets.socket:
-    """Return a socket that listens.
+def listener(host: str, port: int, path: str | None) -> sockets.socket:
+    """Return a socket that listens: at a path where one is given, else at an address.
 
     Raises:
         LlmkitError: it cannot be had.
@@ -114,21 +114,21 @@ def _listener(host: str, port: int, path: str | None) -> sockets.socket:
                 if not Path(path).is_socket():
                     raise LlmkitError(f"--socket {path}: a file is there.", hint="Choose another name.")
                 Path(path).unlink()
-            listener = sockets.socket(sockets.AF_UNIX)
-            listener.bind(path)
+            opened = sockets.socket(sockets.AF_UNIX)
+            opened.bind(path)
             Path(path).chmod(0o600)
         else:
             family = sockets.AF_INET6 if ":" in host else sockets.AF_INET
-            listener = sockets.socket(family)
-            listener.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
-            listener.bind((host, port))
-        listener.listen(_BACKLOG)
+            opened = sockets.socket(family)
+            opened.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
+            opened.bind((host, port))
+        opened.listen(_BACKLOG)
     except OSError as error:
         where = path or f"{host}:{port}"
         raise LlmkitError(
             f"cannot listen at {where}: {error.strerror or error}.", hint="Choose another --port."
         ) from None
-    return listener
+    return opened
 
 
 def _loaded(wanted: list[Wanted], load: LoadOptions, body_bytes: int, waiting: int, seconds: float) -> Served:

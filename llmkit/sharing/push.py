@@ -11,6 +11,7 @@ from llmkit.models.loading_errors import is_a
 from llmkit.sharing.contents import SharedFile
 
 _MODEL_SUFFIXES = (".safetensors", ".bin", ".json")
+_SPACE_SUFFIXES = (".py", *_MODEL_SUFFIXES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,10 @@ def check_repo(repo: str) -> None:
     check_repository_name(repo)
 
 
-def push(files: Sequence[SharedFile], repo: str, message: str, *, private: bool) -> Pushed:
-    """Put files into a repository of the hub, made if need be, as one commit.
+def push(
+    files: Sequence[SharedFile], repo: str, message: str, *, private: bool, is_space: bool = False
+) -> Pushed:
+    """Put files into a repository of the hub, made if need be, as one commit; a Space's is another than a model's.
 
     Weights that an interrupted push has brought there are not sent again. What an earlier push put there and this
     one does not have goes in the same commit: an adapter beside a merged model would be loaded with it.
@@ -75,21 +78,24 @@ def push(files: Sequence[SharedFile], repo: str, message: str, *, private: bool)
         raise HubError("HF_HUB_OFFLINE is set, and a push goes to the hub.", hint="Unset it for this call.")
     api = HfApi(token=token_of_user())
     names = {file.name for file in files}
+    kind, sdk = ("space", "gradio") if is_space else ("model", None)
+    suffixes = _SPACE_SUFFIXES if is_space else _MODEL_SUFFIXES
     try:
-        api.create_repo(repo, private=private or None, exist_ok=True)
-        there = api.list_repo_files(repo)
+        api.create_repo(repo, private=private or None, exist_ok=True, repo_type=kind, space_sdk=sdk)
+        there = api.list_repo_files(repo, repo_type=kind)
         operations = [
             CommitOperationAdd(file.name, file.content if file.content is not None else str(file.source))
             for file in files
         ]
-        gone = [name for name in there if name.endswith(_MODEL_SUFFIXES) and name not in names]
+        gone = [name for name in there if name.endswith(suffixes) and name not in names]
         deletions = [CommitOperationDelete(name) for name in gone]
-        made = api.create_commit(repo, [*operations, *deletions], commit_message=message)
+        made = api.create_commit(repo, [*operations, *deletions], commit_message=message, repo_type=kind)
     except LlmkitError:
         raise
     except Exception as error:
         raise _explained(error, repo, api.token) from None
-    return Pushed(repo, str(made.oid), f"{hub_address()}/{repo}")
+    shown = f"spaces/{repo}" if is_space else repo
+    return Pushed(shown, str(made.oid), f"{hub_address()}/{shown}")
 
 
 def _explained(error: Exception, repo: str, token: object) -> LlmkitError:

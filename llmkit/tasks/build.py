@@ -159,10 +159,10 @@ def build_pipeline(
     pipeline_class: type | None = None,
 ) -> Pipeline:
     """Load a resolved model and its tokenizer or processors, and put them into the task's pipeline."""
-    names = call.task.heads
+    heads = auto_classes(call.task)
     if is_encoder_alone(resolved) and call.task.encoder_impl:
-        names, pipeline_class = ("AutoModel",), pipeline_class or _imported(call.task.encoder_impl)
-    heads = [head for name in names if (head := _auto_class(name)) is not None]
+        heads = [head for name in ("AutoModel",) if (head := _auto_class(name)) is not None]
+        pipeline_class = pipeline_class or _imported(call.task.encoder_impl)
     loaded = load_model(resolved, heads, options, task=call.task.name)
     return _assemble(call, loaded, resolved, options, dict(parameters or {}), pipeline_class)
 
@@ -177,12 +177,17 @@ def register_tasks() -> None:
         PIPELINE_REGISTRY.register_pipeline(
             row.name,
             pipeline_class=load_class(row),
-            pt_model=tuple(head for name in row.heads if (head := _auto_class(name)) is not None),
+            pt_model=tuple(auto_classes(row)),
             default={"model": row.default_model},
             type=row.modality,
         )
         for alias in row.aliases:
             PIPELINE_REGISTRY.task_aliases.setdefault(alias, row.name)
+
+
+def auto_classes(task: Task) -> list[type]:
+    """Return the auto classes that load a model for a task, those that the installed transformers has."""
+    return [head for name in task.heads if (head := _auto_class(name)) is not None]
 
 
 def load_class(task: Task) -> type:

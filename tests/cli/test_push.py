@@ -95,6 +95,27 @@ def test_a_connection_that_is_cut_publishes_nothing_and_the_next_push_goes_on(ll
     assert len(repository.messages) == 1
 
 
+def test_a_space_goes_with_it_and_has_the_model_from_the_hub(llmkit, hub, run_folder):
+    pytest.importorskip("gradio", reason="the extra demo is not installed")
+    listed = push(llmkit, hub, run_folder, *LICENSE, "--space", "--dry-run")
+    assert hub.requests == []
+
+    done = push(llmkit, hub, run_folder, *LICENSE, "--space", "--private")
+
+    assert done.code == 0, done.stderr
+    assert done.lines[0]["space"].endswith("/spaces/acme/reviews")
+    space = hub.repositories["spaces/acme/reviews"]
+    assert space.private
+    files = space.commits[space.branches["main"]]
+    assert b"space_page('text-classification', 'acme/reviews', title='reviews')" in files["app.py"]
+    assert b"license: apache-2.0" in files["README.md"]
+    assert not [name for name in files if name.startswith("model/")]
+    wanted = {row["file"] for row in listed.lines if row["file"].startswith("spaces/")}
+    assert wanted == {f"spaces/acme/reviews/{name}" for name in files}
+    assert "HF_TOKEN" in done.stderr
+    assert SmallHub.token not in done.stderr
+
+
 @pytest.mark.slow
 def test_an_upload_that_is_lost_again_and_again_ends_in_one_message(llmkit, hub, run_folder):
     """The client tries for half a minute."""

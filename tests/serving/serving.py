@@ -15,15 +15,15 @@ from tests.fixtures.command import TIMEOUT, base_environment
 
 
 class Server:
-    """`llmkit serve` in a process of its own, at a free port.
+    """`llmkit serve` in a process of its own, at a free port; or another command that serves.
 
     Attributes:
         client: asks it.
     """
 
-    def __init__(self, *arguments: str, env: Mapping[str, str] | None = None) -> None:
+    def __init__(self, *arguments: str, env: Mapping[str, str] | None = None, command: str = "serve") -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "llmkit", "serve", *arguments, "--port", "0"],
+            [sys.executable, "-m", "llmkit", command, *arguments, "--port", "0"],
             env=base_environment() | dict(env or {}),
             stderr=subprocess.PIPE,
             stdout=subprocess.PIPE,

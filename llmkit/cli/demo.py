@@ -1,0 +1,102 @@
+"""``llmkit demo``: a page on which a model can be tried, here or as a Space of the hub."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from llmkit.cli import options
+from llmkit.cli.channels import claim_stdout, set_quiet
+from llmkit.errors import UsageError
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+@app.command(
+    epilog="Examples:  llmkit demo sentiment-analysis   |   llmkit demo runs/reviews --port 7861   |   "
+    "llmkit demo runs/reviews --space my-space"
+)
+def demo(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL|TASK",
+            help="A model: folder or hub id; or a task, for its default model.",
+            show_default=False,
+        ),
+    ],
+    model: options.Model = None,
+    task: Annotated[
+        str | None,
+        typer.Option(help="What the model is shown for.  [default: what it says]", show_default=False),
+    ] = None,
+    revision: options.Revision = None,
+    embedded: options.Embedded = None,
+    space: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write the folder of a Space of the hub instead of showing the page.",
+            show_default=False,
+        ),
+    ] = None,
+    title: Annotated[
+        str | None, typer.Option(help="The page's title.  [default: the model's name]", show_default=False)
+    ] = None,
+    overwrite: options.Overwrite = False,
+    host: Annotated[
+        str, typer.Option(help="The address to listen at; any but this machine's own wants --auth.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port; 0 takes a free one.")] = 7860,
+    auth: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME:PASSWORD",
+            help="What a visitor must give.",
+            envvar="LLMKIT_DEMO_AUTH",
+            show_default=False,
+            show_envvar=True,
+        ),
+    ] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    device: options.Device = "auto",
+    dtype: options.Dtype = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+    allow_pickle: options.AllowPickle = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Show a page on which a model can be tried, on this machine alone; or write it as a Space."""
+    set_quiet(quiet)
+    from llmkit.cli.demo_run import Wanted, show_page, wanted_of, write_space
+    from llmkit.models.loading import LoadOptions, check_options
+
+    load = LoadOptions(device, dtype, trust_remote_code, allow_pickle)
+    check_options(load)
+    wanted: Wanted = wanted_of(name, model, task, revision, title)
+    if space is not None:
+        results = claim_stdout()
+        write_space(wanted, load, space, results, overwrite=overwrite)
+        return
+    if not 0 <= port <= 65535:
+        raise UsageError(f"--port {port}: use a number from 0 to 65535.")
+    visitor = _visitor(auth)
+    if host not in _LOOPBACK and visitor is None:
+        raise UsageError(
+            f"--host {host}: others could use this page.",
+            hint="Add --auth NAME:PASSWORD, or set LLMKIT_DEMO_AUTH.",
+        )
+    claim_stdout()
+    show_page(wanted, load, host=host, port=port, auth=visitor, opened=open_)
+
+
+def _visitor(auth: str | None) -> tuple[str, str] | None:
+    if not auth:
+        return None
+    name, _, password = auth.partition(":")
+    if not name or not password:
+        raise UsageError("--auth takes a name and a password: NAME:PASSWORD.")
+    return name, password

@@ -1,0 +1,67 @@
+"""``llmkit export``: a model in another form, compared with the original."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from llmkit.cli import options
+from llmkit.cli.channels import claim_stdout, set_quiet
+from llmkit.errors import UsageError, did_you_mean
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+FORMS = ("onnx", "merged", "gguf")
+
+
+@app.command(
+    epilog="Examples:  llmkit export runs/reviews --to onnx   |   "
+    "llmkit export runs/adapter --to merged -o models/whole"
+)
+def export(
+    run: Annotated[
+        str, typer.Argument(help="The folder of a run, or any model: folder, hub id.", show_default=False)
+    ],
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            help="onnx: for ONNX Runtime. merged: an adapter and its base as one model. gguf: says the way there.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", help="The folder to write.  [default: RUN-FORM]", show_default=False),
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="What the model is for.  [default: what it says]", show_default=False)
+    ] = None,
+    revision: options.Revision = None,
+    overwrite: options.Overwrite = False,
+    format: options.OutputFormat = None,  # noqa: A002
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Write a model in another form, run it on examples, and show how far its outputs are from the original's."""
+    set_quiet(quiet)
+    _check_form(to, run)
+    results = claim_stdout()
+    from llmkit.cli.export_run import run_export
+
+    place = Path(output) if output is not None else Path(f"{run.rstrip('/').replace(':', '-')}-{to}")
+    run_export(run, to, place, results, format, task=task, revision=revision, overwrite=overwrite)
+
+
+def _check_form(to: str, run: str) -> None:
+    if to == "gguf":
+        raise UsageError(
+            "--to gguf: no library writes it for every architecture.",
+            hint=f"llama.cpp's own script does: python convert_hf_to_gguf.py {run} --outfile model.gguf "
+            "(an adapter is merged before: --to merged).",
+        )
+    if to not in FORMS:
+        guess = did_you_mean(to, FORMS)
+        raise UsageError(f"--to {to}: use one of {', '.join(FORMS)}" + (f"; {guess}" if guess else "."))

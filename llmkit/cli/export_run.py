@@ -1,0 +1,108 @@
+"""Running ``llmkit export``: into a folder that is whole or not there, and what came of the comparison."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llmkit.cli.channels import ResultStream, note
+from llmkit.cli.demo_run import Wanted, find
+from llmkit.cli.loading import quiet_client, quiet_libraries
+from llmkit.cli.results import write_rows
+from llmkit.data.atomic import explained_write
+from llmkit.errors import LlmkitError, OutputExistsError
+from llmkit.models.loading import LoadOptions
+from llmkit.tasks.catalogue import find_task
+
+if TYPE_CHECKING:
+    from llmkit.sharing.export.compared import Compared
+    from llmkit.sharing.export.source import Source
+
+# Of the largest number in the outputs: orders of summation differ by 1e-6 in float32, by 1e-2 in bfloat16.
+_FAR = 0.05
+
+
+def run_export(
+    name: str,
+    form: str,
+    folder: Path,
+    results: ResultStream,
+    format: str | None,  # noqa: A002
+    *,
+    task: str | None,
+    revision: str | None,
+    overwrite: bool,
+) -> None:
+    """Export a model that a call names, and write how far each example's outputs are from the original's.
+
+    Raises:
+        UsageError: there is nothing to do, or the model does not say what it is for.
+        OutputExistsError: the folder is there.
+        MissingExtraError: what does it is not installed.
+        ModelError: the model cannot be had, or cannot be exported.
+        LlmkitError: what was written answers otherwise than the original; it is taken away.
+    """
+    from llmkit.sharing.export.merged import check_adapter, export_merged
+    from llmkit.sharing.export.onnx import check_packages, export_onnx
+    from llmkit.sharing.export.source import Source, check_text, examples_for
+
+    if folder.exists() and not overwrite:
+        raise OutputExistsError(
+            f"{folder} is there already.", hint="Add --overwrite, or name another with -o."
+        )
+    quiet_client()
+    call = None if task is None else find_task(task)
+    if form == "onnx":
+        check_packages()
+    load = LoadOptions(device="cpu", dtype="float32" if form == "onnx" else None)
+    found = find(Wanted(name, call, revision, None), load)
+    check_text(found.call)
+    if form == "merged":
+        check_adapter(found.model)
+    source = Source(found.model, found.call, examples_for(found.call), load)
+    writing: Callable[[Source, Path], list[Compared]] = export_onnx if form == "onnx" else export_merged
+    compared = _written(folder, lambda place: writing(source, place))
+    rows = [
+        {
+            "example": each.shown,
+            "tokens": each.tokens,
+            "largest_difference": each.largest,
+            "largest_output": each.scale,
+            "same_answer": each.same,
+        }
+        for each in compared
+    ]
+    write_rows(results, rows, format, title=f"{name} and {folder}")
+    worst = max((each.largest for each in compared), default=0.0)
+    note(f"{folder} is written; its outputs on {len(compared)} examples differ by {worst:.2g} at most.")
+
+
+def _written(folder: Path, write: Callable[[Path], list[Compared]]) -> list[Compared]:
+    """Write beside a folder's name, and move it there when it is whole and right."""
+    place = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
+    with explained_write(folder):
+        place.mkdir(parents=True)
+    try:
+        with quiet_libraries():
+            compared = write(place)
+        _check_near(compared)
+        with explained_write(folder):
+            if folder.is_dir():
+                shutil.rmtree(folder)
+            place.rename(folder)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+    return compared
+
+
+def _check_near(compared: Sequence[Compared]) -> None:
+    for each in compared:
+        if each.largest > _FAR * max(each.scale, 1.0):
+            raise LlmkitError(
+                f"the exported model is off by {each.largest:.2g} where the original gives up to {each.scale:.2g}, "
+                f"on: {each.shown}",
+                hint="Nothing was written.",
+            )

@@ -1,0 +1,108 @@
+"""``llmkit export`` through the command: what is written answers as the original, read by another program."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy
+import pytest
+
+pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+
+TEXT = "The film was a delight, and nobody had expected it."
+
+
+@pytest.fixture(scope="module")
+def adapter(tiny, tmp_path_factory) -> Path:
+    """A LoRA with a head of its own, as peft saves it, on a tiny model."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    base = tiny("text-classification")
+    torch.manual_seed(0)
+    model = AutoModelForSequenceClassification.from_pretrained(base)
+    made = get_peft_model(model, LoraConfig(r=4, task_type="SEQ_CLS", init_lora_weights=False))
+    folder = tmp_path_factory.mktemp("adapter") / "reviews"
+    made.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(base).save_pretrained(folder)
+    return folder
+
+
+def test_onnx_runtime_alone_gives_what_the_pipeline_gives(llmkit, tiny, tmp_path):
+    """Read with onnxruntime and nothing of transformers but the tokenizer."""
+    import onnxruntime
+    from transformers import AutoTokenizer
+
+    model, folder = tiny("text-classification"), tmp_path / "onnx"
+    done = llmkit("export", model, "--to", "onnx", "-o", folder, "-q")
+    assert done.code == 0, done.stderr
+    assert len(done.lines) >= 4
+    assert max(row["largest_difference"] for row in done.lines) < 1e-4
+    assert all(row["same_answer"] for row in done.lines)
+
+    session = onnxruntime.InferenceSession(str(folder / "model.onnx"))
+    encoded = AutoTokenizer.from_pretrained(folder)([TEXT], return_tensors="np")
+    names = {each.name for each in session.get_inputs()}
+    logits = session.run(None, {name: value for name, value in encoded.items() if name in names})[0][0]
+    scores = numpy.exp(logits - logits.max()) / numpy.exp(logits - logits.max()).sum()
+    offline = llmkit("pipeline", "text-classification", TEXT, "-m", model, "-p", "top_k=null").json
+    labels = json.loads((folder / "config.json").read_text())["id2label"]
+    assert {row["label"]: row["score"] for row in offline} == pytest.approx(
+        {labels[str(number)]: float(score) for number, score in enumerate(scores)}, abs=1e-5
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "task",
+    [
+        "token-classification",
+        "question-answering",
+        "fill-mask",
+        "sentence-similarity",
+        "text-generation",
+        "text2text-generation",
+    ],
+)
+def test_every_kind_of_head(llmkit, tiny, tmp_path, task):
+    done = llmkit("export", tiny(task), "--to", "onnx", "-o", tmp_path / "onnx", "-q")
+    assert done.code == 0, done.stderr
+    for row in done.lines:
+        assert row["largest_difference"] < 5e-5 * max(row["largest_output"], 1)
+
+
+def test_a_merged_adapter_is_the_adapter_on_its_base(llmkit, adapter, tmp_path):
+    folder = tmp_path / "whole"
+    done = llmkit("export", adapter, "--to", "merged", "-o", folder)
+    assert done.code == 0, done.stderr
+    assert max(row["largest_difference"] for row in done.lines) < 1e-5
+    assert not (folder / "adapter_config.json").exists()
+    moved = shutil.move(folder, tmp_path / "moved")
+    call = ("pipeline", "text-classification", TEXT, "-p", "top_k=null", "-m")
+    whole, on_base = llmkit(*call, moved).json, llmkit(*call, adapter).json
+    assert {row["label"]: row["score"] for row in whole} == pytest.approx(
+        {row["label"]: row["score"] for row in on_base}, abs=1e-6
+    )
+
+
+def test_what_cannot_be_done_is_said(llmkit, tiny, tmp_path):
+    model = tiny("text-classification")
+    gguf = llmkit("export", model, "--to", "gguf")
+    assert (gguf.code, gguf.stdout) == (2, b"")
+    assert "convert_hf_to_gguf.py" in gguf.stderr
+    whole = llmkit("export", model, "--to", "merged", "-o", tmp_path / "x")
+    assert whole.code == 2
+    assert "no adapter" in whole.stderr
+    odd = llmkit("export", model, "--to", "onx")
+    assert odd.code == 2
+    assert "did you mean onnx?" in odd.stderr
+    picture = llmkit("export", tiny("image-classification"), "--to", "onnx", "-o", tmp_path / "x")
+    assert picture.code == 2
+    assert "take text" in picture.stderr
+    there = llmkit("export", model, "--to", "onnx", "-o", tmp_path)
+    assert there.code == 2
+    assert "--overwrite" in there.stderr
+    assert list(tmp_path.iterdir()) == []
