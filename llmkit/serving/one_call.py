@@ -13,7 +13,6 @@ import threading
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from llmkit.serving.kept import KEPT
@@ -78,15 +77,18 @@ class Identity:
 
 
 def _own_sources() -> dict[str, int]:
-    """Return llmkit's files that are imported, with their times: one that is worked on changes under its worker."""
+    """Return llmkit's files that are imported, with their times: one that is worked on changes under its worker.
+
+    Those that were installed change together with the folder of packages, which `llmkit.serving.place` looks at.
+    """
     modules = [module for name, module in sys.modules.items() if name.partition(".")[0] == "llmkit"]
     paths = [path for module in modules if (path := getattr(module, "__file__", None))]
-    return {path: _time_of(path) for path in paths}
+    return {path: _time_of(path) for path in paths if "-packages" not in path}
 
 
 def _time_of(path: str) -> int:
     try:
-        return Path(path).stat().st_mtime_ns
+        return os.stat(path).st_mtime_ns  # noqa: PTH116 (hundreds of them, while a call waits)
     except OSError:
         return 0
 

@@ -19,7 +19,7 @@ from tests.serving.serving import Server
 
 pytestmark = pytest.mark.slow
 
-SECONDS = float(os.environ.get("LLMKIT_TEST_LOAD_SECONDS", "20"))
+SECONDS = float(os.environ.get("LLMKIT_TEST_LOAD_SECONDS", "60"))
 CLIENTS = 64
 PATH = "/text-classification"
 TOKEN = {"Authorization": "Bearer s3cret"}
