@@ -406,6 +406,7 @@ def test_another_name_of_a_task_is_a_path_too(models, tmp_path):
     assert not path.exists()
 
 
+@pytest.mark.slow  # a server of its own
 def test_a_model_says_what_it_is_for(models):
     with Server("--model", models["text-classification"]) as started:
         assert started.client.post("/text-classification", json={"inputs": "x"}).status_code == 200
