@@ -168,11 +168,12 @@ def _make_room(path: str) -> None:
     """Take the socket away that a server has left which is there no more.
 
     Raises:
-        LlmkitError: it is something else, or a server listens there.
+        UsageError: it is something else.
+        LlmkitError: a server listens there.
     """
     if not Path(path).is_socket():
         if Path(path).exists():
-            raise LlmkitError(f"--socket {path}: a file is there.", hint="Choose another name.")
+            raise UsageError(f"--socket {path}: a file is there.", hint="Choose another name.")
         return
     with sockets.socket(sockets.AF_UNIX) as asking:
         try:

@@ -442,6 +442,7 @@ def test_sigterm_finishes_what_was_begun(models):
         (["fill-mask", "--host", "0.0.0.0"], "--token"),
         (["fill-mask", "--port", "70000"], "--port"),
         (["fill-mask", "--timeout", "0"], "--timeout"),
+        (["fill-mask", "--socket", "/etc/passwd"], "a file is there"),
     ],
 )
 def test_a_wrong_call(llmkit: Command, arguments, said):
