@@ -92,6 +92,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = make_model(Path(place, "model"))
         environment = os.environ | {"XDG_RUNTIME_DIR": place, "HF_HUB_OFFLINE": "1"}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package is compiled, and stays so
         own = own_seconds(folder, repeat)
         try:
             taken = measure(folder, environment, repeat)

@@ -8,17 +8,31 @@ from __future__ import annotations
 import os
 import sys
 
+_WORKER = "llmkit.cli.warm_worker"
+
 
 def main() -> None:
     """Entry point of the console script."""
     # With a plain look first: most calls have nothing to do with it.
     if sys.argv[1:2] == ["pipeline"] and ("--warm" in sys.argv or os.environ.get("LLMKIT_WARM")):
-        from llmkit.cli.warm_call import run_warm_if_asked
-
-        run_warm_if_asked()
+        _run_warm_if_asked()
     from llmkit.cli.main import main as run
 
     run()
+
+
+def _run_warm_if_asked() -> None:
+    """End this process with the exit code of its call in a worker; return where the call is to be run here."""
+    from llmkit.serving.client import UnusableError, run_warm, wants_warm
+
+    if not wants_warm(sys.argv[1:], dict(os.environ)):
+        return
+    try:
+        code = run_warm(_WORKER)
+    except UnusableError as error:
+        print(f"warning: no warm worker: {error}. This call runs without.", file=sys.stderr)  # noqa: T201
+        return
+    os._exit(code)  # nothing was opened that wants closing
 
 
 if __name__ == "__main__":

@@ -60,7 +60,8 @@ ALLOWED = (
         "cli": {"cli"} | CAPABILITIES | GROUND | BASE,
         # The Python API, and `python -m llmkit`.
         "__init__": CAPABILITIES | GROUND | BASE,
-        "__main__": {"cli"},
+        # A warm call goes by the parser of the command.
+        "__main__": {"cli", "serving"},
     }
 )
 

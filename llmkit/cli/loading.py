@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from logging import ERROR
 from typing import Any
 
 from llmkit.cli.collection import collection_paused
@@ -38,8 +39,9 @@ def quiet_libraries() -> Iterator[None]:
         from huggingface_hub.utils import logging as hub_logging
         from transformers.utils import logging
 
-        hub_logging.set_verbosity_error()
-        logging.set_verbosity_error()
+        for each in (hub_logging, logging):
+            if each.get_verbosity() != ERROR:  # to set it goes through all loggers that there are
+                each.set_verbosity_error()
         logging.disable_progress_bar()
         warnings.filterwarnings("ignore", module=r"(torch|transformers|huggingface_hub)\b")
         yield

@@ -47,7 +47,7 @@ def push(
     results = claim_stdout()
     from llmkit.cli.loading import quiet_client
     from llmkit.cli.push_run import card_of, space_of
-    from llmkit.sharing.checks import check_files
+    from llmkit.sharing.checks import check_files, check_text
     from llmkit.sharing.contents import shared_files
     from llmkit.sharing.push import check_repo, known_tokens
     from llmkit.sharing.push import push as send
@@ -56,10 +56,12 @@ def push(
     check_repo(repo)
     folder = Path(run)
     files, left = shared_files(folder, card_of(folder, repo, license))
-    check_files(files, known_tokens())
+    tokens = known_tokens()
+    check_files(files, tokens)
+    check_text("--message", message, tokens)
     page = space_of(folder, repo, files) if space else None
     if page is not None:
-        check_files(page, known_tokens())
+        check_files(page, tokens)
     if left:
         note(f"left out: {', '.join(left)}")
     if dry_run:

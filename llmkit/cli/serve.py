@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -12,6 +13,9 @@ from llmkit.errors import UsageError
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
+# What oneDNN keeps for each shape that it has multiplied: a thousand, of each of its two layers, are hundreds of
+# megabytes where every request has a length of its own, and save no time that could be measured.
+_KEPT_SHAPES = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64", "LRU_CACHE_CAPACITY": "64"}
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -22,13 +26,14 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 )
 def serve(
     tasks: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
-            metavar="TASK[=MODEL]...",
-            help="Tasks of text; embeddings for /v1/embeddings, chat for /v1/chat/completions.",
+            metavar="[TASK[=MODEL]]...",
+            help="Any tasks; embeddings for /v1/embeddings, chat for /v1/chat/completions.  "
+            "[default: what --model is for]",
             show_default=False,
         ),
-    ],
+    ] = None,
     model: options.Model = None,
     revision: options.Revision = None,
     embedded: options.Embedded = None,
@@ -48,7 +53,13 @@ def serve(
             show_envvar=True,
         ),
     ] = None,
-    max_body: Annotated[int, typer.Option(help="Most bytes of a request.")] = 1 << 20,
+    max_body: Annotated[
+        int | None,
+        typer.Option(
+            help="Most bytes of a request.  [default: 1 MiB; 16 where images or sound are taken]",
+            show_default=False,
+        ),
+    ] = None,
     max_waiting: Annotated[
         int, typer.Option(help="Most requests that wait; a further one is answered 429.")
     ] = 256,
@@ -62,21 +73,23 @@ def serve(
 ) -> None:
     """Serve tasks over HTTP: the hub's request for a task at /TASK, OpenAI's at /v1, on this machine alone."""
     set_quiet(quiet)
+    for name, most in _KEPT_SHAPES.items():
+        os.environ.setdefault(name, most)  # read when torch is imported
     if host not in _LOOPBACK and socket is None and not token:
         raise UsageError(
             f"--host {host}: others could ask this server.", hint="Add --token, or set LLMKIT_SERVE_TOKEN."
         )
     for value, option in ((max_body, "--max-body"), (max_waiting, "--max-waiting"), (timeout, "--timeout")):
-        if value <= 0:
+        if value is not None and not value > 0:
             raise UsageError(f"{option} {value}: use a number above 0.")
     if not 0 <= port <= 65535:
         raise UsageError(f"--port {port}: use a number from 0 to 65535.")
-    from llmkit.cli.serve_run import Wanted, run_server, wanted_of
+    from llmkit.cli.serve_run import Wanted, names_of, run_server, wanted_of
     from llmkit.models.loading import LoadOptions, check_options
 
     load = LoadOptions(device, dtype, trust_remote_code, allow_pickle)
     check_options(load)
-    wanted: list[Wanted] = wanted_of(tasks, model, revision)
+    wanted: list[Wanted] = wanted_of(tasks or names_of(model, revision, load), model, revision)
     claim_stdout()
     run_server(
         wanted,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import os
 import socket as sockets
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,26 +30,53 @@ class Wanted:
     model: str | None
     revision: str | None
     call: TaskCall | None
+    alias: str | None = None
+
+
+def names_of(model: str | None, revision: str | None, load: LoadOptions) -> list[str]:
+    """Return the tasks that a model is for, as its config tells.
+
+    Raises:
+        UsageError: no model is named, or it does not tell.
+        ModelError: it cannot be had.
+    """
+    example = "For example: llmkit serve sentiment-analysis embeddings"
+    if model is None:
+        raise UsageError("nothing to serve: name tasks, or a --model.", hint=example)
+    from llmkit.cli.loading import quiet_libraries
+    from llmkit.models.resolving import resolve_model
+    from llmkit.tasks.served import tasks_of
+
+    resolved = resolve_model(model, revision=revision, allow_pickle=load.allow_pickle)
+    with quiet_libraries():
+        from llmkit.models.loading import load_config
+
+        found = tasks_of(load_config(resolved, load, "serve").to_dict())
+    if not found:
+        raise UsageError(f"{model} does not say which tasks it is for.", hint=f"Name them. {example}")
+    note(f"serving what {model} is for: {', '.join(found)}")
+    return list(found)
 
 
 def wanted_of(tasks: list[str], model: str | None, revision: str | None) -> list[Wanted]:
     """Return what a call asks to be served.
 
     Raises:
-        UsageError: a task that there is not, that is no task of text, or that is named twice.
+        UsageError: a task that there is not, or that is named twice.
+        MissingExtraError: what reads its inputs is not installed.
     """
     wanted: list[Wanted] = []
     for each in tasks:
         name, _, named = each.partition("=")
         call = None if name == EMBEDDINGS else find_task("conversational" if name == CHAT else name)
-        if call is not None and name != CHAT:
-            from llmkit.serving.servable import check_servable
+        if call is not None:
+            from llmkit.serving.request_media import check_packages
 
-            check_servable(call.task)
+            check_packages(call.task)
         path = name if call is None or name == CHAT else call.name
         if path in [earlier.name for earlier in wanted]:
             raise UsageError(f"{path} is named twice: a server has one model for it.")
-        wanted.append(Wanted(path, named or model, revision if not named else None, call))
+        wanted.append(Wanted(path, named or model, revision if not named else None, call, name))
     return wanted
 
 
@@ -61,7 +88,7 @@ def run_server(
     port: int,
     socket: str | None,
     token: str | None,
-    body_bytes: int,
+    body_bytes: int | None,
     waiting: int,
     seconds: float,
 ) -> None:
@@ -76,30 +103,37 @@ def run_server(
     except ImportError:
         raise MissingExtraError("llmkit serve", "serve") from None
     listening = listener(host, port, socket)  # before the models: an address that is taken shows at once
-    with listening:
-        from llmkit.serving.engine import Engine
+    try:
+        with listening:
+            served = _loaded(wanted, load, body_bytes, waiting, seconds)
+            shown = socket or f"http://{host}:{listening.getsockname()[1]}"
+            _run(uvicorn, listening, served, token, shown)
+    finally:
+        if socket is not None:
+            Path(socket).unlink(missing_ok=True)
 
-        served = _loaded(wanted, load, body_bytes, waiting, seconds)
-        from llmkit.serving.app import application
 
-        engine = Engine(waiting)
-        app = application(served, engine, token)
-        config = uvicorn.Config(
-            app,
-            log_level="warning",
-            access_log=False,
-            lifespan="off",
-            server_header=False,
-            timeout_graceful_shutdown=_FINISHING,
-        )
-        shown = socket or f"http://{host}:{listening.getsockname()[1]}"
-        note(f"listening at {shown}; /docs says what there is.")
-        try:
-            uvicorn.Server(config).run(sockets=[listening])
-        finally:
-            engine.end()
-            if socket is not None:
-                Path(socket).unlink(missing_ok=True)
+def _run(uvicorn: Any, listening: sockets.socket, served: Served, token: str | None, shown: str) -> None:
+    from llmkit.serving.app import application
+    from llmkit.serving.engine import Engine
+    from llmkit.serving.impatient import protocol
+
+    engine = Engine(served.limits.waiting)
+    config = uvicorn.Config(
+        application(served, engine, token),
+        http=protocol(served.limits.seconds),
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        timeout_graceful_shutdown=_FINISHING,
+    )
+    note(f"listening at {shown}; /docs says what there is.")
+    try:
+        uvicorn.Server(config).run(sockets=[listening])
+    finally:
+        engine.end()
 
 
 def listener(host: str, port: int, path: str | None) -> sockets.socket:
@@ -110,13 +144,13 @@ def listener(host: str, port: int, path: str | None) -> sockets.socket:
     """
     try:
         if path is not None:
-            with contextlib.suppress(FileNotFoundError):
-                if not Path(path).is_socket():
-                    raise LlmkitError(f"--socket {path}: a file is there.", hint="Choose another name.")
-                Path(path).unlink()
+            _make_room(path)
             opened = sockets.socket(sockets.AF_UNIX)
-            opened.bind(path)
-            Path(path).chmod(0o600)
+            mask = os.umask(0o177)
+            try:
+                opened.bind(path)
+            finally:
+                os.umask(mask)
         else:
             family = sockets.AF_INET6 if ":" in host else sockets.AF_INET
             opened = sockets.socket(family)
@@ -125,13 +159,34 @@ def listener(host: str, port: int, path: str | None) -> sockets.socket:
         opened.listen(_BACKLOG)
     except OSError as error:
         where = path or f"{host}:{port}"
-        raise LlmkitError(
-            f"cannot listen at {where}: {error.strerror or error}.", hint="Choose another --port."
-        ) from None
+        hint = "Choose another --port." if path is None else "Choose another --socket."
+        raise LlmkitError(f"cannot listen at {where}: {error.strerror or error}.", hint=hint) from None
     return opened
 
 
-def _loaded(wanted: list[Wanted], load: LoadOptions, body_bytes: int, waiting: int, seconds: float) -> Served:
+def _make_room(path: str) -> None:
+    """Take the socket away that a server has left which is there no more.
+
+    Raises:
+        UsageError: it is something else.
+        LlmkitError: a server listens there.
+    """
+    if not Path(path).is_socket():
+        if Path(path).exists():
+            raise UsageError(f"--socket {path}: a file is there.", hint="Choose another name.")
+        return
+    with sockets.socket(sockets.AF_UNIX) as asking:
+        try:
+            asking.connect(path)
+        except OSError:
+            Path(path).unlink(missing_ok=True)
+            return
+    raise LlmkitError(f"--socket {path}: another server listens there.", hint="Choose another name.")
+
+
+def _loaded(
+    wanted: list[Wanted], load: LoadOptions, body_bytes: int | None, waiting: int, seconds: float
+) -> Served:
     from llmkit.cli.loading import load_quietly, quiet_libraries
     from llmkit.tasks.resolve import resolve_for
 
@@ -146,7 +201,6 @@ def _loaded(wanted: list[Wanted], load: LoadOptions, body_bytes: int, waiting: i
         if found.note:
             note(found.note)
         resolved.append(found)
-    from llmkit.data.encoding import ResultEncoder
     from llmkit.serving.app import Limits, Served
     from llmkit.serving.served_chat import ServedChat
     from llmkit.serving.served_tasks import ServedTask
@@ -162,7 +216,7 @@ def _loaded(wanted: list[Wanted], load: LoadOptions, body_bytes: int, waiting: i
         if each.name == CHAT:
             chat = ServedChat(model.name, pipe)
         else:
-            tasks.append(ServedTask(each.call, pipe, ResultEncoder(Path())))
+            tasks.append(ServedTask(each.call, pipe, each.alias))
     return Served(tasks, encoder, chat, Limits(body_bytes, waiting, seconds))
 
 

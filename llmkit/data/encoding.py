@@ -6,9 +6,9 @@ import dataclasses
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from llmkit.data.atomic import explained_write
 from llmkit.errors import MissingExtraError, OutputExistsError
@@ -76,27 +76,21 @@ class ResultEncoder:
             return self.plain(array.tolist(), stem)
         return self._save_array(array, stem)
 
-    def _save_array(self, array: Any, stem: str) -> str:
+    def _save_array(self, array: Any, stem: str) -> Any:
         import numpy
 
-        path = self._path(f"{stem}.npy")
-        with explained_write(path), path.open("wb") as file:
-            numpy.save(file, array, allow_pickle=False)
-        return str(path)
+        return self._keep(f"{stem}.npy", lambda file: numpy.save(file, array, allow_pickle=False))
 
-    def _save_image(self, image: Any, stem: str) -> str:
+    def _save_image(self, image: Any, stem: str) -> Any:
         if image.mode in _ARRAY_MODES:
             import numpy
 
             return self._save_array(numpy.asarray(image), stem)
         if image.mode not in _PNG_MODES:
             image = image.convert("RGBA" if image.mode.lower().endswith("a") else "RGB")
-        path = self._path(f"{stem}.png")
-        with explained_write(path):
-            image.save(path, format="PNG")
-        return str(path)
+        return self._keep(f"{stem}.png", lambda file: image.save(file, format="PNG"))
 
-    def _save_audio(self, audio: Any, sampling_rate: int, stem: str) -> str:
+    def _save_audio(self, audio: Any, sampling_rate: int, stem: str) -> Any:
         import numpy
 
         try:
@@ -104,9 +98,16 @@ class ResultEncoder:
         except ImportError:
             raise MissingExtraError("Writing audio", "audio") from None
         samples = numpy.asarray(audio, dtype="float32").squeeze()
-        path = self._path(f"{stem}.wav")
-        with explained_write(path):
-            soundfile.write(path, samples.T if samples.ndim > 1 else samples, sampling_rate)
+        samples = samples.T if samples.ndim > 1 else samples
+        return self._keep(
+            f"{stem}.wav", lambda file: soundfile.write(file, samples, sampling_rate, format="WAV")
+        )
+
+    def _keep(self, name: str, write: Callable[[BinaryIO], object]) -> Any:
+        """Write a file of a result, and return what the JSON says in its place: its path."""
+        path = self._path(name)
+        with explained_write(path), path.open("wb") as file:
+            write(file)
         return str(path)
 
     def _path(self, name: str) -> Path:

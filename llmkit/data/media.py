@@ -57,6 +57,9 @@ def load_image(source: Any) -> Image:
 def load_audio(source: Any, sampling_rate: int) -> numpy.ndarray:
     """Read a recording as mono float32 samples at `sampling_rate` (Hz), shape ``(samples,)``.
 
+    Args:
+        source: a path, an address, or the bytes of a file; samples are returned as they are.
+
     Raises:
         DataError: it is not there, or it is not audio.
         MissingExtraError: soundfile or soxr is not installed.
@@ -66,18 +69,19 @@ def load_audio(source: Any, sampling_rate: int) -> numpy.ndarray:
         import soxr
     except ImportError:
         raise MissingExtraError("Reading audio", "audio") from None
-    if not isinstance(source, str):
+    if not isinstance(source, str | bytes):
         return source
-    if not is_address(source):
+    if isinstance(source, str) and not is_address(source):
         _check_file(source, "audio file")
     try:
         opened = fetch(source) if is_address(source) else source
+        opened = io.BytesIO(opened) if isinstance(opened, bytes) else opened
         samples, rate = soundfile.read(opened, dtype="float32", always_2d=True)
     except (soundfile.SoundFileError, TypeError, ValueError) as error:
         reason = getattr(error, "error_string", None) or error
-        raise DataError(f"{source} cannot be read as audio: {reason}") from error
+        raise DataError(f"{_shown(source)} cannot be read as audio: {reason}") from error
     if not len(samples):
-        raise DataError(f"{source} holds no sound.")
+        raise DataError(f"{_shown(source)} holds no sound.")
     mono = samples.mean(axis=1)
     return mono if rate == sampling_rate else soxr.resample(mono, rate, sampling_rate)
 
@@ -178,7 +182,7 @@ def load_text(path: str) -> str:
 
 def _shown(source: Any) -> str:
     """Return a source short enough for a line; of a long path the end, where the file's name is."""
-    text = str(source)
+    text = "the recording" if isinstance(source, bytes) else str(source)
     if len(text) <= 80:
         return text
     return f"…{text[-79:]}" if "/" in text and "\n" not in text else f"{text[:79]}…"

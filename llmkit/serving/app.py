@@ -10,17 +10,22 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from llmkit._version import __version__
 from llmkit.serving.counted import CONTENT_TYPE, Counted
 from llmkit.serving.description import description, page
 from llmkit.serving.engine import BusyError, Engine, Job, LateError
-from llmkit.serving.limits import Application, Gate, refusal
+from llmkit.serving.limits import Answer, Application, Gate, refusal
+from llmkit.serving.request_body import Bodies, RefusedError, is_read
+from llmkit.serving.served_answers import MediaAnswer
 from llmkit.serving.served_chat import ServedChat
 from llmkit.serving.served_encoder import ServedEncoder
-from llmkit.serving.served_tasks import BadRequestError, ModelFailedError, ServedTask
+from llmkit.serving.served_tasks import ModelFailedError, ServedTask
+from llmkit.serving.task_requests import BadRequestError
+
+_TEXT_BYTES, _MEDIA_BYTES = 1 << 20, 16 << 20
 
 _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (BusyError, 429),
@@ -35,12 +40,12 @@ class Limits:
     """What a server takes.
 
     Attributes:
-        body_bytes: of a request.
+        body_bytes: of a request; None takes as many as images or sound need where they are served, else as texts do.
         waiting: requests that may wait for a model.
         seconds: that an answer may take; sending a request has as many.
     """
 
-    body_bytes: int = 1 << 20
+    body_bytes: int | None = None
     waiting: int = 256
     seconds: float = 60.0
 
@@ -53,14 +58,6 @@ class Served:
     encoder: ServedEncoder | None = None
     chat: ServedChat | None = None
     limits: Limits = field(default_factory=Limits)
-
-
-class _RefusedError(Exception):
-    """The request was answered before it was understood."""
-
-    def __init__(self, response: Response) -> None:
-        super().__init__()
-        self.response = response
 
 
 def application(served: Served, engine: Engine, token: str | None = None) -> Application:
@@ -92,6 +89,10 @@ class _Server:
         self.served = served
         self.engine = engine
         self.counted = Counted(lambda: engine.waiting)
+        most = served.limits.body_bytes
+        if most is None:
+            most = _MEDIA_BYTES if any(task.takes_media for task in served.tasks) else _TEXT_BYTES
+        self._bodies = Bodies(most, served.limits.seconds)
         self._description = description(served)
 
     def routes(self) -> list[Route]:
@@ -104,10 +105,12 @@ class _Server:
             Route("/v1/models", self._models),
         ]
         routes += [
-            Route(f"/{task.call.name}", self._answering(task), methods=["POST"]) for task in self.served.tasks
+            Route(path, self._task(task), methods=["POST"])
+            for task in self.served.tasks
+            for path in task.paths
         ]
         if self.served.encoder is not None:
-            routes.append(Route("/v1/embeddings", self._answering(self.served.encoder), methods=["POST"]))
+            routes.append(Route("/v1/embeddings", self._embeddings, methods=["POST"]))
         if self.served.chat is not None:
             routes.append(Route("/v1/chat/completions", self._chat, methods=["POST"]))
         return routes
@@ -115,13 +118,13 @@ class _Server:
     # -- what only tells
 
     async def _health(self, request: Request) -> Response:
-        return JSONResponse({"status": "ok", "llmkit": __version__, "waiting": self.engine.waiting})
+        return Answer({"status": "ok", "llmkit": __version__, "waiting": self.engine.waiting})
 
     async def _metrics(self, request: Request) -> Response:
         return PlainTextResponse(self.counted.text(), headers={"Content-Type": CONTENT_TYPE})
 
     async def _openapi(self, request: Request) -> Response:
-        return JSONResponse(self._description)
+        return Answer(self._description)
 
     async def _docs(self, request: Request) -> Response:
         return HTMLResponse(page(self._description))
@@ -129,33 +132,52 @@ class _Server:
     async def _models(self, request: Request) -> Response:
         models = [each for each in (self.served.encoder, self.served.chat) if each is not None]
         data = [{"id": each.name, "object": "model", "created": 0, "owned_by": "llmkit"} for each in models]
-        return JSONResponse({"object": "list", "data": data})
+        return Answer({"object": "list", "data": data})
 
     # -- what computes
 
-    def _answering(self, served: ServedTask | ServedEncoder) -> Callable[[Request], Awaitable[Response]]:
+    def _task(self, task: ServedTask) -> Callable[[Request], Awaitable[Response]]:
+        seconds = self.served.limits.seconds
+
         async def answer(request: Request) -> Response:
             async def respond() -> Response:
-                body = await self._body(request)
-                values = await self.engine.result(served.job(body), self.served.limits.seconds)
-                return JSONResponse(await asyncio.to_thread(served.answer, body, values))
+                body = await self._bodies.read(request, takes_bytes=task.takes_bytes)
+                # A megabyte in base64 holds everybody up for as long as it is read.
+                job = await asyncio.to_thread(task.job, body) if task.takes_media else task.job(body)
+                values = await self.engine.result(job, seconds)
+                as_file = "json" not in request.headers.get("accept", "")
+                found = await asyncio.to_thread(task.answer, body, values, as_file=as_file)
+                if isinstance(found, MediaAnswer):
+                    return Response(found.data, media_type=found.kind)
+                return Answer(found)
 
             return await self._guarded(request, respond)
 
         return answer
+
+    async def _embeddings(self, request: Request) -> Response:
+        encoder = self.served.encoder
+        assert encoder is not None
+
+        async def respond() -> Response:
+            body = await self._bodies.read(request)
+            values = await self.engine.result(encoder.job(body), self.served.limits.seconds)
+            return Answer(await asyncio.to_thread(encoder.answer, body, values))
+
+        return await self._guarded(request, respond)
 
     async def _chat(self, request: Request) -> Response:
         chat = self.served.chat
         assert chat is not None
 
         async def respond() -> Response:
-            body = await self._body(request)
+            body = await self._bodies.read(request)
             if body.get("stream") if isinstance(body, dict) else False:
                 return self._streamed(chat, body)
             answer = await self.engine.result(chat.job(body), self.served.limits.seconds)
             message = {"role": "assistant", "content": answer.text}
             choice = {"index": 0, "message": message, "finish_reason": answer.finish_reason, "logprobs": None}
-            return JSONResponse(
+            return Answer(
                 {
                     "id": answer.id,
                     "object": "chat.completion",
@@ -196,7 +218,7 @@ class _Server:
                 work.cancel()
                 return Response(status_code=499)
             return work.result()
-        except _RefusedError as refused:
+        except RefusedError as refused:
             return refused.response
         except ClientDisconnect:
             return Response(status_code=499)
@@ -207,51 +229,12 @@ class _Server:
         finally:
             work.cancel()
             gone.cancel()
-
-    async def _body(self, request: Request) -> Any:
-        """Return the JSON that was sent; what is too long or too slow is not read to its end."""
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        # Another type could be sent by a page in a browser to a server on the same machine.
-        if kind != "application/json":
-            raise _RefusedError(refusal(415, "send JSON.", "Content-Type: application/json"))
-        most = self.served.limits.body_bytes
-        too_long = _RefusedError(refusal(413, f"a request has at most {most:,} bytes.", Connection="close"))
-        said = request.headers.get("content-length", "")
-        if said.isdigit() and int(said) > _READ_TO_REFUSE * most:
-            raise too_long
-        data, received = bytearray(), 0
-        try:
-            async with asyncio.timeout(self.served.limits.seconds):
-                async for part in request.stream():
-                    received += len(part)
-                    # Whoever is cut off while sending may never see why: a little more is read, and not kept.
-                    if received > _READ_TO_REFUSE * most:
-                        raise too_long
-                    if received <= most:
-                        data += part
-        except TimeoutError:
-            late = refusal(408, "the request did not come whole in its time.", Connection="close")
-            raise _RefusedError(late) from None
-        if received > most:
-            raise too_long
-        setattr(request.state, _READ, True)
-        try:
-            return json.loads(data, parse_constant=_no_constant)
-        except (ValueError, RecursionError) as error:
-            raise _RefusedError(refusal(400, f"that is not JSON: {error}.")) from None
-
-
-_READ = "is_read"
-_READ_TO_REFUSE = 16  # times the bytes that a request may have
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no number of JSON")
+            self._bodies.let_go(request)
 
 
 async def _gone(request: Request, work: asyncio.Future[Response]) -> None:
     """Wait until a client has left; before its request is read, whoever reads it notices."""
-    while not getattr(request.state, _READ, False):
+    while not is_read(request):
         await asyncio.sleep(0.01)
     while (await request.receive())["type"] != "http.disconnect":
         pass

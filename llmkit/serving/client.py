@@ -1,16 +1,15 @@
 """A call of the command handed over to a warm worker, which runs it on this process's own streams.
 
-Everything that a call costs beside the worker's answer is spent here, so this imports next to nothing.
+Everything that a call costs beside the worker's answer is spent here, so this imports next to nothing: what Python
+itself has loaded by then, and what comes without a file of its own.
 """
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # `signal` is it with names for its numbers, by `enum`
 import _socket
 import os
-import signal
 import sys
-from contextlib import suppress
-from types import FrameType
 
 from llmkit.serving.messages import (
     ENDED,
@@ -24,6 +23,10 @@ from llmkit.serving.messages import (
     send_go,
 )
 from llmkit.serving.place import NoPlaceError, Place, installed, place_for, settings_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
 
 PATIENCE_SETTING = "LLMKIT_WARM_PATIENCE"
 PATIENCE = 10.0  # seconds that a worker may take to begin
@@ -154,7 +157,7 @@ def _run(connection: _socket.socket, call: Call) -> int:
         ended = b""
     if ended[:1] != ENDED:
         for number in handed_on[-1:]:  # that ended it, and ends this process in the same way
-            signal.signal(number, signal.SIG_DFL)
+            _signal.signal(number, _signal.SIG_DFL)
             os.kill(os.getpid(), number)
         os.write(2, b"error: the warm worker's process was killed while it ran this call.\n")
         return _KILLED
@@ -167,20 +170,22 @@ def _hand_on_signals(process: int) -> list[int]:
 
     def hand_on(number: int, frame: FrameType | None) -> None:
         handed_on.append(number)
-        with suppress(ProcessLookupError):  # it has just ended
+        try:
             os.kill(process, number)
+        except ProcessLookupError:
+            return  # it has just ended
 
     def stop(number: int, frame: FrameType | None) -> None:
         for each in (process, os.getpid()):
-            os.kill(each, signal.SIGSTOP)
-        os.kill(process, signal.SIGCONT)
+            os.kill(each, _signal.SIGSTOP)
+        os.kill(process, _signal.SIGCONT)
 
     for name in _HANDED_ON:
-        number = getattr(signal, name)
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, hand_on)
-    if signal.getsignal(signal.SIGTSTP) is not signal.SIG_IGN:
-        signal.signal(signal.SIGTSTP, stop)
+        number = getattr(_signal, name)
+        if _signal.getsignal(number) != _signal.SIG_IGN:
+            _signal.signal(number, hand_on)
+    if _signal.getsignal(_signal.SIGTSTP) != _signal.SIG_IGN:
+        _signal.signal(_signal.SIGTSTP, stop)
     return handed_on
 
 

@@ -7,6 +7,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from llmkit._version import __version__
+from llmkit.serving.request_media import MEDIA
+from llmkit.serving.served_answers import KIND_OF_ANSWER
 from llmkit.tasks.catalogue import Field, Kind, Task
 
 if TYPE_CHECKING:
@@ -71,12 +73,17 @@ _CHAT = {
         "stream": {"type": "boolean"},
     },
 }
+_MEDIUM: dict[str, Any] = {"type": "string", "contentEncoding": "base64", "minLength": 1}
 _TYPES: dict[Kind, dict[str, Any]] = {
     Kind.TEXT: _TEXT,
     Kind.TABLE: {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}},
     Kind.CHAT: {"type": "array", "items": _MESSAGE, "minItems": 1},
     Kind.JSON: {},
+    Kind.IMAGE: _MEDIUM,
+    Kind.AUDIO: _MEDIUM,
+    Kind.VIDEO: _MEDIUM,
 }
+_BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 
 
 def description(served: Served) -> dict[str, Any]:
@@ -87,7 +94,13 @@ def description(served: Served) -> dict[str, Any]:
         "/v1/models": {"get": _told("The models by name, in OpenAI's shape.", "application/json")},
     }
     for task in served.tasks:
-        paths[f"/{task.call.name}"] = {"post": _asked(f"{task.task.summary}.", _task_request(task.task))}
+        for path in task.paths:
+            asked = _asked(f"{task.task.summary}.", _task_request(task.task))
+            if task.takes_bytes:
+                asked["requestBody"]["content"] |= _BYTES
+            if (kind := KIND_OF_ANSWER.get(task.task.name)) is not None:
+                asked["responses"]["200"]["content"] |= {kind: {}}
+            paths[path] = {"post": asked}
     if served.encoder is not None:
         paths["/v1/embeddings"] = {"post": _asked("Vectors of texts, in OpenAI's shape.", _EMBEDDINGS)}
     if served.chat is not None:
@@ -125,7 +138,8 @@ def _task_request(task: Task) -> dict[str, Any]:
         "additionalProperties": False,
     }
     required = [field for field in fields if field.required]
-    alone = [_type_of(required[0])] if len(required) == 1 and required[0].kind is Kind.TEXT else []
+    is_one = len(required) == 1 and required[0].kind in (Kind.TEXT, *MEDIA)
+    alone = [_type_of(required[0])] if is_one else []
     one = {"anyOf": [*alone, whole]}
     parameters = {
         "type": "object",

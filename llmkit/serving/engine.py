@@ -1,6 +1,7 @@
 """Requests that wait for a model: those that arrive together go through it together, one thread computes.
 
-What waits is bounded, a request whose client has gone is passed over, and each has its time.
+What waits is bounded, a request whose client has gone is passed over, and each has its time. One of many inputs goes
+through in slices, so that the others have their turn between them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from typing import Any
 
 from llmkit.errors import LlmkitError
 
-MOST_TOGETHER = 1024
+MOST_TOGETHER = 512  # inputs
+SLICE = 64  # inputs of one request
 GATHERING = 0.003  # seconds that a first request waits for others
 
 
@@ -33,16 +35,38 @@ class Job:
     """A request's work.
 
     Attributes:
-        run: does the work of several jobs at once and returns a result, or an exception, for each.
+        run: does a part of the work of several jobs at once and returns for each a result, or an exception; of a job
+            of more than SLICE inputs a list of their results.
         key: jobs with the same one go together; None for one that goes alone.
         is_left: nobody waits for the result any more.
+        results: of the inputs that are done, where there are more than a slice of them.
     """
 
-    run: Callable[[Sequence[Job]], Sequence[Any]]
+    run: Callable[[Sequence[Part]], Sequence[Any]]
     items: Sequence[Any]
     key: Any = None
     is_left: bool = False
     future: Future[Any] = field(default_factory=Future)
+    results: list[Any] = field(default_factory=list)
+
+
+class Part:
+    """As much of a job as goes through the model at a time: its next inputs."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        done = len(job.results)
+        self.items = job.items[done : done + SLICE]
+
+    @property
+    def key(self) -> Any:
+        """Return the job's key."""
+        return self.job.key
+
+    @property
+    def is_left(self) -> bool:
+        """Return whether nobody waits for the job any more."""
+        return self.job.is_left
 
 
 class Engine:
@@ -102,35 +126,71 @@ class Engine:
         self._thread.join()
 
     def _work(self) -> None:
-        while jobs := self._next():
-            try:
-                results = jobs[0].run(jobs)
-            except Exception as error:
-                results = [error] * len(jobs)
-            for job, result in zip(jobs, results, strict=True):
-                if job.future.set_running_or_notify_cancel():
-                    if isinstance(result, Exception):
-                        job.future.set_exception(result)
-                    else:
-                        job.future.set_result(result)
+        while parts := self._next():
+            results = _results(parts)
+            unfinished = [
+                part.job for part, result in zip(parts, results, strict=True) if not _is_done(part, result)
+            ]
+            with self._changed:
+                self._waiting.extend(unfinished)
 
-    def _next(self) -> list[Job]:
+    def _next(self) -> list[Part]:
         """Wait for the first job, then a moment for others like it; [] at the end."""
-        with self._changed:
-            while not self._waiting:
-                if self._ends:
-                    return []
-                self._changed.wait()
-        if self._waiting[0].key is not None and len(self._waiting) < MOST_TOGETHER:
-            time.sleep(GATHERING)
-        with self._changed:
-            living = [job for job in self._waiting if not job.is_left]
-            first = living[0] if living else None
-            together = [job for job in living if first is not None and _goes_with(job, first)][:MOST_TOGETHER]
-            chosen = set(map(id, together))
-            self._waiting = deque(job for job in living if id(job) not in chosen)
-        return together or self._next()
+        while True:
+            with self._changed:
+                while not self._waiting:
+                    if self._ends:
+                        return []
+                    self._changed.wait()
+            if self._waiting[0].key is not None:
+                time.sleep(GATHERING)
+            with self._changed:
+                living = [job for job in self._waiting if not job.is_left]
+                parts = _together(living)
+                chosen = {id(part.job) for part in parts}
+                self._waiting = deque(job for job in living if id(job) not in chosen)
+            if parts:
+                return parts
+
+
+def _results(parts: Sequence[Part]) -> Sequence[Any]:
+    """Return what parts come to; where they fail together, each alone: one of them is to blame, not all."""
+    try:
+        return parts[0].job.run(parts)
+    except Exception as error:
+        if len(parts) == 1:
+            return [error]
+    return [result for part in parts for result in _results([part])]
+
+
+def _together(living: Sequence[Job]) -> list[Part]:
+    """Return a part of the first job, and of those behind it that can go with it."""
+    parts: list[Part] = []
+    inputs = 0
+    for job in living:
+        if job is living[0] or _goes_with(job, living[0]):
+            parts.append(Part(job))
+            inputs += len(parts[-1].items)
+        if inputs >= MOST_TOGETHER:
+            break
+    return parts
+
+
+def _is_done(part: Part, result: Any) -> bool:
+    """Take a part's result; tell whether it was its job's last one."""
+    job = part.job
+    if not isinstance(result, Exception) and len(job.items) > SLICE:
+        job.results.extend(result)
+        if len(job.results) < len(job.items):
+            return False
+        result = job.results
+    if job.future.set_running_or_notify_cancel():
+        if isinstance(result, Exception):
+            job.future.set_exception(result)
+        else:
+            job.future.set_result(result)
+    return True
 
 
 def _goes_with(job: Job, first: Job) -> bool:
-    return job is first or (first.key is not None and job.key == first.key)
+    return first.key is not None and job.key == first.key

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from transformers import Pipeline
 
 MOST_KEPT = 4
+_REHEARSED_SECONDS = 0.5
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -85,7 +86,7 @@ class KeptPipelines:
         self._pipelines[key] = pipe
         self._calls[key] = call
         self._names[key] = f"{resolved.name} ({call.name})"
-        rehearse(call, pipe)
+        rehearse(call, pipe, _REHEARSED_SECONDS)
 
     def rehearse(self) -> None:
         """Let the pipeline used last do what only the first input costs, in a process that waits for a call."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from starlette.responses import JSONResponse
 
+from llmkit.data.encoding import dump_json
 from llmkit.serving.counted import Counted
 
 Scope = MutableMapping[str, Any]
@@ -20,10 +21,18 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 _OPEN_PATHS = ("/health",)
 
 
-def refusal(status: int, message: str, hint: str | None = None, **headers: str) -> JSONResponse:
+class Answer(JSONResponse):
+    """JSON as everywhere in llmkit; a text may hold half of a surrogate pair, which has no bytes of its own."""
+
+    def render(self, content: Any) -> bytes:
+        """Return the bytes of what is answered."""
+        return dump_json(content).encode()
+
+
+def refusal(status: int, message: str, hint: str | None = None, **headers: str) -> Answer:
     """Return an answer that says what is wrong, and what to do."""
     error = {"message": message, "hint": hint, "type": _TYPES.get(status, "server_error"), "code": status}
-    return JSONResponse({"error": error}, status, headers=headers)
+    return Answer({"error": error}, status, headers=headers)
 
 
 _TYPES = {

@@ -13,14 +13,15 @@ them waiting for their end.
 
 from __future__ import annotations
 
-import _socket  # `socket` takes as long to import as the rest of a warm call's client
+import _socket  # `socket` takes as long to import as the rest of a warm call's client, and `struct` is a file too
 import os
-import struct
+import sys
 
 READY, STALE, GO, ENDED = b"R", b"S", b"G", b"E"
 NUMBER_BYTES = 8
 MOST_BYTES = 64 << 20
 DESCRIPTORS = 4
+_INT_BYTES = 4  # of C's int
 
 
 class CutOffError(Exception):
@@ -103,7 +104,7 @@ def send_go(connection: _socket.socket, descriptors: list[int]) -> None:
     Raises:
         OSError: nobody takes them.
     """
-    rights = struct.pack(f"{len(descriptors)}i", *descriptors)
+    rights = b"".join(number.to_bytes(_INT_BYTES, sys.byteorder) for number in descriptors)
     connection.sendmsg([GO], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
 
 
@@ -113,7 +114,7 @@ def receive_go(connection: _socket.socket) -> list[int]:
     Raises:
         CutOffError: it did not come.
     """
-    room = _socket.CMSG_SPACE(DESCRIPTORS * struct.calcsize("i"))
+    room = _socket.CMSG_SPACE(DESCRIPTORS * _INT_BYTES)
     try:
         said, extra, _, _ = connection.recvmsg(1, room)
     except OSError as error:
@@ -122,7 +123,7 @@ def receive_go(connection: _socket.socket) -> list[int]:
         number
         for level, kind, rights in extra
         if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS)
-        for (number,) in struct.iter_unpack("i", rights)
+        for number in _ints(rights)
     ]
     if said != GO or not descriptors:
         raise CutOffError("no word to go")
@@ -150,5 +151,12 @@ def receive(connection: _socket.socket, count: int) -> bytes:
 
 def peer(connection: _socket.socket) -> tuple[int, int]:
     """Return the number of the process at the other end of a Unix socket, and of its user."""
-    process, user, _ = struct.unpack("3i", connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12))
+    said = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 3 * _INT_BYTES)
+    process, user, _ = _ints(said)
     return process, user
+
+
+def _ints(data: bytes) -> list[int]:
+    """Return what C's ints in some bytes say."""
+    starts = range(0, len(data) - _INT_BYTES + 1, _INT_BYTES)
+    return [int.from_bytes(data[start : start + _INT_BYTES], sys.byteorder, signed=True) for start in starts]

@@ -12,7 +12,6 @@ import threading
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from llmkit.launching.worker import end_python
@@ -78,15 +77,18 @@ class Identity:
 
 
 def _own_sources() -> dict[str, int]:
-    """Return llmkit's files that are imported, with their times: one that is worked on changes under its worker."""
+    """Return llmkit's files that are imported, with their times: one that is worked on changes under its worker.
+
+    Those that were installed change together with the folder of packages, which `llmkit.serving.place` looks at.
+    """
     modules = [module for name, module in sys.modules.items() if name.partition(".")[0] == "llmkit"]
     paths = [path for module in modules if (path := getattr(module, "__file__", None))]
-    return {path: _time_of(path) for path in paths}
+    return {path: _time_of(path) for path in paths if "-packages" not in path}
 
 
 def _time_of(path: str) -> int:
     try:
-        return Path(path).stat().st_mtime_ns
+        return os.stat(path).st_mtime_ns  # noqa: PTH116 (hundreds of them, while a call waits)
     except OSError:
         return 0
 
@@ -121,7 +123,7 @@ def take_call(link: socket.socket, run: Callable[[], None], identity: Identity) 
         return 0  # no client, or one that has lost patience
     connection.settimeout(None)
     has_ended = _end_with(connection)
-    imported = set(sys.modules)
+    known = len(sys.modules)  # their names are left alone: each that is looked at is a page to be copied
     KEPT.report = report
     _become(call, streams)
     code = _run(run)
@@ -129,7 +131,7 @@ def take_call(link: socket.socket, run: Callable[[], None], identity: Identity) 
     has_ended.set()
     with suppress(OSError):
         connection.sendall(ENDED + bytes([code]))
-    report({"imported": sorted(set(sys.modules) - imported)[:_MOST_IMPORTED]})
+    report({"imported": list(sys.modules)[known:][:_MOST_IMPORTED]})
     return code
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-import zlib
 
 from llmkit._version import __version__
 
@@ -20,6 +19,8 @@ _SETTINGS = (
 )  # fmt: skip
 _READ_ANEW = ("HF_TOKEN", "LLMKIT_WARM", "LLMKIT_WARM_PATIENCE", "LLMKIT_DEBUG")
 _ONLY_OURS = 0o700
+_LONGEST_SOCKET = 107  # bytes, on Linux
+_PRIME = 4294967291  # the largest one of 32 bits
 
 
 class NoPlaceError(Exception):
@@ -79,7 +80,10 @@ def place_for(settings: str) -> Place:
     Raises:
         NoPlaceError: there is no folder for it.
     """
-    return Place(runtime_folder(), f"warm-{zlib.crc32(os.fsencode(settings)):08x}")
+    number = (
+        int.from_bytes(os.fsencode(settings), "big") % _PRIME
+    )  # as good a hash here as one to be imported
+    return Place(runtime_folder(), f"warm-{number:08x}")
 
 
 def installed() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -17,24 +18,37 @@ if TYPE_CHECKING:
     from transformers import Pipeline
 
 _TEXT = "A first text."
+_WORD = " a"
+_MOST_WORDS = 32  # beside those
 _PARALLELISM = "TOKENIZERS_PARALLELISM"
 
 
-def rehearse(call: TaskCall, pipe: Pipeline) -> None:
-    """Run a task of text once on a short one; what it gives, and whether it gives anything, is all the same."""
+def rehearse(call: TaskCall, pipe: Pipeline, seconds: float = 0.0) -> None:
+    """Run a task of text once on a short one; what it gives, and whether it gives anything, is all the same.
+
+    Args:
+        seconds: go on so long with texts of one word more each: oneDNN compiles code for each length that it meets,
+            which takes half as long as a short text itself, and processes that are forked have it.
+    """
     taken = parameters_of(call.task)
     with suppress(Exception):
         check_types(call.task, {"": 0})
     if any(field.required and field.kind is not Kind.TEXT for field in call.task.fields):
         return
-    values = {field.name: _value(field, call) for field in call.task.fields if field.required}
     parameters = taken.arrange({"max_new_tokens": 1} if "max_new_tokens" in taken.passed_on else {})
+    deadline = time.monotonic() + seconds
     with _one_thread(), suppress(Exception):
-        Runner(pipe, call, RunSettings(parameters)).run_window([(Record({}, "rehearsal", 1), values)])
+        runner = Runner(pipe, call, RunSettings(parameters))
+        for words in range(_MOST_WORDS + 1):
+            values = {field.name: _value(field, call, words) for field in call.task.fields if field.required}
+            runner.run_window([(Record({}, "rehearsal", 1), values)])
+            if time.monotonic() >= deadline:
+                break
 
 
-def _value(field: Field, call: TaskCall) -> Any:
+def _value(field: Field, call: TaskCall, words: int) -> Any:
     text = "A first ___." if call.task.has_blank and field.name == "text" else _TEXT
+    text += words * _WORD
     return [text, "Another one."] if field.many else text
 
 

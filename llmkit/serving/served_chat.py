@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmkit.inference.streaming import text_streamer
-from llmkit.serving.engine import Job
-from llmkit.serving.served_tasks import BadRequestError, ModelFailedError
+from llmkit.serving.engine import Job, Part
+from llmkit.serving.served_tasks import ModelFailedError
+from llmkit.serving.task_requests import BadRequestError
 
 _DEFAULT_TOKENS = 256
 _MOST_TOKENS = 8192
@@ -22,6 +23,10 @@ _NOT_DONE = {
     "logprobs": False,
     "tools": None,
     "functions": None,
+    "logit_bias": None,
+    "response_format": {"type": "text"},
+    "audio": None,
+    "prediction": None,
 }
 
 
@@ -73,7 +78,7 @@ class ServedChat:
 
     def _answer(
         self,
-        job: Job,
+        job: Part,
         messages: list[dict[str, str]],
         parameters: dict[str, Any],
         stop: list[str],
@@ -194,8 +199,8 @@ def _message(given: Any) -> dict[str, str]:
 
 
 def _parameters(body: dict[str, Any]) -> dict[str, Any]:
-    tokens = body.get("max_completion_tokens", body.get("max_tokens"))
-    tokens = _DEFAULT_TOKENS if tokens is None else tokens
+    asked = (body.get(name) for name in ("max_completion_tokens", "max_tokens"))
+    tokens = next((each for each in asked if each is not None), _DEFAULT_TOKENS)
     if not _is_number(tokens, int, 1, _MOST_TOKENS):
         raise BadRequestError(f'"max_tokens" is a whole number from 1 to {_MOST_TOKENS}.')
     parameters: dict[str, Any] = {"max_new_tokens": tokens}

@@ -6,8 +6,9 @@ import base64
 from collections.abc import Sequence
 from typing import Any
 
-from llmkit.serving.engine import Job
-from llmkit.serving.served_tasks import MOST_INPUTS, BadRequestError, ModelFailedError
+from llmkit.serving.engine import Job, Part
+from llmkit.serving.served_tasks import ModelFailedError
+from llmkit.serving.task_requests import MOST_INPUTS, BadRequestError
 
 
 class ServedEncoder:
@@ -34,7 +35,9 @@ class ServedEncoder:
             raise BadRequestError('"input" is a text or a list of texts, none of them empty.')
         dimensions = body.get("dimensions")
         if dimensions is not None and (
-            not isinstance(dimensions, int) or not 0 < dimensions <= self._encoder.dimension
+            not isinstance(dimensions, int)
+            or isinstance(dimensions, bool)
+            or not 0 < dimensions <= self._encoder.dimension
         ):
             raise BadRequestError(f'"dimensions" is a number from 1 to {self._encoder.dimension}.')
         return Job(self._run, texts, key=("embeddings", self.name))
@@ -55,7 +58,7 @@ class ServedEncoder:
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
         return {"object": "list", "data": data, "model": self.name, "usage": usage}
 
-    def _run(self, jobs: Sequence[Job]) -> list[Any]:
+    def _run(self, jobs: Sequence[Part]) -> list[Any]:
         """Return for each job its texts' vectors with their tokens, or what went wrong with one."""
         from llmkit.embeddings.embedding import Embedding, embed_texts
 

@@ -41,11 +41,12 @@ _MOST_UNUSED_DEATHS = 3
 
 @dataclass
 class _Child:
-    """A process forked for one call; `is_used` once it has been given one."""
+    """A process forked for one call; `is_used` once it has been given one, `has_spoken` once it has told of it."""
 
     process: int
     link: socket.socket
     is_used: bool = False
+    has_spoken: bool = False
     said: bytearray = field(default_factory=bytearray)
 
 
@@ -104,13 +105,18 @@ class Worker:
                 self._learn()
         self._leave()
 
+    @property
+    def is_useless(self) -> bool:
+        """Return whether one process after the other has ended before it could begin a call."""
+        return self._unused_deaths >= _MOST_UNUSED_DEATHS
+
     # -- when it ends
 
     def _leave_soon(self, number: int, frame: FrameType | None) -> None:
         self._is_leaving = True
 
     def _should_leave(self) -> bool:
-        if self._is_leaving or self._unused_deaths >= _MOST_UNUSED_DEATHS:
+        if self._is_leaving or self.is_useless:
             return True
         is_busy = any(child.is_used for child in self._children.values())
         return not is_busy and (time.time() - self._last > self.idle or is_scarce())
@@ -186,6 +192,7 @@ class Worker:
         if not data:
             self._end(child)
             return
+        child.has_spoken = True
         child.said += data
         *lines, rest = bytes(child.said).split(b"\n")
         child.said = bytearray(rest)
@@ -207,7 +214,7 @@ class Worker:
             os.waitpid(child.process, 0)
         if child is self._spare:
             self._spare = None
-        self._unused_deaths = 0 if child.is_used else self._unused_deaths + 1
+        self._unused_deaths = 0 if child.has_spoken else self._unused_deaths + 1
         self._last = time.time()
         self._write_state()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from llmkit.errors import DataError
@@ -26,19 +26,18 @@ _VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "merges.txt", "add
 _WEIGHTS = ".safetensors"
 
 
-def check_files(files: Iterable[SharedFile], tokens: Iterable[str]) -> None:
+def check_files(files: Iterable[SharedFile], tokens: Mapping[str, str]) -> None:
     """Check the texts among some files, and what the headers of weights say beside the tensors.
 
     Args:
-        tokens: secrets that are known: none of them may be in any of the files.
+        tokens: secrets that are known, and what each is: none of them may be in any of the files.
 
     Raises:
         DataError: there is a secret, or an absolute path, or a file that should be JSON and is not.
     """
-    known = [token for token in tokens if token]
     for file in files:
         for place, text in _texts_of(file):
-            _check_secrets(place, text, known)
+            check_text(place, text, tokens)
             path = absolute_path(text) if file.name not in _VOCABULARIES else None
             if path is not None:
                 raise DataError(
@@ -89,10 +88,15 @@ def _metadata(file: SharedFile) -> Any:
     return header.get("__metadata__")
 
 
-def _check_secrets(place: str, text: str, known: list[str]) -> None:
+def check_text(place: str, text: str, tokens: Mapping[str, str]) -> None:
+    """Check that a text that others will see holds no secret.
+
+    Raises:
+        DataError: it does; the message says where and what, and not the secret.
+    """
     found = next((what for what, pattern in _SECRETS.items() if pattern.search(text)), None)
-    if found is None and any(token in text for token in known):
-        found = "your token of the hub"
+    if found is None:
+        found = next((what for token, what in tokens.items() if token and token in text), None)
     if found is not None:
         raise DataError(
             f"{place} holds {found}.", hint="Take it out; and if it was seen by others, revoke it."

@@ -19,6 +19,7 @@ CONFIG = "config.yaml"
 # What llmkit wrote beside the model; a folder of this machine in it is shortened to its last part.
 OWN_TEXTS = ("log.jsonl", "metrics.json", "run.json", "cost.json")
 _SHARED = (".safetensors", ".json", ".jsonl", ".txt", ".model", ".jinja", ".yaml", ".png", ".md")
+_OF_MODELS = (".safetensors", ".json", ".model", ".jinja")
 _UNSHARED_FOLDERS = ("checkpoints", "runs", "tensorboard")
 _ABSOLUTE = re.compile(r"(?<![\w/\\:.<>-])(?:~|[A-Za-z]:)?(?:[/\\][\w.@+=%~-]+){2,}[/\\]?")
 
@@ -53,11 +54,12 @@ class SharedFile:
 def shared_files(folder: Path, card: str) -> tuple[list[SharedFile], list[str]]:
     """Return the files of a run that are shared, the card first, and the names of those that are not.
 
-    Checkpoints, hidden files, figures of trackers and what is no model, text or picture stay here.
+    Checkpoints, hidden files, figures of trackers and what is no model, text or picture stay here. Nor is a link
+    followed, which could lead anywhere; one that the model needs is named.
 
     Raises:
         ModelError: the model is not whole.
-        DataError: the config is damaged.
+        DataError: the config is damaged, or a file of the model is a link.
     """
     check_folder(folder, str(folder), allow_pickle=False, needs_weights=True)
     shared = [SharedFile(CARD, content=card.encode())]
@@ -66,7 +68,10 @@ def shared_files(folder: Path, card: str) -> tuple[list[SharedFile], list[str]]:
         name = path.relative_to(folder).as_posix()
         if name == CARD:
             continue
-        if path.suffix.lower() not in _SHARED:
+        if path.is_symlink():
+            _check_link(path)
+            left.append(name)
+        elif path.suffix.lower() not in _SHARED:
             left.append(name)
         elif name == CONFIG:
             shared.append(SharedFile(name, content=_config_without_folders(path).encode()))
@@ -80,12 +85,20 @@ def shared_files(folder: Path, card: str) -> tuple[list[SharedFile], list[str]]:
 
 def _files(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.is_symlink():
+        if path.name.startswith("."):
             continue
-        if path.is_file():
+        if path.is_symlink() or path.is_file():
             yield path
         elif path.is_dir() and path.name not in _UNSHARED_FOLDERS:
             yield from _files(path)
+
+
+def _check_link(path: Path) -> None:
+    if path.suffix.lower() in _OF_MODELS:
+        raise DataError(
+            f"{path} is a link, which is not followed.",
+            hint="Put the file itself there: cp --remove-destination.",
+        )
 
 
 def without_folders(text: str) -> str:

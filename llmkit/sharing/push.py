@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +12,10 @@ from llmkit.models.hub_lookup import check_endpoint, check_repository_name, hub_
 from llmkit.models.loading_errors import is_a
 from llmkit.sharing.contents import SharedFile
 
+# Settings that hold a secret, by the end of their names; shorter ones would be found in words.
+_SECRET_NAMES = ("TOKEN", "API_KEY", "ACCESS_KEY", "SECRET", "PASSWORD")
+_SHORTEST_SECRET = 12
+_QUERY = re.compile(r"\?[^\s'\"]*=[^\s'\"]*")  # of an address: one to upload to is signed there
 _MODEL_SUFFIXES = (".safetensors", ".bin", ".json")
 _SPACE_SUFFIXES = (".py", *_MODEL_SUFFIXES)
 
@@ -40,16 +46,21 @@ def token_of_user() -> str:
     return str(token)
 
 
-def known_tokens() -> list[str]:
-    """Return the tokens that this user has here, which must not be in anything that is shared."""
+def known_tokens() -> dict[str, str]:
+    """Return the secrets that this user has here, which must not be in anything that is shared: what each is, by it."""
     from huggingface_hub import get_token
 
+    found = {
+        value: f"your {name}"
+        for name, value in os.environ.items()
+        if name.upper().endswith(_SECRET_NAMES) and len(value) >= _SHORTEST_SECRET
+    }
     token = get_token()
-    return [str(token)] if token else []
+    return {**found, str(token): "your token of the hub"} if token else found
 
 
 def check_repo(repo: str) -> None:
-    """Check a repository's name and the hub's address.
+    """Check a repository's name, with its owner, and the hub's address.
 
     Raises:
         UsageError: either cannot be one.
@@ -58,6 +69,8 @@ def check_repo(repo: str) -> None:
 
     check_endpoint(constants.ENDPOINT)
     check_repository_name(repo)
+    if "/" not in repo:
+        raise UsageError(f"'{repo}': whose is it?", hint=f"Name the owner too: OWNER/{repo}.")
 
 
 def push(
@@ -111,6 +124,7 @@ def _explained(error: Exception, repo: str, token: object) -> LlmkitError:
     if status == 429:
         return HubError("the hub has had enough requests for now.", hint=nothing)
     told = str(error).strip().partition("\n")[0].replace(str(token), "…") or type(error).__name__
+    told = _QUERY.sub("?…", told)
     return HubError(f"the push to '{repo}' failed: {told}", hint=nothing)
 
 

@@ -158,6 +158,24 @@ def test_a_token_in_a_file_is_not_sent(llmkit, hub, run_folder):
     assert hub.requests == []
 
 
+def test_nor_is_another_secret_of_the_user_or_one_in_the_message(llmkit, hub, run_folder):
+    secret = "0123456789abcdef0123"
+    environment = hub.environment(run_folder.parent / "home") | {"HF_TOKEN": SmallHub.token}
+    environment["WANDB_API_KEY"] = secret
+    call = ("push", run_folder, "acme/reviews", *LICENSE)
+    token = llmkit(*call, "--message", f"with {SmallHub.token}", env=environment, fresh=True)
+    (run_folder / "README.md").write_text(f"# mine\n\nlogged with {secret}\n")
+
+    key = llmkit(*call, env=environment, fresh=True)
+
+    assert (key.code, token.code) == (2, 2)
+    assert "holds your WANDB_API_KEY" in key.stderr
+    assert "--message holds your token of the hub" in token.stderr
+    assert secret not in key.stderr
+    assert SmallHub.token not in token.stderr
+    assert hub.requests == []
+
+
 @pytest.mark.parametrize(
     ("spoil", "code", "said"),
     [
@@ -179,6 +197,10 @@ def test_a_run_that_is_not_whole(llmkit, hub, run_folder, spoil, code, said):
 
 def test_usage(llmkit, hub, run_folder):
     assert "licence" in push(llmkit, hub, run_folder).stderr
+    assert (
+        "whose is it"
+        in llmkit("push", run_folder, "reviews", *LICENSE, env=hub.environment(run_folder)).stderr
+    )
     assert llmkit("push", run_folder, "a/b/c", *LICENSE, env=hub.environment(run_folder)).code == 2
     missing = llmkit("card", run_folder / "nowhere", *LICENSE)
     assert (missing.code, missing.stdout) == (2, b"")

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from types import TracebackType
 
@@ -19,6 +20,7 @@ class Server:
 
     Attributes:
         client: asks it.
+        said: the lines of its standard error, as they come.
     """
 
     def __init__(self, *arguments: str, env: Mapping[str, str] | None = None, command: str = "serve") -> None:
@@ -29,10 +31,13 @@ class Server:
             stdout=subprocess.PIPE,
             text=True,
         )
-        said = []
+        self.said: list[str] = []
         while not (found := re.search(r"http://\S+:\d+", line := self.process.stderr.readline())):
-            said.append(line)
-            assert line, "".join(said)
+            self.said.append(line)
+            assert line, "".join(self.said)
+        # What nobody reads holds up whoever writes it.
+        self._reader = threading.Thread(target=lambda: self.said.extend(self.process.stderr), daemon=True)
+        self._reader.start()
         self.url = found[0]
         self.client = httpx.Client(base_url=self.url, timeout=TIMEOUT)
 
@@ -48,5 +53,6 @@ class Server:
             self.process.wait(TIMEOUT)
         finally:
             self.process.kill()
+            self._reader.join(TIMEOUT)
             for stream in (self.process.stdout, self.process.stderr):
                 stream.close()

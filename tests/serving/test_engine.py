@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from llmkit.serving.engine import BusyError, Engine, Job, LateError
+from llmkit.serving.engine import SLICE, BusyError, Engine, Job, LateError
 
 
 @pytest.fixture
@@ -89,5 +89,50 @@ def test_what_goes_wrong_is_its_own_requests_alone(engine: Engine) -> None:
         good, bad = await asyncio.gather(*asked, return_exceptions=True)
         assert good == ["good"]
         assert isinstance(bad, ValueError)
+
+    asyncio.run(ask())
+
+
+def test_one_that_fails_the_whole_batch_fails_alone(engine: Engine) -> None:
+    def fragile(jobs: list[Job]) -> list[object]:
+        if any(job.items == ["bad"] for job in jobs):
+            raise ValueError("bad")
+        return [job.items for job in jobs]
+
+    async def ask() -> None:
+        asked = [engine.result(Job(fragile, [name], key="k"), 20) for name in ("one", "bad", "two")]
+        one, bad, two = await asyncio.gather(*asked, return_exceptions=True)
+        assert [one, two] == [["one"], ["two"]]
+        assert isinstance(bad, ValueError)
+
+    asyncio.run(ask())
+
+
+def test_many_inputs_go_in_slices_and_let_others_through(engine: Engine) -> None:
+    async def ask() -> None:
+        work = Work()
+        first = asyncio.ensure_future(engine.result(Job(work.hold, [0]), 20))
+        await asyncio.to_thread(work.begun.wait, 20)
+        many = list(range(2 * SLICE + 1))
+        large = asyncio.ensure_future(engine.result(Job(work.run, many, key="large"), 20))
+        small = asyncio.ensure_future(engine.result(Job(work.run, ["small"], key="small"), 20))
+        await asyncio.sleep(0)
+        work.may_end.set()
+        assert await asyncio.gather(first, large, small) == [[0], many, ["small"]]
+        assert [len(batch[0]) for batch in work.batches] == [1, SLICE, 1, SLICE, 1]
+
+    asyncio.run(ask())
+
+
+def test_a_client_that_leaves_ends_the_work_between_slices(engine: Engine) -> None:
+    async def ask() -> None:
+        work = Work()
+        left = asyncio.ensure_future(engine.result(Job(work.hold, list(range(4 * SLICE)), key="k"), 20))
+        await asyncio.to_thread(work.begun.wait, 20)
+        left.cancel()
+        await asyncio.sleep(0)
+        work.may_end.set()
+        assert await engine.result(Job(work.run, ["next"], key="other"), 20) == ["next"]
+        assert [len(batch[0]) for batch in work.batches] == [SLICE, 1]
 
     asyncio.run(ask())

@@ -21,6 +21,10 @@ TASKS = (
     "question-answering",
     "zero-shot-classification",
     "text-generation",
+    "image-classification",
+    "visual-question-answering",
+    "automatic-speech-recognition",
+    "text-to-audio",
 )
 
 

@@ -20,7 +20,7 @@ import openai
 import pytest
 
 import llmkit as api
-from tests.fixtures.command import TIMEOUT, Command
+from tests.fixtures.command import TIMEOUT, Command, base_environment
 from tests.serving.serving import Server
 
 TEXTS = ["a fine day", "the worst of days", "word " * 40, "ü"]
@@ -79,6 +79,9 @@ def test_a_task_gives_what_the_command_gives(server, models, llmkit: Command, ta
 
     assert found.status_code == 200, found.text
     expected, answer = offline.lines[0], found.json()
+    if task == "zero-shot-classification":
+        pairs = zip(expected["labels"], expected["scores"], strict=True)
+        expected = [{"label": label, "score": score} for label, score in pairs]
     if task in ("text-classification", "summarization"):
         answer = answer[0] if answer != [expected] else expected
     assert answer == expected or answer == [expected]
@@ -105,6 +108,12 @@ assert len(client("fill-mask").fill_mask("the ___ of the town")) == 5
 assert client("question-answering").question_answering(question="Who?", context="Ada wrote it").answer
 assert client("feature-extraction").feature_extraction("a fine day").ndim == 3
 assert client("summarization").summarization("the bank raised its rates").summary_text is not None
+labels = ["money", "sports"]
+found = client("zero-shot-classification").zero_shot_classification("rates rose", labels, multi_label=True)
+assert {each.label for each in found} == set(labels)
+assert client("text-generation").text_generation("the bank", max_new_tokens=3)
+chat = client("").chat_completion([{"role": "user", "content": "the bank"}], max_tokens=3)
+assert chat.choices[0].message.content is not None
 """
 
 
@@ -217,17 +226,28 @@ BAD = {
     "an empty list": ("/text-classification", {"inputs": []}),
     "null": ("/text-classification", {"inputs": None}),
     "another field": ("/text-classification", {"inputs": {"txt": "x"}}),
+    "a wrong key": ("/text-classification", {"inputs": "x", "parameter": {"top_k": 1}}),
+    "a stream": ("/text-generation", {"inputs": "x", "stream": True}),
+    "a model": ("/text-classification", {"inputs": "x", "model": "acme/other"}),
     "a wrong parameter": ("/text-classification", {"inputs": "x", "parameters": {"topk": 1}}),
     "a parameter of another type": ("/text-classification", {"inputs": "x", "parameters": {"top_k": "many"}}),
     "no parameters": ("/text-classification", {"inputs": "x", "parameters": 3}),
     "a number too large": ("/text-generation", {"inputs": "x", "parameters": {"num_beams": 10**9}}),
     "code": ("/text-generation", {"inputs": "x", "parameters": {"custom_generate": "acme/evil"}}),
+    "code within": (
+        "/text-generation",
+        {"inputs": "x", "parameters": {"tools": [{"trust_remote_code": True}]}},
+    ),
     "no labels": ("/zero-shot-classification", {"inputs": "x"}),
     "no context": ("/question-answering", {"inputs": {"question": "x"}}),
     "no messages": ("/v1/chat/completions", {"messages": []}),
     "an image": (
         "/v1/chat/completions",
         {"messages": [{"role": "user", "content": [{"image": "/etc/passwd"}]}]},
+    ),
+    "another form": (
+        "/v1/chat/completions",
+        {"messages": MESSAGES, "response_format": {"type": "json_object"}},
     ),
     "several answers": ("/v1/chat/completions", {"messages": MESSAGES, "n": 2}),
     "an odd format": ("/v1/embeddings", {"input": "x", "encoding_format": "hex"}),
@@ -255,6 +275,35 @@ def test_what_is_not_json_is_not_read(server):
         server.client.post("/text-classification", content=b"[" * 100_000, headers=headers).status_code == 400
     )
     assert server.client.post("/text-classification", content=b'{"inputs": "x"}').status_code == 415
+
+
+def test_half_a_character_is_none(server):
+    """JSON can say what no text in UTF-8 can, and no tokenizer takes."""
+    headers = {"Content-Type": "application/json"}
+    for path, name in (("/text-classification", "inputs"), ("/v1/embeddings", "input")):
+        half, whole = (b'{"%s": "%s"}' % (name.encode(), text) for text in (b"\\ud83d", b"\\ud83d\\ude00"))
+
+        refused = server.client.post(path, content=half, headers=headers)
+
+        assert refused.status_code == 400
+        assert "surrogate" in refused.json()["error"]["message"]
+        assert server.client.post(path, content=whole, headers=headers).status_code == 200
+
+
+def test_a_request_of_many_inputs_lets_others_through(server):
+    many = {"inputs": ["word " * 100] * 1024}
+    with ThreadPoolExecutor(1) as pool:
+        large = pool.submit(post, server, "/text-classification", many)
+        while "llmkit_waiting_requests 0" in server.client.get("/metrics").text and not large.done():
+            time.sleep(0.001)
+        small = post(server, "/text-classification", {"inputs": "x"})
+        was_done = large.done()
+        answers = large.result(TIMEOUT).json()
+
+    assert small.status_code == 200
+    assert not was_done
+    assert len(answers) == 1024
+    assert len({json.dumps(answer) for answer in answers}) == 1
 
 
 def test_other_paths_and_methods(server):
@@ -317,6 +366,52 @@ def test_a_slow_sender_is_not_waited_for(narrow):
         assert connection.recv(100).startswith(b"HTTP/1.1 408")
 
 
+def test_the_head_of_a_request_is_not_waited_for(narrow):
+    host, port = narrow.url.removeprefix("http://").split(":")
+    for head in (b"", b"POST /v1/chat/completions HTTP/1.1\r\nHost: "):
+        with socket.create_connection((host, int(port)), timeout=TIMEOUT) as connection:
+            connection.sendall(head)
+            assert connection.recv(100).startswith(b"HTTP/1.1 408")
+    with socket.create_connection((host, int(port)), timeout=TIMEOUT) as connection:  # and not the second one
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+        connection.sendall(b"GET /hea")
+        while not (said := connection.recv(1000)).startswith(b"HTTP/1.1"):
+            assert said
+        assert said.startswith(b"HTTP/1.1 408")
+
+
+def test_another_name_of_a_task_is_a_path_too(models, tmp_path):
+    """And a socket is the user's alone, and one that is in use is nobody else's."""
+    path = tmp_path / "socket"
+    command = [sys.executable, "-m", "llmkit", "serve", "--socket", str(path)]
+    model = models["text-classification"]
+    environment = base_environment()
+    call = [*command, f"sentiment-analysis={model}"]
+    with subprocess.Popen(call, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert str(path) in process.stderr.readline()
+        assert path.stat().st_mode & 0o777 == 0o600
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), base_url="http://x") as client:
+            paths = ("/sentiment-analysis", "/text-classification")
+            answers = [client.post(each, json={"inputs": "x"}).json() for each in paths]
+        second = subprocess.run(
+            call, env=environment, capture_output=True, text=True, timeout=TIMEOUT, check=False
+        )
+        process.terminate()
+        assert process.wait(TIMEOUT) == 143
+
+    assert answers[0] == answers[1]
+    assert second.returncode == 1
+    assert "another server listens there" in second.stderr
+    assert not path.exists()
+
+
+@pytest.mark.slow  # a server of its own
+def test_a_model_says_what_it_is_for(models):
+    with Server("--model", models["text-classification"]) as started:
+        assert started.client.post("/text-classification", json={"inputs": "x"}).status_code == 200
+
+
 @pytest.mark.slow
 def test_sigterm_finishes_what_was_begun(models):
     with Server(f"text-classification={models['text-classification']}") as server:
@@ -341,12 +436,13 @@ def test_sigterm_finishes_what_was_begun(models):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["image-classification"], "is not served"),
+        ([], "name tasks"),
         (["text-classification", "sentiment-analysis"], "named twice"),
         (["sumarization"], "summarization"),
         (["fill-mask", "--host", "0.0.0.0"], "--token"),
         (["fill-mask", "--port", "70000"], "--port"),
         (["fill-mask", "--timeout", "0"], "--timeout"),
+        (["fill-mask", "--socket", "/etc/passwd"], "a file is there"),
     ],
 )
 def test_a_wrong_call(llmkit: Command, arguments, said):

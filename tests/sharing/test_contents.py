@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmkit.errors import ModelError
+from llmkit.errors import DataError, ModelError
 from llmkit.sharing.contents import absolute_path, shared_files, without_folders
 
 
@@ -36,6 +36,15 @@ def test_a_link_is_not_followed(run_folder, tmp_path):
     shared, _ = shared_files(run_folder, "card")
 
     assert "notes.txt" not in {file.name for file in shared}
+
+
+def test_a_model_that_is_a_link_is_not_left_out_in_silence(run_folder, tmp_path):
+    weights = run_folder / "model.safetensors"
+    weights.rename(tmp_path / "model.safetensors")
+    weights.symlink_to(tmp_path / "model.safetensors")
+
+    with pytest.raises(DataError, match=r"model\.safetensors is a link"):
+        shared_files(run_folder, "card")
 
 
 def test_the_config_and_the_log_are_without_this_machines_folders(run_folder, tmp_path):
