@@ -34,6 +34,8 @@ from llmkit.training.splitting import split_off
 from llmkit.training.state import Data, Listener, Run
 from llmkit.training.steps import Steps
 from llmkit.training.tracking import check_trackers
+from llmkit.training.zero import start_engine
+from llmkit.training.zero_config import is_zero, zero_settings
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -58,6 +60,7 @@ def prepare(config: FinetuneConfig, output: Path, *, device: str, listener: List
         listener.note(origin.resolved.note)
     objective = objective_class(config.task)(config, origin.tokenizer)
     check_sharding(config, objective)
+    zero = zero_settings(config, precision) if is_zero(config) else None
     data = prepare_data(config, objective)
     _check_metrics(config, objective, data)
     for text in objective.notes():
@@ -71,14 +74,16 @@ def prepare(config: FinetuneConfig, output: Path, *, device: str, listener: List
     )
     if accelerator.process_index:
         set_seed(config.training.seed, device_specific=True)  # or all devices would drop out the same
-    if config.sharding is not None and accelerator.num_processes > 1:
+    if config.sharding is not None and config.sharding.type == "fsdp" and accelerator.num_processes > 1:
         shard(model, accelerator.device, cpu_offload=config.sharding.cpu_offload)
     optimizer = make_optimizer(model, config.training)
     if objective.joins_texts:
         use_variable_length(model, accelerator.device.type, precision)
     # Several devices' gradients meet in the loop, not in a wrapper around the model: `average_gradients`.
     prepared = accelerator.prepare_model(model, evaluation_mode=True)
-    if not config.training.compile:
+    if zero is not None and accelerator.num_processes > 1:
+        prepared = start_engine(model, optimizer, zero, accelerator.device).wrapped
+    elif not config.training.compile:
         add_rows_alone(model)
     steps = _make_steps(config, data.train.lengths, accelerator)
     loop = Loop(

@@ -49,7 +49,7 @@ class TestOneProcess:
         newest = torture.folder / "damaged/checkpoints/step-00000004"
         os.truncate(newest / "weights.safetensors", 100)
 
-        done = torture.resume("damaged", "damaged")
+        done = torture.resume("damaged", "damaged", damaged=True)
 
         assert (
             f"passing over {newest.relative_to(torture.folder)}: weights.safetensors has 100 bytes"
@@ -114,7 +114,7 @@ class TestDamaged:
             rest = b"" if damage == "cut" else bytes([content[half] ^ 1]) + content[half + 1 :]
             path.write_bytes(content[:half] + rest)
 
-        done = torture.resume(run, run)
+        done = torture.resume(run, run, damaged=True)
 
         COUNTS["a checkpoint's file missing, cut or altered"] += 1
         assert "passing over" in done.stderr
