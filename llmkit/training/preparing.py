@@ -29,6 +29,7 @@ from llmkit.training.objectives.variable_length import use_variable_length
 from llmkit.training.optimizer import freeze, make_optimizer, rate_at
 from llmkit.training.origin import Origin, find_origin
 from llmkit.training.precision import make_accelerator, precision_name
+from llmkit.training.processes import process_count
 from llmkit.training.sharding import check_sharding, shard, whole_weights
 from llmkit.training.splitting import split_off
 from llmkit.training.state import Data, Listener, Run
@@ -61,6 +62,8 @@ def prepare(config: FinetuneConfig, output: Path, *, device: str, listener: List
     objective = objective_class(config.task)(config, origin.tokenizer)
     check_sharding(config, objective)
     zero = zero_settings(config, precision) if is_zero(config) else None
+    if zero is not None and process_count() == 1:
+        listener.note("sharding: one process has nothing to share: DeepSpeed is left out.")
     data = prepare_data(config, objective)
     _check_metrics(config, objective, data)
     for text in objective.notes():

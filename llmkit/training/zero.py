@@ -90,7 +90,6 @@ class Engine:
     def put_weights(self, module: torch.nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
         """Give the model weights that are whole; each process must do so."""
         import torch
-        from deepspeed.utils import safe_set_full_fp32_param
 
         with torch.no_grad():
             for name, parameter in module.named_parameters():
@@ -100,7 +99,7 @@ class Engine:
                 with _gathered(parameter, changed=True):
                     parameter.copy_(value)
                 if parameter.requires_grad:
-                    safe_set_full_fp32_param(parameter, value.float())
+                    self._set(parameter, value.float(), None)
             for name, buffer in module.named_buffers():
                 if name in weights:
                     buffer.copy_(weights[name])
@@ -134,7 +133,6 @@ class Engine:
     def put_moments(self, module: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
         """Give the optimizer what `moments` took, or a plain run's optimizer had."""
         import torch
-        from deepspeed.utils import safe_set_full_optimizer_state
 
         steps = [tensor for name, tensor in tensors.items() if name.startswith("step.")]
         if not steps:
@@ -149,7 +147,21 @@ class Engine:
             for kind in _MOMENTS:
                 value = tensors.get(f"{kind}.{name}")
                 if value is not None:
-                    safe_set_full_optimizer_state(parameter, value.to(self.wrapped.device), kind)
+                    self._set(parameter, value.to(self.wrapped.device), kind)
+
+    def _set(self, parameter: torch.nn.Parameter, value: torch.Tensor, kind: str | None) -> None:
+        """Write this device's part of a whole tensor: of a weight, or of a kind of state of it."""
+        from deepspeed import utils
+
+        scope = "local" if self.shares_weights else "full"
+        if (
+            self.shares_weights
+        ):  # DeepSpeed takes whole ones there only where they can be cut into equal parts
+            value = _own_part(value, parameter)
+        if kind is None:
+            getattr(utils, f"safe_set_{scope}_fp32_param")(parameter, value)
+        else:
+            getattr(utils, f"safe_set_{scope}_optimizer_state")(parameter, value, kind)
 
 
 def start_engine(
@@ -196,6 +208,16 @@ def shape_of(parameter: torch.Tensor) -> torch.Size:
     return shape
 
 
+def _own_part(value: torch.Tensor, parameter: Any) -> torch.Tensor:
+    """Return what this device has of a tensor that is cut as a parameter is, the last part filled up."""
+    import torch
+
+    size = parameter.ds_tensor.ds_numel
+    start = size * torch.distributed.get_rank()
+    part = value.flatten()[start : start + size]
+    return torch.nn.functional.pad(part, (0, size - part.numel()))
+
+
 def _trained(module: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Parameter]]:
     return (each for each in module.named_parameters() if each[1].requires_grad)
 
@@ -206,7 +228,7 @@ def _gathered(parameter: torch.nn.Parameter, *, changed: bool = False) -> Iterat
     if not hasattr(parameter, "ds_id"):
         yield
         return
-    from deepspeed.zero import GatheredParameters
+    import deepspeed
 
-    with GatheredParameters([parameter], modifier_rank=0 if changed else None):
+    with deepspeed.zero.GatheredParameters([parameter], modifier_rank=0 if changed else None):
         yield

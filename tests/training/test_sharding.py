@@ -22,6 +22,8 @@ from tests.training.rows import TRIALS
 from tests.training.stepping import config_for
 
 SHARDED = ("finetune", "run.yaml", *TWO, "--set", "sharding=fsdp")
+# Softmax does not see it: its gradient is rounding alone, which AdamW makes as large as any other.
+BY_ROUNDING = ".key.bias"
 SLIGHTLY = {"rtol": 1e-5, "atol": 1e-6}
 
 
@@ -47,6 +49,9 @@ def assert_same(folder: Path, name: str, whole: str = "whole") -> None:
     ours, theirs = (load_file(folder / each / "model.safetensors") for each in (name, whole))
     assert ours.keys() == theirs.keys()
     for key, tensor in theirs.items():
+        if key.endswith(BY_ROUNDING):
+            assert ours[key].shape == tensor.shape
+            continue
         torch.testing.assert_close(ours[key], tensor, **SLIGHTLY)
 
 
