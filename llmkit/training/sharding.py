@@ -53,6 +53,8 @@ def check_sharding(config: FinetuneConfig, objective: Objective) -> None:
         and config.adapter.type == "qlora",
         "training.ema keeps a second copy of the whole": config.training.ema is not None,
         "training.compile is not tried with it": config.training.compile,
+        f"model.dtype: {config.model.dtype} is not tried with it": config.sharding.type == "deepspeed"
+        and config.model.dtype != "float32",
     }
     for reason, is_so in reasons.items():
         if is_so:

@@ -125,9 +125,8 @@ class Engine:
     def _link(self) -> None:
         """Let each parameter know its place in the optimizer's states, which DeepSpeed leaves for later."""
         if not self.shares_weights:
-            self._zero._hp_optimizer_states_linked = (
-                False  # it looks after the first group's first step alone
-            )
+            # It does so once, after the first group's first step: the states of the others come later.
+            self._zero._hp_optimizer_states_linked = False
             self._zero._lazy_init_hp_params_optimizer_state()
 
     def put_moments(self, module: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -154,9 +153,8 @@ class Engine:
         from deepspeed import utils
 
         scope = "local" if self.shares_weights else "full"
-        if (
-            self.shares_weights
-        ):  # DeepSpeed takes whole ones there only where they can be cut into equal parts
+        if self.shares_weights:
+            # DeepSpeed takes whole ones there only where they can be cut into equal parts.
             value = _own_part(value, parameter)
         if kind is None:
             getattr(utils, f"safe_set_{scope}_fp32_param")(parameter, value)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _AUTO = "auto"
 _STAGES = (1, 2, 3)
 _SECTIONS = ("zero_optimization", "optimizer", "scheduler", "bf16", "fp16")
+_NOT_PASSED_ON = ("optimizer", "scheduler", "bf16", "fp16", "train_batch_size")
 # The run cuts each step as its texts need and takes one optimizer step for all of it.
 _CUT_BY_THE_RUN = ("gradient_accumulation_steps", "train_micro_batch_size_per_gpu")
 
@@ -85,20 +86,22 @@ def _differing(given: Mapping[str, Any], config: FinetuneConfig, precision: str)
     for name in _CUT_BY_THE_RUN:
         if said.get(name, _AUTO) != _AUTO:
             yield f"{name}: {json.dumps(said[name])}; training.micro_batch_size and micro_batch_tokens say it"
-    for name, (ours, value) in _said_by_the_run(config, precision).items():
+    for name, (ours, value) in _said_by_the_run(config).items():
         if said.get(name, _AUTO) not in (_AUTO, value):
             yield f"{name}: {json.dumps(said[name])}; {ours} is {json.dumps(value)}"
     for name, value in said.items():
         if name.startswith("scheduler.params.") and value != _AUTO:
             yield f"{name}: {json.dumps(value)}; training.schedule and warmup_ratio say it"
+    if said.get("bf16.enabled", _AUTO) not in (_AUTO, False):
+        yield "bf16.enabled: true; training.precision: bfloat16 says it, and the weights stay in float32"
     if said.get("fp16.enabled", _AUTO) not in (_AUTO, False) or precision == "float16":
         yield "fp16: float16 is not tried with it; take training.precision: bfloat16 or float32"
 
 
-def _said_by_the_run(config: FinetuneConfig, precision: str) -> dict[str, tuple[str, Any]]:
+def _said_by_the_run(config: FinetuneConfig) -> dict[str, tuple[str, Any]]:
     """Return what the run says, by DeepSpeed's names: our own name for it, and the value."""
     training = config.training
-    found: dict[str, tuple[str, Any]] = {
+    return {
         "train_batch_size": ("training.batch_size", training.batch_size),
         "gradient_clipping": ("training.max_grad_norm", training.max_grad_norm or 0.0),
         "optimizer.type": ("the run's optimizer", "AdamW"),
@@ -107,9 +110,6 @@ def _said_by_the_run(config: FinetuneConfig, precision: str) -> dict[str, tuple[
         "optimizer.params.eps": ("training.adam_epsilon", training.adam_epsilon),
         "optimizer.params.weight_decay": ("training.weight_decay", training.weight_decay),
     }
-    if precision != "bfloat16":
-        found["bf16.enabled"] = ("that of training.precision", False)
-    return found
 
 
 def _leaves(given: Mapping[str, Any], name: str = "") -> Iterator[tuple[str, Any]]:
@@ -130,8 +130,7 @@ def _without_auto(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _completed(given: dict[str, Any], config: FinetuneConfig, precision: str) -> dict[str, Any]:
     """Return the file's values with those that only the run has."""
-    settings = {key: value for key, value in given.items() if key not in ("optimizer", "scheduler", "fp16")}
-    settings.pop("train_batch_size", None)
+    settings = {key: value for key, value in given.items() if key not in _NOT_PASSED_ON}
     settings |= {
         # Of no meaning here: the loop says itself which pass is a step's last.
         "train_micro_batch_size_per_gpu": 1,
@@ -141,6 +140,6 @@ def _completed(given: dict[str, Any], config: FinetuneConfig, precision: str) ->
         # torch's AdamW, also where the states are kept in the CPU's memory: nothing has to be compiled for it.
         "zero_force_ds_cpu_optimizer": False,
     }
-    if precision == "bfloat16" and not given.get("bf16", {}).get("enabled"):
+    if precision == "bfloat16":
         settings.setdefault("torch_autocast", {"enabled": True, "dtype": "bfloat16"})
     return settings
