@@ -8,11 +8,13 @@ nothing is printed: the options of each command must exist. A ```python block mu
 from __future__ import annotations
 
 import ast
+import functools
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,13 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Their commands are those of other pages, on other texts: what they show is tried more quickly elsewhere.
 SLOW_PAGES = ("lecture.md",)
+WARM = """#!{python}
+import sys
+
+from llmkit.serving.client import run_warm
+
+sys.exit(run_warm("llmkit.cli.warm_worker"))
+"""
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -56,10 +65,25 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """What a page's shell runs in: its `llmkit` is run by a warm worker, so that no example pays for imports."""
+    place = tmp_path_factory.mktemp("bin")
+    (place / "llmkit").write_text(WARM.format(python=sys.executable))
+    (place / "llmkit").chmod(0o755)
+    path = os.pathsep.join((str(place), str(Path(sys.executable).parent), os.environ["PATH"]))
+    runtime = tmp_path_factory.mktemp("run")
+    found = base_environment() | {"PATH": path, "XDG_RUNTIME_DIR": str(runtime), "LLMKIT_WARM_IDLE": "20"}
+    yield found
+    subprocess.run(
+        [sys.executable, "-m", "llmkit", "warm", "stop"], env=found, check=True, capture_output=True
+    )
+
+
 @pytest.mark.parametrize(("command", "output"), examples())
-def test_example_prints_what_the_page_says(command: str, output: str, folder: Path) -> None:
-    environment = base_environment()
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+def test_example_prints_what_the_page_says(
+    command: str, output: str, folder: Path, environment: dict[str, str]
+) -> None:
     # Standard error first: notes and warnings come while the command runs, results are kept for the end.
     done = subprocess.run(
         ["bash", "-c", command],
@@ -80,15 +104,19 @@ def commands_of(block: str) -> list[str]:
     return [line.strip() for line in joined.splitlines() if line.strip().startswith("llmkit ")]
 
 
+@functools.cache
+def help_of(name: str) -> str:
+    call = [sys.executable, "-m", "llmkit", name, "--help"]
+    return subprocess.run(call, capture_output=True, text=True, check=True).stdout
+
+
 @pytest.mark.parametrize(
     "command",
     [pytest.param(c, id=f"{place} {c[:40]}") for place, block in blocks("bash") for c in commands_of(block)],
 )
 def test_command_has_options_that_exist(command: str) -> None:
     words = command.split()
-    help_text = subprocess.run(
-        [sys.executable, "-m", "llmkit", words[1], "--help"], capture_output=True, text=True, check=True
-    ).stdout
+    help_text = help_of(words[1])
     for option in re.findall(r"(?<=\s)(--?[a-z][a-z-]*)", command.partition(" #")[0]):
         assert re.search(rf"(^|[\s,]){re.escape(option)}\b", help_text), (
             f"{option} is not an option of {words[1]}"

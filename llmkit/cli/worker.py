@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import sys
+import os
+from typing import NoReturn
 
 from llmkit.cli.main import main
-from llmkit.launching.worker import code_for_launcher, end_with_launcher
+from llmkit.errors import EXIT_DONE
+from llmkit.launching.worker import code_for_launcher, end_python, end_with_launcher
 
 
-def run_worker() -> None:
+def run_worker() -> NoReturn:
     """Run the command; the exit code is for the launcher."""
     end_with_launcher()
+    code = EXIT_DONE
     try:
         main()
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else int(bool(stop.code))
-        sys.exit(code_for_launcher(code, stop.__context__))
+        code = code_for_launcher(code, stop.__context__)
+    end_python()
+    os._exit(code)
 
 
 if __name__ == "__main__":

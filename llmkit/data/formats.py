@@ -17,6 +17,7 @@ from llmkit.data.encoding import dump_json
 from llmkit.data.formatter import Formatter
 from llmkit.data.parquet_writing import lines_to_parquet
 from llmkit.errors import UsageError, did_you_mean
+from llmkit.plugins import Table
 
 
 class JsonLinesFormatter(Formatter):
@@ -86,7 +87,7 @@ def _delimited(name: str, endings: tuple[str, ...], delimiter: str) -> Format:
     )
 
 
-FORMATS = {
+_OWN = {
     row.name: row
     for row in (
         Format("jsonl", (".jsonl", ".ndjson"), lambda bare: JsonLinesFormatter()),
@@ -98,6 +99,7 @@ FORMATS = {
         ),
     )
 }
+FORMATS = Table("llmkit.formats", _OWN, Format)
 TABLE = "table"
 
 
@@ -123,9 +125,9 @@ def check_format(name: str, formats: Mapping[str, Format] = FORMATS) -> str:
     Raises:
         UsageError: it is not; the message has the nearest.
     """
-    names = (TABLE, *formats)
-    if name in names:
+    if name == TABLE or name in formats:
         return name
+    names = (TABLE, *formats)
     guess = did_you_mean(name, names)
     raise UsageError(
         f"--format {name}: no such format" + (f"; {guess}" if guess else "."),

@@ -26,6 +26,7 @@ from llmkit.data.parquet import read_parquet
 from llmkit.data.records import Row
 from llmkit.data.squad import read_json_or_squad, read_squad
 from llmkit.errors import DataError, did_you_mean
+from llmkit.plugins import Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class ReadFormat:
             raise DataError(f"{source} is empty")
 
 
-READ_FORMATS = {
+_OWN = {
     entry.name: entry
     for entry in (
         ReadFormat("txt", (".txt", ".text"), read_txt),
@@ -66,6 +67,7 @@ READ_FORMATS = {
         ReadFormat("parquet", (".parquet",), read_parquet, is_text=False),
     )
 }
+READ_FORMATS = Table("llmkit.readers", _OWN, ReadFormat)
 
 
 def format_named(name: str) -> ReadFormat:
@@ -74,9 +76,8 @@ def format_named(name: str) -> ReadFormat:
     Raises:
         DataError: there is no such format.
     """
-    known = {
-        ending.lstrip("."): entry for entry in READ_FORMATS.values() for ending in entry.endings
-    } | READ_FORMATS
+    by_ending = {ending.lstrip("."): entry for entry in READ_FORMATS.values() for ending in entry.endings}
+    known = {**by_ending, **READ_FORMATS}
     found = known.get(name.lower().lstrip("."))
     if found is None:
         hint = did_you_mean(name, known)

@@ -60,10 +60,10 @@ def limit_of(pipe: Any, task: Task, chosen: int | None) -> int | None:
     return min(limits) if limits else None
 
 
-def new_tokens(pipe: Any, parameters: Mapping[str, Any]) -> tuple[int, bool]:
-    """Return how many tokens are generated at most, 0 where a whole length is given, and whether that was asked for.
+def new_tokens(pipe: Any, parameters: Mapping[str, Any], length: int) -> tuple[int, bool]:
+    """Return how many tokens are generated at most after a text of some length, and whether that was asked for.
 
-    A call's own parameters come first, then the model's, then the pipeline's.
+    A call's own parameters come first, then the model's, then the pipeline's; ``max_length`` counts the text too.
     """
     given = parameters.get("generation_config")
     own = {} if given is None else given.to_diff_dict()
@@ -75,7 +75,7 @@ def new_tokens(pipe: Any, parameters: Mapping[str, Any]) -> tuple[int, bool]:
         if number.get("max_new_tokens"):
             return number["max_new_tokens"], is_asked
         if number.get("max_length"):
-            return 0, is_asked
+            return max(0, number["max_length"] - length), is_asked
     defaults = getattr(pipe, "_default_generation_config", None)
     return (defaults and defaults.max_new_tokens) or 0, False
 

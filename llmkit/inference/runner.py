@@ -29,6 +29,7 @@ from llmkit.inference.long_texts import (
     truncate,
 )
 from llmkit.inference.rows import MappedRow
+from llmkit.models.first_token import keep_first_token
 from llmkit.models.loading_errors import is_package_missing
 from llmkit.models.resolving import ResolvedModel, explain_loading_error
 from llmkit.tasks.blanks import check_mask, with_mask
@@ -37,11 +38,9 @@ from llmkit.tasks.inputs import RowError, compose
 
 LONG_CHOICES = ("chunk", "truncate", "error")
 
-_CPU_TOKENS = 2048  # larger batches fall out of the cache and are slower there
+_ON_CPU = (2048, 64)  # tokens and rows of a batch; larger ones fall out of the cache and are slower there
+_ON_ACCELERATOR = (65536, 1024)
 _CPU_OVERHEAD = 64  # tokens that could be computed in the time a batch costs beside its own
-_ACCELERATOR_TOKENS = 65536
-_CPU_ROWS = 64
-_ACCELERATOR_ROWS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +104,9 @@ class Runner:
         self._told: set[str] = set()
         self._limit = limit_of(pipe, call.task, settings.max_length)
         self._mask: str | None = pipe.tokenizer.mask_token if self.task.has_blank else None
+        keep_first_token(pipe.model)
         self._on_cpu = on_cpu = pipe.device.type == "cpu"
-        self._max_tokens = _CPU_TOKENS if on_cpu else _ACCELERATOR_TOKENS
-        self._max_rows = _CPU_ROWS if on_cpu else _ACCELERATOR_ROWS
+        self._max_tokens, self._max_rows = _ON_CPU if on_cpu else _ON_ACCELERATOR
 
     def run_window(self, window: Sequence[MappedRow], number: int = 0) -> list[Outcome]:
         """Return the outcomes of a window's rows, in the rows' order.
@@ -218,9 +217,14 @@ class Runner:
         length = sum(map(self._count, item.texts))
         if length > limit and self.settings.long == "error":
             raise RowError(f"the text has {length:,} tokens, {self._what()} takes {limit:,}")
-        new, is_asked = new_tokens(self.pipe, item.parameters)
+        new, is_asked = new_tokens(self.pipe, item.parameters, length)
         if length + new <= limit:
             return item
+        if item.parameters.get("max_length") and not item.parameters.get("max_new_tokens"):
+            raise RowError(
+                f"max_length {item.parameters['max_length']:,} is asked for and the text has {length:,} tokens, "
+                f"{self._what()} takes {limit:,} in all"
+            )
         if not is_asked and length < limit:
             item.parameters["max_new_tokens"] = limit - length
             return item

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
 import signal
 import sys
+import threading
+from contextlib import suppress
 
 from llmkit.errors import EXIT_FAILED, EXIT_TERMINATED, LlmkitError, LostProcessError
 
@@ -23,6 +26,19 @@ def end_with_launcher() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if os.getppid() != launcher:  # it had ended just before
         sys.exit(EXIT_TERMINATED)
+
+
+def end_python() -> None:
+    """Do what Python does at the end of a process, so that `os._exit` may follow.
+
+    A process whose C++ libraries clean up after themselves is aborted now and then: a thread of theirs still waits.
+    """
+    for end in (threading._shutdown, atexit._run_exitfuncs):  # type: ignore[attr-defined]
+        with suppress(BaseException):
+            end()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
 
 
 def is_begun_again() -> bool:

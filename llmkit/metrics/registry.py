@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import UsageError, did_you_mean
 from llmkit.metrics.metric import StreamedMetric
+from llmkit.plugins import Table
 
 if TYPE_CHECKING:
     import evaluate
@@ -214,8 +215,8 @@ _ROWS = (
         "How often a preferred answer has the higher reward, and by how much",
     ),
 )
-_BY_NAME = {row.name: row for row in _ROWS}
-_BY_ANY_NAME = _BY_NAME | {alias: row for row in _ROWS for alias in row.aliases}
+_BY_NAME = Table("llmkit.metrics", {row.name: row for row in _ROWS}, MetricEntry)
+_BY_ALIAS = {alias: row for row in _ROWS for alias in row.aliases}
 
 
 def metric_names() -> list[str]:
@@ -234,9 +235,11 @@ def find_metric(name: str) -> MetricEntry:
     """
     if name.startswith(HUB_PREFIX):
         return _hub_entry(name)
-    if name in _BY_ANY_NAME:
-        return _BY_ANY_NAME[name]
-    near = did_you_mean(name, _BY_ANY_NAME)
+    if name in _BY_ALIAS:
+        return _BY_ALIAS[name]
+    if name in _BY_NAME:
+        return _BY_NAME[name]
+    near = did_you_mean(name, [*_BY_NAME, *_BY_ALIAS])
     known = f"There are {', '.join(_BY_NAME)}, and {HUB_PREFIX}NAME for one of the hub."
     raise UsageError(f"There is no metric '{name}'" + (f": {near}" if near else "."), hint=known)
 

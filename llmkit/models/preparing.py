@@ -7,9 +7,9 @@ from pathlib import Path
 
 from llmkit.data.atomic import explained_write
 from llmkit.errors import HubError
-from llmkit.models.hub_lookup import check_endpoint
+from llmkit.models.hub_lookup import ask_hub, check_endpoint
 from llmkit.models.inventory import size_of
-from llmkit.models.loading_errors import explain_hub_failure
+from llmkit.models.loading_errors import explain_hub_failure, is_a
 from llmkit.models.local_folder import CONFIG_FILE
 from llmkit.models.resolved import ResolvedModel
 
@@ -51,6 +51,9 @@ def prepare(repository: str, revision: str | None, folder: Path) -> Prepared:
     with explained_write(folder):
         (folder / "hub").mkdir(parents=True, exist_ok=True)
     try:
+        found = ask_hub(model, CONFIG_FILE)  # which gives up sooner than the client
+        if found is not None and not is_a(found, "EntryNotFoundError"):
+            raise found
         files = HfApi().list_repo_files(repository, revision=revision)
         has_safe = any(file.endswith(".safetensors") for file in files)
         path = snapshot_download(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import io
 import json
 import os
@@ -16,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from llmkit.launching.worker import end_python
 from llmkit.serving.kept import KEPT
 from llmkit.serving.messages import (
     ENDED,
@@ -197,13 +197,7 @@ def _run(run: Callable[[], None]) -> int:
     except BaseException:
         traceback.print_exc()
         code = 1
-    with suppress(BaseException):
-        threading._shutdown()  # type: ignore[attr-defined]
-    with suppress(BaseException):
-        atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, AttributeError):
-            stream.flush()
+    end_python()
     return code & 0xFF
 
 

@@ -172,7 +172,7 @@ def register_tasks() -> None:
     from transformers.pipelines import PIPELINE_REGISTRY
 
     for row in tasks().values():
-        if row.provider != "llmkit" or row.name in PIPELINE_REGISTRY.supported_tasks:
+        if row.provider == "transformers" or row.name in PIPELINE_REGISTRY.supported_tasks:
             continue
         PIPELINE_REGISTRY.register_pipeline(
             row.name,

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from llmkit.errors import UsageError, did_you_mean
+from llmkit.plugins import Table
 from llmkit.tasks.table import AUDIO, IMAGE, ROWS, T5_BASE, TEXT, VIDEO
 from llmkit.tasks.task import Batching, Field, Kind, Long, Shape, Task
 from llmkit.tasks.upstream import upstream_aliases, upstream_tasks
@@ -33,8 +35,8 @@ TRANSLATION_DEFAULTS = {("en", "fr"): T5_BASE, ("en", "de"): T5_BASE, ("en", "ro
 
 
 @functools.cache
-def tasks() -> dict[str, Task]:
-    """Return every task there is here, by name in alphabetical order.
+def tasks() -> Mapping[str, Task]:
+    """Return every task there is here, by name in alphabetical order, and then those of other packages.
 
     llmkit's own rows, joined with what the installed transformers offers: a task that it adds appears
     with a row made from its own table, and one that it does not have yet does not appear.
@@ -63,7 +65,7 @@ def tasks() -> dict[str, Task]:
             default_model=found.default_model,
             aliases=tuple(aliases.get(name, ())),
         )
-    return dict(sorted(table.items()))
+    return Table("llmkit.tasks", dict(sorted(table.items())), Task)
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,7 @@ def dying() -> Iterator[Command]:
         yield command
 
 
+@pytest.mark.slow  # a launcher's own losses: tests/launching/test_agent.py
 def test_killed_it_goes_on_to_the_same_model(dying: Command, tiny: Tiny, tmp_path: Path) -> None:
     torture = Torture(dying, tiny, tmp_path, "masked-lm", processes=2)
     log = [json.loads(line) for line in (tmp_path / "whole/log.jsonl").read_text().splitlines()]

@@ -156,6 +156,7 @@ def test_the_token_is_never_shown(run, hub, default, tiny):
         assert token not in told.stderr and hub.token not in told.stderr
 
 
+@pytest.mark.slow
 def test_a_model_without_the_files_it_takes(run, hub, tiny):
     hub.add("acme/no-weights", tiny("without_weights"))
     bare = run(*CALL, "-m", "acme/no-weights")
@@ -299,6 +300,7 @@ def test_of_a_pickle_the_hub_s_conversion_is_taken(
     assert (again.code, again.lines, hub.requests) == (0, [expected], []), again.stderr
 
 
+@pytest.mark.slow
 def test_no_other_proposal_is_taken(run, hub, pickled, converted, tiny, tmp_path):
     hub.propose(pickled, converted, TITLE, "somebody")
     hub.propose(pickled, converted, "Better weights", CONVERTER)

@@ -110,6 +110,7 @@ def test_a_killed_run_ends_with_the_same_bytes(llmkit, tiny, texts, tmp_path, ki
     assert set(files_of(killed)) == {f".{form}", f".{form}.rejects.jsonl"}
 
 
+@pytest.mark.slow
 def test_a_run_may_be_killed_again_and_again(llmkit, tiny, texts, tmp_path):
     model = tiny("text-classification")
     whole, killed = tmp_path / "whole.jsonl", tmp_path / "killed.jsonl"

@@ -154,6 +154,7 @@ def test_pairs_from_a_pipe(llmkit):
     assert found == [pytest.approx(0.5189, abs=1e-4), pytest.approx(1, abs=1e-5)]
 
 
+@pytest.mark.slow
 def test_a_killed_run_of_pairs_goes_on(llmkit, tmp_path):
     rows = [f"text number {number} of many,text of {number % 7}" for number in range(700)]
     rows[100] = ",nothing"

@@ -344,8 +344,15 @@ def wait_for_import(child, library):
 # ---- pipes
 
 
-@pytest.mark.parametrize("source", ["file", "stdin"])
-@pytest.mark.parametrize("form", ["jsonl", "csv"])
+@pytest.mark.parametrize(
+    ("form", "source"),
+    [
+        ("jsonl", "file"),
+        ("csv", "stdin"),
+        pytest.param("jsonl", "stdin", marks=pytest.mark.slow),
+        pytest.param("csv", "file", marks=pytest.mark.slow),
+    ],
+)
 def test_a_closed_pipe_ends_the_run_quietly(tiny, many_texts, source, form):
     given = f"-i {many_texts}" if source == "file" else f"< {many_texts}"
     line = f'set -o pipefail; "$@" {given} --format {form} | head -1'

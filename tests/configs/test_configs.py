@@ -111,6 +111,7 @@ def test_no_date_of_validation_is_one_of_training() -> None:
     assert not {*days["train"]} & {*days["validation"]}
 
 
+@pytest.mark.slow  # half a minute of training
 def test_the_help_pages_are_found(llmkit: Command, tmp_path: Path) -> None:
     figures = train(llmkit, ROOT / "configs" / "sentence-embedding.yaml", tmp_path)
 

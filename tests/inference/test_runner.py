@@ -539,6 +539,15 @@ class TestRoomForNewTokens:
         outcome = self.generated(load, "a film", max_new_tokens=256)
         assert outcome.reason == "256 new tokens are asked for, and the model takes 256 with the text"
 
+    @pytest.mark.parametrize(("text", "length"), [("a film", 257), ("film " * 300, 200)])
+    def test_a_whole_length_that_does_not_fit_is_refused(self, load, text, length):
+        tokens = len(load("text-generation").tokenizer(text)["input_ids"])
+        outcome = self.generated(load, text, max_length=length)
+        said = (
+            f"max_length {length} is asked for and the text has {tokens} tokens, the model takes 256 in all"
+        )
+        assert outcome.reason == said
+
 
 def test_a_window_of_images_is_small():
     assert window_rows(find_task("image-classification").task) == 16

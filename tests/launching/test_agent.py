@@ -29,7 +29,7 @@ def newest(folder: Path) -> int:
 
 class TestLost:
     def test_begins_again_by_itself_to_the_same_weights(self, tiny: Tiny, tmp_path: Path) -> None:
-        write_config(tmp_path, tiny, epochs=20)
+        write_config(tmp_path, tiny, epochs=8)
         code, _, errors = Launched(tmp_path, *FINETUNE).wait()
         assert code == 0, errors
         whole = weights(tmp_path)
@@ -142,7 +142,7 @@ class TestWrong:
         code, output, errors = Launched(tmp_path, *FINETUNE, "--max-restarts", "3").wait(60)
 
         assert (code, output) == (2, "")
-        assert errors.count("train.jsonl:8: 3 is no text.") == 1
+        assert errors.count("train.jsonl:8: 3 is no text.") == 1, errors
         assert "Beginning again" not in errors
         assert [path.name for path in (tmp_path / "out").glob("*")] == [".lock"]
 

@@ -151,6 +151,7 @@ class TestOutOfMemory:
         assert enough["notes"] == []
         assert (enough["losses"], enough["weights"]) == (little["losses"], little["weights"])
 
+    @pytest.mark.slow
     def test_a_resumed_run_cuts_the_same(self, tiny: Tiny, tmp_path: Path) -> None:
         first = child(tiny, tmp_path, "steps", ROOM, save=1)
         resumed = child(tiny, tmp_path, "resume", None)  # with memory enough

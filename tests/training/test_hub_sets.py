@@ -109,6 +109,7 @@ def test_what_is_meant_and_what_is_not_there(hub: SmallHub, tmp_path: Path) -> N
             assert word in message
 
 
+@pytest.mark.slow
 def test_a_run_on_a_private_one(
     hub: SmallHub, tmp_path: Path, llmkit: Command, tiny: Callable[[str], Path]
 ) -> None:

@@ -2,7 +2,7 @@
 
 A file is ``{"papers": {key: {title, year, url}}, "entries": [...]}``. An entry has a `name`, a `paper` (a key) and
 either `undisclosed` or a `config` and a `count`; and where there are such, `aliases`, `hub_id`, `published`, `head`
-and `note`.
+and `note`. What other packages add is such an entry each, with its `family`, and its paper in the place of a key.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
+
+from llmkit.plugins import Table
 
 _UNITS = {"K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 _FIGURE = re.compile(r"(?P<digits>[\d,]+)(?:\.(?P<decimals>\d+))?(?P<unit>[KMBT])?")
@@ -68,7 +70,8 @@ def entries() -> Mapping[str, Entry]:
 
 def find(name: str) -> Entry | None:
     """Return what goes by `name`, whether it is upper or lower case, with ``_`` or ``-``; None if nothing does."""
-    known = _index().get(_folded(name))
+    folded = _folded(name)
+    known = _index().get(folded) or _index_of(_added()).get(folded)
     return None if known is None else _entry(known)
 
 
@@ -127,6 +130,18 @@ def _rows() -> dict[str, _Row]:
     }
 
 
+_ADDED: Table[dict[str, Any]] = Table("llmkit.architectures", {}, dict)
+
+
+@functools.cache
+def _added() -> dict[str, _Row]:
+    """Return the entries of other packages."""
+    return {
+        name: _Row(values.get("family", name), {"name": name, **values}, values["paper"])
+        for name, values in _ADDED.items()
+    }
+
+
 def _read(file: Path) -> Iterator[_Row]:
     content = json.loads(file.read_bytes())
     return (_Row(file.stem, each, content["papers"][each["paper"]]) for each in content["entries"])
@@ -134,21 +149,25 @@ def _read(file: Path) -> Iterator[_Row]:
 
 @functools.cache
 def _index() -> dict[str, str]:
+    return _index_of(_rows())
+
+
+def _index_of(rows: Mapping[str, _Row]) -> dict[str, str]:
     return {
         name: values["name"]
-        for _, values, _ in _rows().values()
+        for _, values, _ in rows.values()
         for name in _names(values["name"], values.get("aliases", ()), values.get("hub_id", ""))
     }
 
 
 @functools.cache
 def _entries() -> dict[str, Entry]:
-    return {name: _entry(name) for name in _rows()}
+    return {name: _entry(name) for name in (*_rows(), *_added())}
 
 
 @functools.cache
 def _entry(name: str) -> Entry:
-    family, values, paper = _rows()[name]
+    family, values, paper = _rows()[name] if name in _rows() else _added()[name]
     text = values.get("published", "")
     published, tolerance = figure(text) if text else (None, 0.0)
     changed = {

@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 
 from llmkit.errors import did_you_mean
+from llmkit.plugins import Table
 from llmkit.training.objectives.base import Objective
 
-OBJECTIVES = {
+_OWN = {
     "text-classification": "text_classification.TextClassification",
     "token-classification": "token_classification.TokenClassification",
     "question-answering": "question_answering.QuestionAnswering",
@@ -19,6 +20,7 @@ OBJECTIVES = {
     "sentence-embedding": "sentence_embedding.SentenceEmbedding",
     "preference": "preference.Preference",
 }
+OBJECTIVES: Table[str | type[Objective]] = Table("llmkit.objectives", _OWN, type)
 
 # What pipelines and other programs call them.
 _OTHER_NAMES = {
@@ -52,6 +54,9 @@ def nearest_task(name: str) -> str | None:
 
 def objective_class(task: str) -> type[Objective]:
     """Return the objective of a task."""
-    module, _, name = OBJECTIVES[task].rpartition(".")
+    row = OBJECTIVES[task]
+    if not isinstance(row, str):
+        return row
+    module, _, name = row.rpartition(".")
     found: type[Objective] = getattr(importlib.import_module(f"{__name__}.{module}"), name)
     return found
