@@ -96,7 +96,7 @@ def finetune(
         checked = load_config(config, parse_pairs(set_ or [], "--set"))
         wanted = LaunchOptions(gpus, processes, nodes, node_rank, rendezvous, max_restarts)
         if slurm is not None:
-            write_script(slurm, wanted, overwrite=overwrite)
+            write_script(slurm, wanted, device=device, devices=checked.devices, overwrite=overwrite)
             return
         if not check:
             launch(wanted, device=device, devices=checked.devices)

@@ -60,11 +60,12 @@ def _lines() -> Listener:
 
 def opening(run: Run) -> str:
     """Return one line on what is about to be done."""
+    from llmkit.training.precision import precision_of
+    from llmkit.training.zero import shape_of
+
     sets = [("training", run.data.train), ("validation", run.data.validation), ("test", run.data.test)]
     counts = ", ".join(f"{len(examples):,} {name}" for name, examples in sets if examples is not None)
-    trained = sum(each.numel() for each in run.model.parameters() if each.requires_grad)
-    from llmkit.training.precision import precision_of
-
+    trained = sum(shape_of(each).numel() for each in run.model.parameters() if each.requires_grad)
     return (
         f"{run.config.task}: {counts} examples; {trained:,} parameters to train; "
         f"{run.loop.steps.total:,} steps of {run.loop.steps.batch_size} on {run.accelerator.device}, "

@@ -80,7 +80,14 @@ def start(planned: Launch) -> None:
     sys.exit(run_processes("llmkit.cli.worker", sys.argv[1:], planned, said=warn))
 
 
-def write_script(path: str, options: LaunchOptions, *, overwrite: bool) -> None:
+def write_script(
+    path: str,
+    options: LaunchOptions,
+    *,
+    device: str,
+    devices: int | list[int] | None,
+    overwrite: bool,
+) -> None:
     """Write a script for sbatch that runs this same command on the machines of a cluster.
 
     Raises:
@@ -88,5 +95,5 @@ def write_script(path: str, options: LaunchOptions, *, overwrite: bool) -> None:
         OutputError: it cannot be written.
     """
     refuse_existing(Path(path), overwrite=overwrite)
-    write_whole(Path(path), sbatch_script(sys.argv[1:], options).encode())
+    write_whole(Path(path), sbatch_script(sys.argv[1:], options, device=device, devices=devices).encode())
     note(f"wrote {path}; hand it in with: sbatch {path}")

@@ -28,6 +28,7 @@ _PACKAGES = [
     "numpy",
     "peft",
     "bitsandbytes",
+    "deepspeed",
     "flash-attn",
 ]
 _SECONDS = 3.0  # for the hub to answer

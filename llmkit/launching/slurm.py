@@ -11,6 +11,7 @@ from llmkit.errors import UsageError
 from llmkit.launching.plan import LaunchOptions
 
 _RESTARTS = 3
+_GPUS = 8  # of a machine, where nobody says it
 _SECONDS_TO_SAVE = 120
 _OURS = {"--slurm": 1, "--nodes": 1, "--node-rank": 1, "--rendezvous": 1, "--gpus": 1, "--max-restarts": 1}
 _SCRIPT = """\
@@ -18,8 +19,7 @@ _SCRIPT = """\
 #SBATCH --job-name={name}
 #SBATCH --nodes={nodes}
 #SBATCH --ntasks-per-node=1
-#SBATCH --gpus-per-node={gpus}
-#SBATCH --output=%x-%j.log
+{gpus}#SBATCH --output=%x-%j.log
 #SBATCH --open-mode=append
 # Told to stop so many seconds before its time is up, a run saves; a job that is begun again goes on.
 #SBATCH --signal=TERM@{seconds}
@@ -27,15 +27,24 @@ _SCRIPT = """\
 
 set -u
 cd {folder}
+again=${{SLURM_RESTART_COUNT:+--resume}}
 srun --kill-on-bad-exit=1 {command}
 """
 
 
-def sbatch_script(arguments: Sequence[str], options: LaunchOptions) -> str:
+def sbatch_script(
+    arguments: Sequence[str],
+    options: LaunchOptions,
+    *,
+    device: str = "auto",
+    devices: int | Sequence[int] | None = None,
+) -> str:
     """Return a script for ``sbatch``.
 
     Args:
         arguments: of the command, as they were given; those that say where it runs are left to SLURM.
+        device: as ``--device`` says it; without GPUs none are asked for.
+        devices: as the config says it; ``--gpus`` wins.
 
     Raises:
         UsageError: which GPUs is for SLURM to say.
@@ -44,16 +53,20 @@ def sbatch_script(arguments: Sequence[str], options: LaunchOptions) -> str:
         raise UsageError(f"--gpus {options.gpus}: SLURM chooses which; say how many.")
     if options.node_rank is not None or options.rendezvous is not None:
         raise UsageError("--node-rank and --rendezvous follow from SLURM: leave them out.")
+    number = devices if devices is None or isinstance(devices, int) else len(devices)
+    gpus = (options.gpus or number or _GPUS) if device in ("auto", "cuda") else None
     kept = _without(arguments, _OURS)
     restarts = options.max_restarts or _RESTARTS
     command = [sys.executable, "-m", "llmkit", *kept, "--max-restarts", str(restarts)]
     if "--resume" not in kept and "--resume-anyway" not in kept:
-        command.append("$RESUME")
-    text = shlex.join(command).replace("'$RESUME'", "${SLURM_RESTART_COUNT:+--resume}")
+        command = [part for part in command if part != "--overwrite"] + ["$AGAIN"]
+    # What is to be replaced at first is gone on with when the job is begun again.
+    again = "${again:---overwrite}" if "--overwrite" in kept else "$again"
+    text = shlex.join(command).replace("'$AGAIN'", again)
     return _SCRIPT.format(
         name=f"llmkit-{arguments[0] if arguments else 'run'}",
         nodes=options.nodes or 1,
-        gpus=options.gpus or 8,
+        gpus="" if gpus is None else f"#SBATCH --gpus-per-node={gpus}\n",
         seconds=_SECONDS_TO_SAVE,
         folder=shlex.quote(str(Path.cwd())),
         command=text,

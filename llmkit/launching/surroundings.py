@@ -44,6 +44,11 @@ def is_task_a_node(environment: MutableMapping[str, str] = os.environ) -> bool:
     return nodes > 1 and tasks == nodes
 
 
+def is_requeued(environment: MutableMapping[str, str] = os.environ) -> bool:
+    """Tell whether SLURM began this job again: it may have ended before the run had anything to go on with."""
+    return environment.get("SLURM_RESTART_COUNT", "0") not in ("", "0")
+
+
 def slurm_rendezvous(environment: MutableMapping[str, str] = os.environ) -> tuple[str, int]:
     """Return the first machine of a SLURM step, and a port that follows from the number of the job."""
     hosts = environment.get("SLURM_STEP_NODELIST") or environment["SLURM_JOB_NODELIST"]

@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmkit.errors import UsageError
 from llmkit.models.loading import choose_device
 from llmkit.training.costs import memory_of
 from llmkit.training.examples import Examples, read_rows
@@ -19,6 +20,7 @@ from llmkit.training.precision import precision_name
 from llmkit.training.preparing import Data, prepare
 from llmkit.training.pretending import pretended, rehearsed
 from llmkit.training.state import Listener, Run
+from llmkit.training.zero_config import is_zero
 
 if TYPE_CHECKING:
     from llmkit.training.config import FinetuneConfig
@@ -43,6 +45,11 @@ def check_run(
     Raises:
         UsageError, DataError, ModelError: as `finetune`.
     """
+    if pretend is not None and is_zero(config):
+        raise UsageError(
+            "--pretend-gpus does not go with sharding: deepspeed, whose engine wants devices that are there.",
+            hint="--set sharding=fsdp shows what each device needs with parameters, gradients and states shared.",
+        )
     with pretended(pretend) if pretend is not None else nullcontext():
         run = prepare(config, Path(config.output), device=device, listener=listener)
         found = _found(run, config, device)

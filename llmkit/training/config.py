@@ -245,10 +245,12 @@ class AdapterSection(Section):
 class ShardingSection(Section):
     """Give each device a share of the model, where it is larger than one."""
 
-    type: Literal["fsdp"] = "fsdp"
-    """FSDP2: parameters, gradients and the optimizer's state are shared out."""
+    type: Literal["fsdp", "deepspeed"] = "fsdp"
+    """FSDP2 shares out parameters, gradients and the optimizer's state; deepspeed what its own file says."""
     cpu_offload: bool = False
-    """Keep the shares in the CPU's memory while they are not computed with."""
+    """Keep the shares in the CPU's memory while they are not computed with (fsdp)."""
+    config: Name | None = None
+    """DeepSpeed's own config file, in JSON (deepspeed)."""
 
 
 def _typed(value: Any) -> Any:

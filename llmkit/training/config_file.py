@@ -10,7 +10,7 @@ from llmkit.data.yaml_text import Place, YamlText, read_yaml
 from llmkit.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from llmkit.training.config import FinetuneConfig
+    from llmkit.training.config import FinetuneConfig, ShardingSection
 
 _LONGEST_SHOWN = 60
 _MISFIT = "misfit"
@@ -61,14 +61,17 @@ def _set(values: dict[Any, Any], name: str, value: Any) -> None:
     *sections, key = name.split(".")
     for section in sections:
         below = values.get(section)
-        # The short form of a section is its name: model: minilm.
-        if section == "model" and isinstance(below, str):
-            below = {"name": below}
+        # The short form of a section is its name or type: model: minilm.
+        if section in _SHORT_FOR and isinstance(below, str):
+            below = {_SHORT_FOR[section]: below}
         if not isinstance(below, dict):
             below = {}
         values[section] = below
         values = below
     values[key] = value
+
+
+_SHORT_FOR = {"model": "name", "sharding": "type"}
 
 
 def check_config(
@@ -132,12 +135,25 @@ def _misfits(config: FinetuneConfig) -> Iterator[dict[str, Any]]:
             "a new vocabulary would not fit the weights of the model. "
             "Make it new: model: {name: …, from_scratch: true}.",
         )
+    if config.sharding is not None:
+        yield from (
+            misfit(("sharding", *path), reason) for path, reason in _sharding_misfits(config.sharding)
+        )
     if config.data.validation is None:
         for name in ("best_metric", "early_stopping"):
             if getattr(config.training, name) is not None:
                 yield misfit(
                     ("training", name), "there is no validation set to judge by. Give data.validation."
                 )
+
+
+def _sharding_misfits(sharding: ShardingSection) -> Iterator[tuple[tuple[str, ...], str]]:
+    if sharding.type == "fsdp" and sharding.config is not None:
+        yield ("config",), "DeepSpeed's own file is for type: deepspeed."
+    if sharding.type == "deepspeed" and sharding.config is None:
+        yield (), "DeepSpeed needs its own config file: {type: deepspeed, config: zero.json}."
+    if sharding.type == "deepspeed" and sharding.cpu_offload:
+        yield ("cpu_offload",), "DeepSpeed's own file says it: zero_optimization.offload_optimizer."
 
 
 def _problems(

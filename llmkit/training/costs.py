@@ -18,7 +18,7 @@ from llmkit.architectures.lora import LoraSpec
 from llmkit.architectures.memory import adapters_of, regimes
 from llmkit.errors import UsageError
 from llmkit.training.objectives.batch import Batch
-from llmkit.training.sharding import gathered_bytes, is_sharded
+from llmkit.training.sharding import gathered_bytes, is_fsdp
 
 if TYPE_CHECKING:
     import torch
@@ -35,7 +35,7 @@ def count_of(model: Any) -> Counted | None:
     base = model.get_base_model() if hasattr(model, "peft_config") else model
     try:
         # A sharded model is of a class made for it, over FSDP's and its own.
-        head = name_of_head(base.config, type(base).__bases__[-1] if is_sharded(base) else type(base))
+        head = name_of_head(base.config, type(base).__bases__[-1] if is_fsdp(base) else type(base))
         return count_architecture(base.config.to_dict(), head, formulas=False)
     except (UsageError, AttributeError, KeyError, TypeError):
         return None
@@ -146,7 +146,7 @@ def memory_of(run: Run, config: FinetuneConfig) -> dict[str, Any]:
         "gradients": _bytes(trained),
         "optimizer": 2 * _bytes(trained),
     }
-    if is_sharded(run.model):
+    if is_fsdp(run.model):
         found["gathered"] = gathered_bytes(run.model)
     if config.training.ema is not None:
         found["average"] = _bytes(trained)

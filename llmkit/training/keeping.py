@@ -27,8 +27,9 @@ from llmkit.training.examples import files_digest, tokenizer_identity
 from llmkit.training.loop import Progress
 from llmkit.training.processes import agreed, gathered, is_first
 from llmkit.training.sharded_checkpoint import INDEX, read_shards, write_shards
-from llmkit.training.sharding import is_sharded, kept_tensors, put, whole_weights
+from llmkit.training.sharding import is_fsdp, is_sharded, kept_tensors, put, whole_weights
 from llmkit.training.state import CHECKPOINTS, Run
+from llmkit.training.zero import engine_of, shape_of
 
 _BEST = "best.safetensors"
 _RANDOM = "random."
@@ -43,23 +44,32 @@ def save(run: Run) -> Checkpoint | None:
         OutputError: it cannot be written; the older ones are as they were.
     """
     random_state = _random_state()
-    shards = None
-    if is_sharded(run.model):
+    engine, shards = engine_of(run.model), None
+    taken = None if engine is None else (engine.weights(run.model), engine.moments(run.model))
+    if is_fsdp(run.model):
         shards = write_shards(run.output / CHECKPOINTS, run.model, run.loop.optimizer)
     with agreed():
-        return _written(run, random_state, shards) if is_first() else None
+        return _written(run, random_state, shards, taken) if is_first() else None
 
 
-def _written(run: Run, random_state: dict[str, Any], shards: Path | None) -> Checkpoint:
+def _written(
+    run: Run,
+    random_state: dict[str, Any],
+    shards: Path | None,
+    taken: tuple[dict[str, Any], dict[str, Any]] | None,
+) -> Checkpoint:
+    """Write a checkpoint, from shards that are there already, from tensors that were taken, or from the run's own."""
     from safetensors.torch import save_file
 
     folder = run.output / CHECKPOINTS
     if shards is None:
+        weights, moments = taken or (
+            _weights(run),
+            optimizer_tensors(run.loop.optimizer, _names(run)) | _average(run),
+        )
         files = {
-            WEIGHTS: lambda path: save_file(_weights(run), path),
-            OPTIMIZER: lambda path: save_file(
-                optimizer_tensors(run.loop.optimizer, _names(run)) | random_state | _average(run), path
-            ),
+            WEIGHTS: lambda path: save_file(weights, path),
+            OPTIMIZER: lambda path: save_file(moments | random_state, path),
         }
     else:
         files = {each.name: each.rename for each in sorted(shards.iterdir())}
@@ -220,12 +230,20 @@ def _restore_tensors(run: Run, checkpoint: Checkpoint) -> None:
     tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(_RANDOM)}
     if run.loop.average is not None:
         run.loop.average.restore(tensors)
-    restore_optimizer(run.loop.optimizer, tensors, _names(run))
+    engine = engine_of(run.model)
+    if engine is not None:
+        engine.put_moments(run.model, tensors)
+    else:
+        restore_optimizer(run.loop.optimizer, tensors, _names(run))
 
 
 def _put_weights(run: Run, weights: Mapping[str, Any]) -> None:
     """Give the model weights that are whole, sharded or not."""
-    if not is_sharded(run.model):
+    engine = engine_of(run.model)
+    if engine is not None:
+        engine.put_weights(run.model, weights)
+        return
+    if not is_fsdp(run.model):
         run.model.load_state_dict(weights, strict=False)
         return
     for name, tensor in kept_tensors(run.model).items():
@@ -244,9 +262,9 @@ def _check_fit(run: Run, weights: Mapping[str, Any], checkpoint: Checkpoint) -> 
     problems = [f"{name} is not in it" for name in mine if name not in weights]
     problems += [f"{name} is not in the model" for name in weights if name not in known]
     problems += [
-        f"{name} is {tuple(weights[name].shape)}, in the model {tuple(tensor.shape)}"
+        f"{name} is {tuple(weights[name].shape)}, in the model {tuple(shape_of(tensor))}"
         for name, tensor in mine.items()
-        if name in weights and weights[name].shape != tensor.shape
+        if name in weights and weights[name].shape != shape_of(tensor)
     ]
     if problems:
         more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""

@@ -35,6 +35,7 @@ from llmkit.training.objectives.whole_step import WholeStepObjective
 from llmkit.training.processes import gathered
 from llmkit.training.sharding import in_step, meet_gradients, missing_passes, whole
 from llmkit.training.steps import Step, Steps
+from llmkit.training.zero import engine_of
 
 if TYPE_CHECKING:
     import torch
@@ -119,6 +120,7 @@ class Loop:
 
     def __post_init__(self) -> None:
         self._base_rates = [group["lr"] for group in self.optimizer.param_groups]
+        self._engine = engine_of(self.model)
 
     def run(self) -> Iterator[StepResult]:
         """Take the steps that are left, one by one.
@@ -137,14 +139,29 @@ class Loop:
         self.meter.lap()
         self._set_rate(number)
         step, batches, loss = self._fitted(number)
+        norm = self._clip_and_step(step, loss)
+        if self.average is not None:
+            self.average.update(number + 1)
+        return self._counted(step, batches, loss, norm, begin)
+
+    def _clip_and_step(self, step: Step, loss: float) -> float:
+        """Let the gradient change the weights, and return how long it was before it was clipped.
+
+        DeepSpeed's engine clips and steps at once: there a gradient that is no number has reached the weights when
+        it is found out, and the checkpoints alone are as they were.
+        """
+        if self._engine is not None:
+            self._check_finite(step, loss, 0.0)
+            with memory_explained("the optimizer's states"):
+                norm = self._engine.step()
+            self._check_finite(step, loss, norm)
+            return norm
         norm = self._clip()
         self._check_finite(step, loss, norm)
         with memory_explained("the optimizer's states"):
             self.optimizer.step()
         self.optimizer.zero_grad()
-        if self.average is not None:
-            self.average.update(number + 1)
-        return self._counted(step, batches, loss, norm, begin)
+        return norm
 
     def _drawn(self) -> float:
         """Return the joules since the step began: NaN for a device that nothing measures, 0 where another counts it."""
@@ -182,6 +199,8 @@ class Loop:
         targets = self._over_devices([batch.targets for batch in batches], parts)
         losses: list[torch.Tensor] = []
         missing = missing_passes(self.model, len(batches), self.accelerator.device)
+        if self._engine is not None:
+            self._engine.begin(len(batches) + missing)
         with in_step(self.model, agreed_to_fit(self.accelerator, step, self.steps.lengths)):
             losses = self._backward(batches, targets)
             for _ in range(missing):
@@ -218,6 +237,9 @@ class Loop:
 
     def _propagate(self, share: torch.Tensor) -> None:
         """Add up the gradients of a share of the loss, scaled up where half precision would lose them."""
+        if self._engine is not None:
+            self._engine.propagate(share)
+            return
         scaler = self.accelerator.scaler
         # Not accelerator.backward: that would divide by the number of accumulation steps.
         (share if scaler is None else scaler.scale(share)).backward()

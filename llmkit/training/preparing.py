@@ -29,11 +29,14 @@ from llmkit.training.objectives.variable_length import use_variable_length
 from llmkit.training.optimizer import freeze, make_optimizer, rate_at
 from llmkit.training.origin import Origin, find_origin
 from llmkit.training.precision import make_accelerator, precision_name
+from llmkit.training.processes import process_count
 from llmkit.training.sharding import check_sharding, shard, whole_weights
 from llmkit.training.splitting import split_off
 from llmkit.training.state import Data, Listener, Run
 from llmkit.training.steps import Steps
 from llmkit.training.tracking import check_trackers
+from llmkit.training.zero import start_engine
+from llmkit.training.zero_config import is_zero, zero_settings
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -58,6 +61,9 @@ def prepare(config: FinetuneConfig, output: Path, *, device: str, listener: List
         listener.note(origin.resolved.note)
     objective = objective_class(config.task)(config, origin.tokenizer)
     check_sharding(config, objective)
+    zero = zero_settings(config, precision) if is_zero(config) else None
+    if zero is not None and process_count() == 1:
+        listener.note("sharding: one process has nothing to share: DeepSpeed is left out.")
     data = prepare_data(config, objective)
     _check_metrics(config, objective, data)
     for text in objective.notes():
@@ -71,14 +77,16 @@ def prepare(config: FinetuneConfig, output: Path, *, device: str, listener: List
     )
     if accelerator.process_index:
         set_seed(config.training.seed, device_specific=True)  # or all devices would drop out the same
-    if config.sharding is not None and accelerator.num_processes > 1:
+    if config.sharding is not None and config.sharding.type == "fsdp" and accelerator.num_processes > 1:
         shard(model, accelerator.device, cpu_offload=config.sharding.cpu_offload)
     optimizer = make_optimizer(model, config.training)
     if objective.joins_texts:
         use_variable_length(model, accelerator.device.type, precision)
     # Several devices' gradients meet in the loop, not in a wrapper around the model: `average_gradients`.
     prepared = accelerator.prepare_model(model, evaluation_mode=True)
-    if not config.training.compile:
+    if zero is not None and accelerator.num_processes > 1:
+        prepared = start_engine(model, optimizer, zero, accelerator.device).wrapped
+    elif not config.training.compile:
         add_rows_alone(model)
     steps = _make_steps(config, data.train.lengths, accelerator)
     loop = Loop(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from llmkit.errors import DataError, UsageError
-from llmkit.launching.surroundings import LAUNCH
+from llmkit.launching.surroundings import LAUNCH, is_requeued
 from llmkit.metrics import load_metric
 from llmkit.models.loading import choose_device
 from llmkit.training.best import best_by
@@ -115,7 +115,7 @@ def _locked(output: Path, *, resume: bool, overwrite: bool) -> Iterator[bool]:
             f"{output} has a {lost} in it, which is of no run and would be replaced.",
             hint="Name another folder in output, or replace it (--overwrite).",
         )
-    if resume and not has_run:
+    if resume and not has_run and not is_requeued():
         raise UsageError(f"{output} has no run to go on with.", hint="Leave --resume out to begin one.")
     try:
         output.mkdir(parents=True, exist_ok=True)

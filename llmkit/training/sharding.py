@@ -1,5 +1,7 @@
 """Models larger than a device: each has a share of every parameter, its gradient and the optimizer's state (FSDP2).
 
+What asks whether a model is shared asks here; the other way to do so, DeepSpeed's, is in `zero`.
+
 The layers are sharded one by one and the rest as a whole, as accelerate does it, by torch's ``fully_shard`` itself:
 accelerate has it for GPUs alone. All devices gather a layer at the same moment, so all go through the model equally
 often: one that has fewer micro-batches computes one more for nothing.
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from llmkit.errors import UsageError
 from llmkit.training.fitting import memory_explained
 from llmkit.training.processes import average_gradients, is_first, largest, process_count
+from llmkit.training.zero import engine_of
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +26,12 @@ if TYPE_CHECKING:
 
 
 def is_sharded(model: torch.nn.Module) -> bool:
-    """Tell whether each device has a share of the model."""
+    """Tell whether each device has a share of the model, so that all must go through it equally often."""
+    return engine_of(model) is not None or is_fsdp(model)
+
+
+def is_fsdp(model: torch.nn.Module) -> bool:
+    """Tell whether each device has a share of the model by `shard`."""
     if process_count() == 1:
         return False
     from torch.distributed.fsdp import FSDPModule
@@ -45,10 +53,15 @@ def check_sharding(config: FinetuneConfig, objective: Objective) -> None:
         and config.adapter.type == "qlora",
         "training.ema keeps a second copy of the whole": config.training.ema is not None,
         "training.compile is not tried with it": config.training.compile,
+        f"model.dtype: {config.model.dtype} is not tried with it": config.sharding.type == "deepspeed"
+        and config.model.dtype != "float32",
     }
     for reason, is_so in reasons.items():
         if is_so:
-            raise UsageError(f"sharding: fsdp does not go with this: {reason}.", hint="Leave sharding out.")
+            raise UsageError(
+                f"sharding: {config.sharding.type} does not go with this: {reason}.",
+                hint="Leave sharding out.",
+            )
 
 
 def shard(model: torch.nn.Module, device: torch.device, *, cpu_offload: bool) -> None:
@@ -112,7 +125,8 @@ def without_gradients(model: torch.nn.Module) -> Iterator[None]:
         return
     with torch.no_grad():  # what is gathered in inference mode could not be trained with
         yield
-    model.reshard()  # type: ignore[operator]  # the layers have done so; the rest waits for a way back
+    if is_fsdp(model):
+        model.reshard()  # type: ignore[operator]  # the layers have done so; the rest waits for a way back
 
 
 @contextmanager
@@ -155,6 +169,9 @@ def whole_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """
     import torch
 
+    engine = engine_of(model)
+    if engine is not None:
+        return engine.weights(model)
     found = {}
     for name, tensor in kept_tensors(model).items():
         full = whole(tensor.detach()).cpu().clone(memory_format=torch.contiguous_format)

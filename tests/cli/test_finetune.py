@@ -179,6 +179,14 @@ def test_there_must_be_something_to_resume(llmkit: Command, folder: Path) -> Non
     assert "out has no run to go on with" in errors
 
 
+def test_a_job_that_slurm_begins_again_may_have_had_no_time_to_begin(llmkit: Command, folder: Path) -> None:
+    call = ("finetune", "run.yaml", "--resume", "--set", "training.max_steps=1")
+    done = llmkit(*call, cwd=folder, env=environment(folder) | {"SLURM_RESTART_COUNT": "1"})
+
+    assert done.code == 0, done.stderr
+    assert "beginning anew" in done.stderr
+
+
 def test_check_shows_what_would_be_learned_and_writes_nothing(llmkit: Command, folder: Path) -> None:
     code, text, errors = train(llmkit, folder, "--check")
 

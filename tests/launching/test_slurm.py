@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,9 +32,26 @@ def test_the_command_is_the_call_without_what_slurm_says() -> None:
     assert "#SBATCH --gpus-per-node=2\n" in script
     command = script.strip().splitlines()[-1]
     assert command.endswith(
-        "-m llmkit finetune 'my run.yaml' --set training.epochs=1 --max-restarts 3 "
-        "${SLURM_RESTART_COUNT:+--resume}"
+        "-m llmkit finetune 'my run.yaml' --set training.epochs=1 --max-restarts 3 $again"
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "device", "devices", "asked"),
+    [
+        (LaunchOptions(), "auto", None, "=8\n"),
+        (LaunchOptions(), "auto", 2, "=2\n"),
+        (LaunchOptions(), "auto", [0, 1, 3], "=3\n"),
+        (LaunchOptions(gpus="4"), "cuda", 2, "=4\n"),
+        (LaunchOptions(), "cpu", None, None),
+    ],
+)
+def test_as_many_gpus_are_asked_for_as_the_run_takes(
+    options: LaunchOptions, device: str, devices: Any, asked: str | None
+) -> None:
+    script = sbatch_script(CALL, options, device=device, devices=devices)
+    found = [line for line in script.splitlines(keepends=True) if "--gpus-per-node" in line]
+    assert found == ([] if asked is None else [f"#SBATCH --gpus-per-node{asked}"])
 
 
 def test_the_shell_takes_it(tmp_path: Path) -> None:
@@ -46,6 +64,21 @@ def test_the_shell_takes_it(tmp_path: Path) -> None:
     )
     assert first.stdout.endswith("|finetune|my run.yaml|--set|training.epochs=1|--max-restarts|7|")
     assert again.stdout == f"{first.stdout}--resume|"
+
+
+def test_what_replaces_a_run_at_first_goes_on_with_it_when_begun_again() -> None:
+    script = sbatch_script([*CALL, "--overwrite"], LaunchOptions(nodes=2)).replace("srun ", "printf '%s|' ")
+    ends = [
+        subprocess.run(
+            ["bash", "-c", script],
+            env={"PATH": "/usr/bin:/bin", **more},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split("|")[-2]
+        for more in ({}, {"SLURM_RESTART_COUNT": "1"})
+    ]
+    assert ends == ["--overwrite", "--resume"]
 
 
 @pytest.mark.parametrize("options", [LaunchOptions(gpus="0,1"), LaunchOptions(nodes=2, node_rank=0)])

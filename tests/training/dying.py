@@ -8,6 +8,7 @@ or ``DIES_AFTER`` seconds. ``CLOCK_BACK``: so many seconds is the clock behind.
 
 from __future__ import annotations
 
+import importlib
 import os
 import resource
 import signal
@@ -103,14 +104,24 @@ def _fill_disk(what: str, path: str) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (_FEW_LINES, _FEW_LINES))
 
 
+# What every run imports: once for all of them.
+IMPORTED = (
+    "llmkit.cli.finetune",
+    "llmkit.cli.finetune_view",
+    "llmkit.cli.main",
+    "llmkit.training.config",
+    "matplotlib.pyplot",
+    "transformers.models.bert.modeling_bert",
+)
 ENDS = {"kill": _kill, "power cut": _cut_power, "full disk": _fill_disk}
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
         main()
     else:
-        import matplotlib.pyplot  # noqa: F401
-
         from tests.fixtures.command import serve
+
+        for name in IMPORTED:
+            importlib.import_module(name)
 
         serve(main)

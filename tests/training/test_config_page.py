@@ -18,7 +18,7 @@ from llmkit.training.objectives import OBJECTIVES
 PAGE = (Path(__file__).parents[2] / "docs" / "finetune.md").read_text(encoding="utf-8")
 SECTIONS = {
     name: getattr(config, f"{name.capitalize()}Section")
-    for name in ("model", "data", "training", "adapter", "tokenizer", "generation")
+    for name in ("model", "data", "training", "adapter", "sharding", "tokenizer", "generation")
 }
 
 

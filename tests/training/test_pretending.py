@@ -43,6 +43,14 @@ def test_a_sharded_one_needs_less(llmkit: Command, tiny: Tiny, tmp_path: Path) -
     assert found["memory"]["activations"] > 0
 
 
+def test_deepspeed_wants_devices_that_are_there(llmkit: Command, tiny: Tiny, tmp_path: Path) -> None:
+    write_config(tmp_path, tiny, "causal-lm", sharding={"type": "deepspeed", "config": "zero.json"})
+    done = llmkit(*CHECK, "2", cwd=tmp_path)
+
+    assert done.code == 2
+    assert "--pretend-gpus does not go with sharding: deepspeed" in done.stderr
+
+
 def test_it_is_for_a_check(llmkit: Command, tiny: Tiny, tmp_path: Path) -> None:
     write_config(tmp_path, tiny, "causal-lm")
     done = llmkit("finetune", "run.yaml", "--pretend-gpus", "2", cwd=tmp_path)

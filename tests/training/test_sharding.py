@@ -22,6 +22,9 @@ from tests.training.rows import TRIALS
 from tests.training.stepping import config_for
 
 SHARDED = ("finetune", "run.yaml", *TWO, "--set", "sharding=fsdp")
+DEEPSPEED = {"sharding": {"type": "deepspeed", "config": "zero.json"}}
+# Softmax does not see it: its gradient is rounding alone, which AdamW makes as large as any other.
+BY_ROUNDING = ".key.bias"
 SLIGHTLY = {"rtol": 1e-5, "atol": 1e-6}
 
 
@@ -47,6 +50,9 @@ def assert_same(folder: Path, name: str, whole: str = "whole") -> None:
     ours, theirs = (load_file(folder / each / "model.safetensors") for each in (name, whole))
     assert ours.keys() == theirs.keys()
     for key, tensor in theirs.items():
+        if key.endswith(BY_ROUNDING):
+            assert ours[key].shape == tensor.shape
+            continue
         torch.testing.assert_close(ours[key], tensor, **SLIGHTLY)
 
 
@@ -118,12 +124,18 @@ def test_an_adapter_over_it(llmkit: Command, tiny: Tiny, tmp_path: Path) -> None
         ("causal-lm", {"adapter": {"type": "qlora"}}, "adapter.type: qlora"),
         ("causal-lm", {"training": {"ema": 0.9}}, "training.ema"),
         ("causal-lm", {"training": {"compile": True}}, "training.compile"),
+        (
+            "causal-lm",
+            {"model": {"dtype": "bfloat16"}} | DEEPSPEED,
+            "sharding: deepspeed does not go with this: model",
+        ),
     ],
 )
 def test_what_does_not_go_with_it(
     task: str, sections: dict[str, Any], said: str, tiny: Tiny, tmp_path: Path
 ) -> None:
-    config = config_for(task, tiny(TRIALS[task].start), tmp_path, "rows.jsonl", sharding="fsdp", **sections)
+    sections = {"sharding": "fsdp"} | sections
+    config = config_for(task, tiny(TRIALS[task].start), tmp_path, "rows.jsonl", **sections)
     objective = objective_class(task)
     with pytest.raises(UsageError, match=re.escape(said)):
         check_sharding(config, objective)  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -87,8 +88,32 @@ class Torture:
         )
         return Completed(done.returncode, done.stdout, done.stderr.decode(errors="replace"))
 
+    def whole_steps(self, name: str) -> list[int]:
+        """Return the steps of the checkpoints whose files are as their manifests have them."""
+        found = []
+        for manifest in (self.folder / name).glob("checkpoints/step-*/manifest.json"):
+            try:
+                content = json.loads(manifest.read_text())
+            except ValueError:
+                continue
+            files = {each: manifest.parent / each for each in content["files"]}
+            if all(
+                path.is_file() and hash_of(path) == content["files"][each]["sha256"]
+                for each, path in files.items()
+            ):
+                found.append(content["step"])
+        return sorted(found)
+
+    def steps_made(self, name: str) -> list[int]:
+        """Return the steps whose checkpoints a run had made: it was heard to do something after their last rename."""
+        events = self.folder / f"{name}.events"
+        done = events.read_text().splitlines()[:-1] if events.exists() else []
+        return [
+            int(event[-8:]) for event in done if event.startswith("os.rename /checkpoints/.writing-step-")
+        ]
+
     def hash(self, name: str) -> str:
-        return hashlib.sha256((self.folder / name / "model.safetensors").read_bytes()).hexdigest()
+        return hash_of(self.folder / name / "model.safetensors")
 
     def end_and_resume(self, at: int, by: str = "kill") -> Completed:
         """End a run at an event, go on with it, and check that nothing is lost."""
@@ -126,14 +151,28 @@ class Torture:
             self.resume(name, f"after {seconds:.3f} seconds")
         return done.code == KILLED
 
-    def resume(self, name: str, what: str, env: Mapping[str, str] | None = None) -> Completed:
-        """Go on with a run, or begin it where it had not begun, and check that it ends in the same bytes."""
+    def resume(
+        self, name: str, what: str, env: Mapping[str, str] | None = None, *, damaged: bool = False
+    ) -> Completed:
+        """Go on with a run, or begin it where it had not begun, and check that it ends in the same bytes.
+
+        It must go on from the newest checkpoint that is whole, and unless one was `damaged` that is the last that
+        the run had made.
+        """
         began = any((self.folder / name / each).exists() for each in ("log.jsonl", "checkpoints", "run.json"))
+        whole, made = self.whole_steps(name), self.steps_made(name)
+        assert damaged or max(whole, default=0) >= max(made, default=0), f"{what}: whole {whole}, made {made}"
         done = self.run(name, *(["--resume"] if began else []), env=env)
         assert done.code == 0, f"{what}: {done.stderr}"
+        said = [int(step) for step in re.findall(r"going on after step (\d+)\.", done.stderr)]
+        assert said == ([max(whole)] if whole else []), f"{what}: whole {whole}, {done.stderr}"
         assert self.hash(name) == self.whole, what
         logs = [(self.folder / each / "log.jsonl").read_text().splitlines() for each in (name, "whole")]
         assert [json.loads(line)["step"] for line in logs[0]] == [
             json.loads(line)["step"] for line in logs[1]
         ]
         return done
+
+
+def hash_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
