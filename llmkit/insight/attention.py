@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import ModelError, UsageError
 from llmkit.insight.predictions import Prediction, predictions_of
 from llmkit.insight.prepared import PreparedText, Side, side_of
-from llmkit.models.loading import LoadOptions, load_model
+from llmkit.models.loading import LoadOptions, load_config, load_model
 
 if TYPE_CHECKING:
     import numpy
@@ -89,7 +89,20 @@ def load_eager_model(resolved: ResolvedModel, load: LoadOptions) -> PreTrainedMo
         load.allow_pickle,
         arguments={"attn_implementation": "eager"},
     )
+    if _may_fill_blanks(resolved, load):
+        with suppress(ModelError):  # of another pre-training (ELECTRA's), without a head for tokens
+            return load_model(resolved, heads[1:2], eager, task=TASK, speed_up=False)
     return load_model(resolved, heads, eager, task=TASK, speed_up=False)
+
+
+def _may_fill_blanks(resolved: ResolvedModel, load: LoadOptions) -> bool:
+    """Tell whether a checkpoint with several heads, or one that does not say which, may have that of a masked model."""
+    from transformers import AutoModelForMaskedLM
+
+    config = load_config(resolved, load, TASK)
+    saved = config.architectures or ["ForPreTraining"]
+    is_masked = type(config) in AutoModelForMaskedLM._model_mapping
+    return is_masked and not resolved.is_gguf and saved[0].endswith("ForPreTraining")
 
 
 def read_text(model: PreTrainedModel, tokenizer: Any, prepared: PreparedText, name: str) -> Reading:

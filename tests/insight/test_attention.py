@@ -15,7 +15,7 @@ from llmkit.models.embedded import embedded_folder
 from llmkit.models.loading import LoadOptions
 from llmkit.models.resolving import resolve_model
 from tests.fixtures.tiny import vocabulary
-from tests.fixtures.tiny.checkpoint import random_model, save
+from tests.fixtures.tiny.checkpoint import SIZES, random_model, save
 from tests.insight.reading import opened
 
 TEXT = "The quick brown fox jumps over the lazy dog."
@@ -120,6 +120,15 @@ def test_blanks_are_predicted(open_tiny, tiny):
         )
     assert masked.read(TEXT).predictions == []
     assert open_tiny("feature-extraction").read(TEXT).predictions == []
+
+
+@pytest.mark.parametrize(("model", "blanks"), [("Bert", 1), ("Electra", 0)])
+def test_blanks_of_a_model_with_several_heads(model, blanks, tmp_path):
+    """BERT's heads of pre-training are those of masked tokens and of the next sentence; ELECTRA's is another."""
+    tokenizer = vocabulary.bert()
+    config = getattr(transformers, f"{model}Config")(vocab_size=len(tokenizer), **SIZES)
+    save(tmp_path, random_model(getattr(transformers, f"{model}ForPreTraining"), config), tokenizer)
+    assert len(opened(str(tmp_path)).read("Paris is the ___.").predictions) == blanks
 
 
 @pytest.mark.parametrize("name", ["text-generation", "decision", "translation"])
