@@ -1,7 +1,8 @@
 """The examples in README.md and docs/ run and print what they say.
 
 In a ```console block, a line that begins with `$` is a command and the lines after it are what it prints,
-standard error first; `…` stands for anything. A page of SLOW_PAGES is run by `make torture`. In a ```bash block
+standard error first; `…` stands for anything. A page of SLOW_PAGES is run by `make torture`, from its top: later
+commands take up what earlier ones made. In a ```bash block
 nothing is printed: the options of each command must exist. A ```python block must compile.
 """
 
@@ -23,8 +24,9 @@ from tests.fixtures.command import base_environment
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-# Their commands are those of other pages, on other texts: what they show is tried more quickly elsewhere.
+# It trains models; what else its commands show is tried more quickly elsewhere.
 SLOW_PAGES = ("lecture.md",)
+PATIENCE = 900  # seconds: a training on a busy machine
 WARM = """#!{python}
 import sys
 
@@ -91,7 +93,7 @@ def test_example_prints_what_the_page_says(
         env=environment,
         cwd=folder,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
     printed = (done.stderr + done.stdout).strip()

@@ -102,7 +102,8 @@ class _Grid:
             digits = self._digits()
             for place in range(digits):
                 cells = "".join(f"{column + 1:{digits}}"[place].rjust(cell) for column in columns)
-                yield self._text(" " * self._left() + cells)
+                end = "    sum" if is_last and place == digits - 1 else ""
+                yield self._text(" " * self._left() + cells + end)
             return
         numbers = "".join(" " + str(column + 1).rjust(cell) for column in columns)
         tokens = "".join(" " + _fitted(self.found.keys.labels[column], cell, "right") for column in columns)

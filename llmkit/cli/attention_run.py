@@ -88,7 +88,7 @@ def run_attention(
     from llmkit.data.sinks import refuse_existing
 
     files = [each for each in (output, call.plot, call.html) if each]
-    if len(set(files)) < len(files):
+    if len({Path(each).resolve() for each in files}) < len(files):
         raise UsageError("two outputs have the same name.")
     for path in files:
         refuse_existing(Path(path), overwrite=overwrite)

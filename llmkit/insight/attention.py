@@ -7,14 +7,15 @@ https://arxiv.org/abs/1706.03762) that faster ways to attend never write down.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import ModelError, UsageError
 from llmkit.insight.predictions import Prediction, predictions_of
 from llmkit.insight.prepared import PreparedText, Side, side_of
-from llmkit.models.loading import LoadOptions, load_model
+from llmkit.models.loading import LoadOptions, load_config, load_model
 
 if TYPE_CHECKING:
     import numpy
@@ -29,6 +30,7 @@ TASK = "attention"
 ENCODER, DECODER, CROSS = "encoder", "decoder", "cross"
 KINDS = (ENCODER, DECODER, CROSS)
 _MOST_GENERATED = 64
+_MOST_IN_A_ROW = 1.02  # in bfloat16, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,20 @@ def load_eager_model(resolved: ResolvedModel, load: LoadOptions) -> PreTrainedMo
         load.allow_pickle,
         arguments={"attn_implementation": "eager"},
     )
+    if _may_fill_blanks(resolved, load):
+        with suppress(ModelError):  # of another pre-training (ELECTRA's), without a head for tokens
+            return load_model(resolved, heads[1:2], eager, task=TASK, speed_up=False)
     return load_model(resolved, heads, eager, task=TASK, speed_up=False)
+
+
+def _may_fill_blanks(resolved: ResolvedModel, load: LoadOptions) -> bool:
+    """Tell whether a checkpoint with several heads, or one that does not say which, may have that of a masked model."""
+    from transformers import AutoModelForMaskedLM
+
+    config = load_config(resolved, load, TASK)
+    saved = config.architectures or ["ForPreTraining"]
+    is_masked = type(config) in AutoModelForMaskedLM._model_mapping
+    return is_masked and not resolved.is_gguf and saved[0].endswith("ForPreTraining")
 
 
 def read_text(model: PreTrainedModel, tokenizer: Any, prepared: PreparedText, name: str) -> Reading:
@@ -96,13 +111,11 @@ def read_text(model: PreTrainedModel, tokenizer: Any, prepared: PreparedText, na
     The decoder of an encoder-decoder reads what the model itself writes for the text, greedily, up to 64 tokens.
 
     Raises:
-        ModelError: it has no attention, or attends in windows that are no matrix.
+        ModelError: it has no attention, attends in windows that are no matrix, or cannot be given a text alone.
     """
-    import torch
-
     _check_takes_attentions(model, name)
-    arguments = model_inputs(model, prepared)
-    with torch.no_grad():
+    with computing(model, name):
+        arguments = model_inputs(model, prepared)
         out = model(**arguments, output_attentions=True, return_dict=True)
     decoder = side_of(tokenizer, arguments["decoder_input_ids"][0].tolist()) if _has_both(model) else None
     kinds = _kinds(model, out, prepared.side, decoder)
@@ -114,8 +127,36 @@ def read_text(model: PreTrainedModel, tokenizer: Any, prepared: PreparedText, na
                 f"{name} (model type '{model.config.model_type}') attends in windows: its weights are no "
                 f"matrix of {len(each.queries)} × {len(each.keys)} tokens."
             )
+        # SqueezeBERT gives the scores before the softmax. Less than 1 is right where there is a sink (GPT-OSS).
+        if not bool(((each.weights >= 0).all(-1) & (each.weights.sum(-1) < _MOST_IN_A_ROW)).all()):
+            raise ModelError(
+                f"{name} (model type '{model.config.model_type}') gives numbers that are no weights: "
+                "not every row of them is positive and sums to 1.",
+                hint="Numbers that are none come of half precision, too: leave out --dtype.",
+            )
     found = predictions_of(model, tokenizer, out, decoder or prepared.side)
     return Reading(name, prepared.text, prepared.pair, kinds, found)
+
+
+@contextmanager
+def computing(model: PreTrainedModel, name: str) -> Iterator[None]:
+    """Let a model compute inside the block, without gradients.
+
+    Raises:
+        ModelError: it cannot be given a text alone.
+    """
+    import torch
+
+    try:
+        with torch.no_grad():
+            yield
+    except Exception as error:  # a model that wants a picture or a recording says so in words of its own
+        told = str(error).strip().partition("\n")[0]
+        raise ModelError(
+            f"{name} (model type '{model.config.model_type}') could not read the text: "
+            f"{type(error).__name__}: {told}",
+            hint="Choose a model of texts, such as --model minilm.",
+        ) from error
 
 
 def model_inputs(model: PreTrainedModel, prepared: PreparedText) -> dict[str, torch.Tensor]:
@@ -127,11 +168,18 @@ def model_inputs(model: PreTrainedModel, prepared: PreparedText) -> dict[str, to
 
 
 def is_causal_model(model: PreTrainedModel) -> bool:
-    """Tell whether a model of one stack of layers is a decoder, by what its modules say."""
-    return any(
+    """Tell whether a model of one stack of layers is a decoder, by what its modules say, else by what it does."""
+    import torch
+
+    if any(
         getattr(module, "is_causal", False) or getattr(module, "is_decoder", False) is True
         for module in model.modules()
-    )
+    ):
+        return True
+    with torch.no_grad():  # BLOOM does not say
+        out = model(input_ids=torch.ones(1, 2, dtype=torch.long, device=model.device), output_attentions=True)
+    weights = [each for each in getattr(out, "attentions", None) or () if each is not None]
+    return bool(weights) and all(not bool(each[0, ..., 0, 1].any()) for each in weights)
 
 
 def _has_both(model: PreTrainedModel) -> bool:
@@ -150,8 +198,9 @@ def _decoder_ids(model: PreTrainedModel, arguments: dict[str, torch.Tensor]) -> 
         return torch.tensor([[start]], device=model.device)
     positions = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
     most = min(_MOST_GENERATED, positions - 1) if positions else _MOST_GENERATED
-    with torch.no_grad():
-        written = model.generate(**arguments, max_new_tokens=most, do_sample=False, num_beams=1)
+    written = model.generate(
+        **arguments, max_new_tokens=most, do_sample=False, num_beams=1, decoder_start_token_id=start
+    )
     ends = getattr(config, "eos_token_id", None)
     ends = ends if isinstance(ends, list) else [ends]
     last = int(written[0, -1])
@@ -178,11 +227,18 @@ def _kinds(model: PreTrainedModel, out: Any, text: Side, decoder: Side | None) -
 
 
 def _stacked(given: Sequence[Any] | None, kind: str, queries: Side, keys: Side) -> AttentionWeights | None:
-    """Return the layers' weights as one array; a layer that does not attend (of a hybrid model) is left out."""
+    """Return the layers' weights as one array; a layer that does not attend (of a hybrid model) is left out.
+
+    None where there are none, or none of one shape.
+    """
     import torch
 
     layers = [(number, each) for number, each in enumerate(given or (), start=1) if each is not None]
     if not layers:
+        return None
+    if (
+        len({each.shape for _, each in layers}) > 1 or layers[0][1].dim() != 4
+    ):  # CANINE; RWKV, which has states
         return None
     weights = torch.stack([each[0].float().cpu() for _, each in layers])
     heads = tuple(range(1, weights.shape[1] + 1))
@@ -208,7 +264,7 @@ def _check_takes_attentions(model: PreTrainedModel, name: str) -> None:
 
 def _no_attention(model: PreTrainedModel, name: str) -> ModelError:
     return ModelError(
-        f"{name} (model type '{model.config.model_type}') has no attention to look at.",
+        f"{name} (model type '{model.config.model_type}') has no attention to look at, or gives no weights of it.",
         hint="Choose a transformer, such as --model minilm.",
     )
 

@@ -109,6 +109,14 @@ def test_a_calculation(llmkit):
     assert found["largest_difference"] <= found["tolerance"]
 
 
+def test_many_tokens_are_shades_with_their_sums(llmkit):
+    done = llmkit("attention", "a cat and a dog " * 3, *MINILM, "-f", "table", env={"COLUMNS": "80"})
+    table = done.text.splitlines()[2:]
+    assert table[1].endswith("7    sum")  # the last digit of 17 tokens
+    assert all(line.endswith("1.000") for line in table[2:19])
+    assert max(map(len, table)) <= 80
+
+
 def test_standard_input(llmkit):
     assert llmkit("attention", "-", *MINILM, "-f", "json", stdin="a cat\n").json["text"] == "a cat"
 
@@ -128,9 +136,10 @@ BAD = {
     "array of steps": ((TEXT, "--explain", "cat", "-o", "w.npy"), "Use --format json"),
     "picture of steps": ((TEXT, "--explain", "cat", "--plot", "w.png"), "take one of them"),
     "dtype of steps": ((TEXT, "--explain", "cat", "--dtype", "bfloat16"), "leave out --dtype"),
+    "a page as a picture": ((TEXT, "--html", "w.html", "--plot", "w.html"), "no picture goes by this ending"),
     "same file": (
-        (TEXT, "-o", "w.json", "--html", "w.html", "--plot", "w.html"),
-        "no picture goes by this ending",
+        (TEXT, "-f", "json", "-o", "w.html", "--html", "./w.html"),
+        "two outputs have the same name",
     ),
 }
 

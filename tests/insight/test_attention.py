@@ -15,7 +15,7 @@ from llmkit.models.embedded import embedded_folder
 from llmkit.models.loading import LoadOptions
 from llmkit.models.resolving import resolve_model
 from tests.fixtures.tiny import vocabulary
-from tests.fixtures.tiny.checkpoint import random_model, save
+from tests.fixtures.tiny.checkpoint import SIZES, random_model, save
 from tests.insight.reading import opened
 
 TEXT = "The quick brown fox jumps over the lazy dog."
@@ -122,6 +122,15 @@ def test_blanks_are_predicted(open_tiny, tiny):
     assert open_tiny("feature-extraction").read(TEXT).predictions == []
 
 
+@pytest.mark.parametrize(("model", "blanks"), [("Bert", 1), ("Electra", 0)])
+def test_blanks_of_a_model_with_several_heads(model, blanks, tmp_path):
+    """BERT's heads of pre-training are those of masked tokens and of the next sentence; ELECTRA's is another."""
+    tokenizer = vocabulary.bert()
+    config = getattr(transformers, f"{model}Config")(vocab_size=len(tokenizer), **SIZES)
+    save(tmp_path, random_model(getattr(transformers, f"{model}ForPreTraining"), config), tokenizer)
+    assert len(opened(str(tmp_path)).read("Paris is the ___.").predictions) == blanks
+
+
 @pytest.mark.parametrize("name", ["text-generation", "decision", "translation"])
 def test_the_next_token_is_predicted(name, open_tiny):
     language = open_tiny(name)
@@ -197,17 +206,41 @@ def test_an_empty_text(text, pair, open_tiny):
         open_tiny("feature-extraction").prepare(text, pair)
 
 
-def test_a_model_without_attention(tmp_path):
+NOT_READ = {
+    "Mamba": ("ForCausalLM", {"state_size": 4}, "has no attention to look at"),
+    "Rwkv": ("ForCausalLM", {"attention_hidden_size": 16}, "has no attention to look at"),
+    "Canine": ("Model", {"num_hash_buckets": 64, "num_attention_heads": 2}, "gives no weights of it"),
+    "SqueezeBert": (
+        "ForMaskedLM",
+        {"num_attention_heads": 2, "embedding_size": 16, "intermediate_size": 16},
+        "not every row of them is positive and sums to 1",
+    ),
+    "ViT": ("Model", {"num_attention_heads": 2}, r"could not read the text: .*\nChoose a model of texts"),
+}
+
+
+@pytest.mark.parametrize("name", NOT_READ)
+def test_a_model_that_shows_no_weights(name, tmp_path):
+    end, settings, said = NOT_READ[name]
     tokenizer = vocabulary.gpt()
-    config = transformers.MambaConfig(
-        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, state_size=4, pad_token_id=0
-    )
-    save(tmp_path, random_model(transformers.MambaForCausalLM, config), tokenizer)
-    resolved = resolve_model(str(tmp_path))
-    model = load_eager_model(resolved, LoadOptions("cpu"))
-    prepared = prepare_text(tokenizer, config, "mamba", TEXT, None)
-    with pytest.raises(ModelError, match=r"'mamba'.*has no attention"):
-        read_text(model, tokenizer, prepared, "mamba")
+    config = getattr(transformers, f"{name}Config")(hidden_size=16, num_hidden_layers=2, **settings)
+    config.pad_token_id = 0
+    save(tmp_path, random_model(getattr(transformers, name + end), config), tokenizer)
+    model = load_eager_model(resolve_model(str(tmp_path)), LoadOptions("cpu"))
+    prepared = prepare_text(tokenizer, config, name, TEXT, None)
+    with pytest.raises(ModelError, match=rf"^{name} \(model type '{config.model_type}'\).*{said}"):
+        read_text(model, tokenizer, prepared, name)
+
+
+def test_a_model_that_does_not_say_that_it_is_causal(tmp_path):
+    tokenizer = vocabulary.gpt()
+    config = transformers.BloomConfig(vocab_size=len(tokenizer), hidden_size=16, n_layer=1, n_head=2)
+    save(tmp_path, random_model(transformers.BloomForCausalLM, config), tokenizer)
+    bloom = opened(str(tmp_path))
+    (one,) = bloom.read("a").kinds.values()
+    assert (one.kind, one.is_causal, one.weights.shape[2:]) == ("decoder", True, (1, 1))
+    with pytest.raises(UsageError, match="has only decoder attention"):
+        bloom.explain(TEXT, "#1", kind="encoder")
 
 
 def test_a_text_of_one_token_is_causal_where_the_model_is(open_tiny):
