@@ -9,7 +9,8 @@ import torch
 from llmkit.errors import ModelError
 from llmkit.insight import attention
 from llmkit.insight.families import known_families
-from tests.insight.family_models import FAMILIES, causal
+from tests.fixtures.tiny.checkpoint import SIZES
+from tests.insight.family_models import FAMILIES, causal, masked
 from tests.insight.reading import opened
 
 TEXT = "The quick brown fox jumps over the lazy dog."
@@ -136,12 +137,19 @@ def test_layers_of_one_weight_are_told_apart(open_any):
     assert one[-1].values != other[-1].values
 
 
-def test_layers_that_are_not_known(tmp_path):
-    size = {"intermediate_size": 64, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-    neox = opened(str(causal("GPTNeoX", **size)(tmp_path)))
+UNKNOWN = {
+    "gpt_neox": causal("GPTNeoX"),
+    # Built like BERT, but for norms that only scale.
+    "mobilebert": masked("MobileBert", embedding_size=16, intra_bottleneck_size=16, **SIZES),
+}
+
+
+@pytest.mark.parametrize("kind", UNKNOWN)
+def test_layers_that_are_not_known(kind, tmp_path):
+    model = opened(str(UNKNOWN[kind](tmp_path)))
     with pytest.raises(ModelError) as error:
-        neox.explain(TEXT, "#1")
-    assert f"'gpt_neox'): --explain knows layers like those of {known_families()}" in str(error.value)
+        model.explain(TEXT, "#1")
+    assert f"'{kind}'): --explain knows layers like those of {known_families()}" in str(error.value)
     assert known_families().endswith("Llama, BART, OPT and T5")
 
 

@@ -115,6 +115,15 @@ def test_pointing_at_a_token_shows_what_it_attends_to(show, minilm):
     assert shown.said().endswith("No token is chosen.")
 
 
+def test_a_later_token_is_not_said_to_be_attended_to(show, gpt2):
+    shown = show(whole(gpt2))
+    shown.page.hover(f"{QUERIES} >> nth=1")
+    first, own = gpt2.kinds["decoder"].queries.labels[:2]
+    assert sorted(re.findall(r"(\S+) \d\.\d{3}", shown.said().partition("most to")[2])) == sorted(
+        [first, own]
+    )
+
+
 def test_a_click_keeps_a_token(show, minilm):
     shown = show(whole(minilm))
     shown.page.click(f"{QUERIES} >> nth=1")

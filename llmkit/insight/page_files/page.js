@@ -99,7 +99,7 @@
       const { side, index } = state.token, isQuery = side === "queries";
       const others = Array.from({ length: isQuery ? keys : queries }, (_, other) => ({
         other, weight: isQuery ? values[index * keys + other] : values[other * keys + index],
-      })).sort((a, b) => b.weight - a.weight).slice(0, NAMED);
+      })).filter((each) => each.weight > 0).sort((a, b) => b.weight - a.weight).slice(0, NAMED);
       line.push(bdi(kind[side].labels[index]), isQuery ? " attends most to " : " is attended to most by ");
       others.forEach(({ other, weight }, number) => {
         line.push(number ? ", " : "", bdi(kind[isQuery ? "keys" : "queries"].labels[other]), ` ${weightText(weight)}`);
