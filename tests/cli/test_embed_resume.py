@@ -20,7 +20,7 @@ FORMS = [
     if (form, level) not in (("npy", "token"), ("json", "token"), ("csv", "token"))
 ]
 
-SHORT = [("jsonl", "token"), ("npy", "sentence"), ("parquet", "token")]  # one of each way of going on
+SHORT = [("jsonl", "token"), ("npy", "sentence")]  # one of each way of going on
 
 
 @pytest.fixture(scope="module")

@@ -135,7 +135,9 @@ def test_a_run_killed_half_way_ends_in_the_same_weights(llmkit: Command, folder:
     assert steps[0] == steps[1]
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("sent", "code"), [pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow), (signal.SIGINT, 130)]
+)
 def test_told_to_stop_it_saves_and_says_how_to_go_on(
     llmkit: Command, folder: Path, sent: signal.Signals, code: int
 ) -> None:

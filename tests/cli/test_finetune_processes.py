@@ -79,6 +79,7 @@ def test_told_to_stop_both_stop_after_the_same_step(tiny: Tiny, tmp_path: Path) 
     assert errors.count("warning: told to stop") == errors.count(said) == 1
 
 
+@pytest.mark.slow  # as of every launch: tests/launching/test_agent.py
 def test_an_error_is_said_once(tiny: Tiny, tmp_path: Path) -> None:
     write_config(tmp_path, tiny)
     with (tmp_path / "train.jsonl").open("a") as file:

@@ -175,6 +175,7 @@ def test_a_repository_without_a_config(run, hub, tmp_path):
     check_error(run(*CALL, "-m", "acme/empty"), "'acme/empty' has no config.json")
 
 
+@pytest.mark.slow
 def test_a_download_that_is_cut_off(run, hub, default, home):
     hub.faults.append(CutShort("*/model.safetensors", at=1000))
     check_error(run(*CALL), DEFAULT, "was cut off", "Run it again")

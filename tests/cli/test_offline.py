@@ -170,7 +170,13 @@ def test_the_quickstart(folder, tmp_path):
 # What the cards say
 
 
-@pytest.mark.parametrize("name", [each.name for each in embedded_adapters()])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(each.name, marks=pytest.mark.slow if each.name == "question-answering" else ())
+        for each in embedded_adapters()
+    ],
+)
 def test_a_card_is_reproduced(name, llmkit, shared_data, tmp_path):
     """The card's figure lies in the interval of the figure on every so manieth row, a few hundred of them."""
     adapter = next(each for each in embedded_adapters() if each.name == name)

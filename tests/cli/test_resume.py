@@ -86,8 +86,7 @@ def files_of(out):
     ("kind", "form"),
     [
         ("jsonl", "jsonl"),
-        ("csv", "parquet"),
-        *(pytest.param("csv", form, marks=pytest.mark.slow) for form in OUTPUTS if form != "parquet"),
+        *(pytest.param("csv", form, marks=pytest.mark.slow) for form in OUTPUTS),
     ],
 )
 def test_a_killed_run_ends_with_the_same_bytes(llmkit, tiny, texts, tmp_path, kind, form):

@@ -218,10 +218,10 @@ def test_two_tokens():
 @pytest.mark.parametrize(
     "given",
     [
-        "'text-classification', token={token!r}",
         "token={token!r}",
-        "'text-classification', use_auth_token={token!r}",
         "'text-classification', model_kwargs=dict(use_auth_token={token!r})",
+        pytest.param("'text-classification', token={token!r}", marks=pytest.mark.slow),
+        pytest.param("'text-classification', use_auth_token={token!r}", marks=pytest.mark.slow),
     ],
 )
 def test_a_token_is_sent_with_every_request_and_not_kept(tiny, tmp_path, given):
