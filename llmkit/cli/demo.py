@@ -12,8 +12,6 @@ from llmkit.errors import UsageError
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
-
 
 @app.command(
     epilog="Examples:  llmkit demo sentiment-analysis   |   llmkit demo runs/reviews --port 7861   |   "
@@ -50,7 +48,7 @@ def demo(
     host: Annotated[
         str, typer.Option(help="The address to listen at; any but this machine's own wants --auth.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port; 0 takes a free one.")] = 7860,
+    port: options.Port = 7860,
     auth: Annotated[
         str | None,
         typer.Option(
@@ -81,10 +79,8 @@ def demo(
         results = claim_stdout()
         write_space(wanted, load, space, results, overwrite=overwrite)
         return
-    if not 0 <= port <= 65535:
-        raise UsageError(f"--port {port}: use a number from 0 to 65535.")
     visitor = _visitor(auth)
-    if host not in _LOOPBACK and visitor is None:
+    if host not in options.LOOPBACK and visitor is None:
         raise UsageError(
             f"--host {host}: others could use this page.",
             hint="Add --auth NAME:PASSWORD, or set LLMKIT_DEMO_AUTH.",

@@ -199,6 +199,10 @@ Rendezvous = Annotated[
 MaxRestarts = Annotated[
     int, typer.Option(help="Begin again so often, from what is whole, when a process or a machine is lost.")
 ]
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+"""Hosts that nobody but this machine reaches."""
+
+Port = Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notes.")]
 Debug = Annotated[
     bool,

@@ -16,7 +16,6 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 # What oneDNN keeps for each shape that it has multiplied: a thousand, of each of its two layers, are hundreds of
 # megabytes where every request has a length of its own, and save no time that could be measured.
 _KEPT_SHAPES = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64", "LRU_CACHE_CAPACITY": "64"}
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @app.command(
@@ -40,7 +39,7 @@ def serve(
     host: Annotated[
         str, typer.Option(help="The address to listen at; any but this machine's own wants --token.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port; 0 takes a free one.")] = 8000,
+    port: options.Port = 8000,
     socket: Annotated[
         str | None, typer.Option(help="Listen at a Unix socket at this path instead.", show_default=False)
     ] = None,
@@ -75,15 +74,13 @@ def serve(
     set_quiet(quiet)
     for name, most in _KEPT_SHAPES.items():
         os.environ.setdefault(name, most)  # read when torch is imported
-    if host not in _LOOPBACK and socket is None and not token:
+    if host not in options.LOOPBACK and socket is None and not token:
         raise UsageError(
             f"--host {host}: others could ask this server.", hint="Add --token, or set LLMKIT_SERVE_TOKEN."
         )
     for value, option in ((max_body, "--max-body"), (max_waiting, "--max-waiting"), (timeout, "--timeout")):
         if value is not None and not value > 0:
             raise UsageError(f"{option} {value}: use a number above 0.")
-    if not 0 <= port <= 65535:
-        raise UsageError(f"--port {port}: use a number from 0 to 65535.")
     from llmkit.cli.serve_run import Wanted, names_of, run_server, wanted_of
     from llmkit.models.loading import LoadOptions, check_options
 

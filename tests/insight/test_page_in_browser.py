@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,24 +18,10 @@ from tests.insight.reading import opened
 from tests.insight.test_page import random_weights
 
 pytestmark = pytest.mark.browser
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="the extra browser is not installed: make browser"
-)
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 TEXT = "Your cat is a lovely cat"
 HOSTILE = "<script>window.hacked = 1</script> <b onload=alert(1)>\"quotes\"</b> 'and' 😀 שלום עולם \u202eabc a\u200bb"
 KEYS = "#keys .token"
 QUERIES = "#queries .token"
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium: make browser")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @dataclass

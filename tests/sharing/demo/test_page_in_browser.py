@@ -21,10 +21,6 @@ from tests.fixtures.command import TIMEOUT, base_environment
 from tests.serving.serving import Server
 
 pytestmark = pytest.mark.browser
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="the extra browser is not installed: make browser"
-)
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 TEXT = "I expected the worst, and it was a wonderful evening."
 HOSTILE = "<img src=x onerror='window.hacked = 1'> <script>window.hacked = 2</script> & \"quotes\" 😀 שלום"
 WAIT = TIMEOUT * 1000
@@ -74,16 +70,6 @@ class Shown:
         return [
             url for url in self.asked if urlsplit(url).scheme.startswith("http") and self.address not in url
         ]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium: make browser")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
