@@ -27,7 +27,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from llmkit.batching import windows
 from llmkit.data.records import Record
-from llmkit.inference.runner import Runner, RunSettings, window_rows
+from llmkit.inference.items import RunSettings
+from llmkit.inference.runner import Runner, window_rows
 from llmkit.models.loading import LoadOptions, has_native_bfloat16
 from llmkit.models.resolving import resolve_model
 from llmkit.tasks.build import build_pipeline

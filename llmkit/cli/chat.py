@@ -12,7 +12,7 @@ from llmkit.cli.loading import load_quietly
 from llmkit.data.atomic import write_whole
 from llmkit.data.encoding import dump_json
 from llmkit.errors import DataError
-from llmkit.inference.runner import RunSettings
+from llmkit.inference.items import RunSettings
 from llmkit.inference.streaming import can_stream, text_streamer
 from llmkit.models.loading import LoadOptions
 from llmkit.tasks.catalogue import TaskCall

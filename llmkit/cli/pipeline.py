@@ -142,7 +142,7 @@ def run_task(
     check_split(split, dataset)
 
     from llmkit.inference.apply import InputChoice
-    from llmkit.inference.runner import LONG_CHOICES, RunSettings
+    from llmkit.inference.items import LONG_CHOICES, RunSettings
     from llmkit.models.loading import LoadOptions, check_options
 
     if long not in LONG_CHOICES:

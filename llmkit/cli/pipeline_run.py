@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from llmkit.data.shared_rows import SharedRows
     from llmkit.data.sinks import Sink
     from llmkit.inference.apply import InputChoice, PipelineRun
+    from llmkit.inference.items import RunSettings
     from llmkit.inference.rows import MappedRow
-    from llmkit.inference.runner import RunSettings
     from llmkit.models.loading import LoadOptions
 
 

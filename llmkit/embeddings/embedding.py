@@ -11,6 +11,7 @@ from llmkit.embeddings.batches import batches
 from llmkit.embeddings.encoder import Encoder
 from llmkit.embeddings.tokens import Offsets, Piece, TokenizedText
 from llmkit.embeddings.words import Word, occurrences, words_of
+from llmkit.models.batch_threads import on_threads
 from llmkit.tasks.inputs import RowError
 
 if TYPE_CHECKING:
@@ -85,8 +86,10 @@ def embed_texts(
     run = encoder.token_vectors if encoder.settings.by_token else encoder.sentence_vectors
     is_padded = len(pieces) < 2 or not encoder.takes_side_by_side
     on_cpu = encoder.model.device.type == "cpu"
-    for batch in batches(pieces, on_cpu=on_cpu, is_padded=is_padded, batch_size=batch_size):
-        for number, found in zip(batch, attempts(run, [pieces[number] for number in batch]), strict=True):
+    planned = list(batches(pieces, on_cpu=on_cpu, is_padded=is_padded, batch_size=batch_size))
+    given = on_threads(lambda batch: attempts(run, [pieces[each] for each in batch]), planned, on_cpu=on_cpu)
+    for batch, of_batch in zip(planned, given, strict=True):
+        for number, found in zip(batch, of_batch, strict=True):
             vectors[number] = found
             left[text_of[number]] -= 1
             if not left[text_of[number]]:

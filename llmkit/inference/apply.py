@@ -21,8 +21,9 @@ from llmkit.data.shared_rows import SharedRows
 from llmkit.data.sinks import Sink
 from llmkit.data.sources import expand_paths, read_dataset, read_file, read_stdin
 from llmkit.errors import UsageError
+from llmkit.inference.items import RunSettings
 from llmkit.inference.rows import MEDIA, MappedRow, RowMapper, argument_rows, mapped, open_fields
-from llmkit.inference.runner import Runner, RunSettings, window_rows
+from llmkit.inference.runner import Runner, window_rows
 from llmkit.models.loading import LoadOptions, model_identity
 from llmkit.models.resolving import ResolvedModel
 from llmkit.tasks.catalogue import Task, TaskCall

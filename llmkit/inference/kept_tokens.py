@@ -6,6 +6,7 @@ time of a classification in bfloat16.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -25,6 +26,7 @@ class KeptTokens:
         self._tokenizer: Any = getattr(pipe, "tokenizer", None)
         self._is_kept = type(pipe).__name__ in _PLAIN
         self._kept: dict[str, dict[str, list[int]]] = {}
+        self._one_at_a_time = threading.Lock()  # a tokenizer keeps how it truncates and pads
 
     def count(self, text: str) -> int:
         """Return how many tokens a text has, special ones left out."""
@@ -48,14 +50,17 @@ class KeptTokens:
         return [len(self._kept[text]["input_ids"]) for text in texts]
 
     @contextmanager
-    def lent(self) -> Iterator[None]:
-        """Let the pipeline take these tokens where it would make the same."""
+    def lent(self) -> Iterator[bool]:
+        """Let the pipeline take these tokens where it would make the same; tell whether it does.
+
+        It can then work on several threads: what it makes itself, it makes one at a time.
+        """
         if not self._kept or "preprocess" in vars(self._pipe):  # somebody else's
-            yield
+            yield False
             return
         self._pipe.preprocess = self._preprocess
         try:
-            yield
+            yield True
         finally:
             del self._pipe.preprocess
 
@@ -67,7 +72,8 @@ class KeptTokens:
         """Return what the model takes, each (1, tokens)."""
         kept = self._kept.get(value) if isinstance(value, str) and not parameters else None
         if kept is None:
-            return type(self._pipe).preprocess(self._pipe, value, **parameters)
+            with self._one_at_a_time:
+                return type(self._pipe).preprocess(self._pipe, value, **parameters)
         import torch
 
         return {name: torch.tensor([numbers]) for name, numbers in kept.items()}

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from llmkit.batching import plan_batches, plan_least_work
@@ -18,66 +17,22 @@ from llmkit.data.media import check_video, load_audio, load_image, load_table
 from llmkit.data.records import Row
 from llmkit.data.row_run import Outcome
 from llmkit.errors import DataError, MissingExtraError, ModelError
+from llmkit.inference.fitting import Fitting
+from llmkit.inference.items import Item, RunSettings
 from llmkit.inference.kept_tokens import KeptTokens
-from llmkit.inference.long_texts import (
-    Piece,
-    limit_of,
-    merger_of,
-    new_tokens,
-    replace_text,
-    share_room,
-    split,
-    truncate,
-)
+from llmkit.inference.long_texts import merger_of
 from llmkit.inference.rows import MappedRow
+from llmkit.models.batch_threads import on_threads
 from llmkit.models.first_token import keep_first_token
 from llmkit.models.loading_errors import is_package_missing
 from llmkit.models.resolving import ResolvedModel, explain_loading_error
-from llmkit.tasks.blanks import check_mask, with_mask
+from llmkit.tasks.blanks import with_mask
 from llmkit.tasks.catalogue import Batching, Kind, Long, Shape, Task, TaskCall
-from llmkit.tasks.inputs import RowError, compose
-
-LONG_CHOICES = ("chunk", "truncate", "error")
+from llmkit.tasks.inputs import compose
 
 _ON_CPU = (2048, 64)  # tokens and rows of a batch; larger ones fall out of the cache and are slower there
 _ON_ACCELERATOR = (65536, 1024)
 _CPU_OVERHEAD = 64  # tokens that could be computed in the time a batch costs beside its own
-
-
-@dataclass(frozen=True, slots=True)
-class RunSettings:
-    """How a task is run over its rows.
-
-    Attributes:
-        parameters: what goes into every call of the pipeline.
-        batch_size: rows a batch; None sorts by length and fills a budget of tokens.
-        long: chunk, truncate or error: what becomes of a text that is longer than the model takes.
-        max_length: tokens, special ones included; a lower limit than the model's own.
-        seed: makes sampling repeatable; each window begins with a seed made of it and the window's number.
-    """
-
-    parameters: dict[str, Any] = field(default_factory=dict)
-    batch_size: int | None = None
-    long: str = "chunk"
-    max_length: int | None = None
-    seed: int | None = None
-
-
-@dataclass(slots=True)
-class _Item:
-    """One input of the pipeline: a row, or a piece of one."""
-
-    row_number: int
-    value: Any
-    parameters: dict[str, Any]
-    texts: tuple[str, ...]
-    piece: Piece | None = None
-    length: int = 1
-
-    @property
-    def counts(self) -> int:
-        """Return how many finished rows this item stands for: only a row's first piece counts."""
-        return int(self.piece is None or self.piece.start == 0)
 
 
 class Runner:
@@ -103,12 +58,11 @@ class Runner:
         self._tell = notes
         self._advance = advance
         self._told: set[str] = set()
-        self._limit = limit_of(pipe, call.task, settings.max_length)
-        self._mask: str | None = pipe.tokenizer.mask_token if self.task.has_blank else None
         self._tokens = KeptTokens(pipe)
+        self._fitting = Fitting(pipe, call.task, settings, self._tokens, self._note)
         keep_first_token(pipe.model)
-        self._on_cpu = on_cpu = pipe.device.type == "cpu"
-        self._max_tokens, self._max_rows = _ON_CPU if on_cpu else _ON_ACCELERATOR
+        self._on_cpu = pipe.device.type == "cpu"
+        self._max_tokens, self._max_rows = _ON_CPU if self._on_cpu else _ON_ACCELERATOR
 
     def run_window(self, window: Sequence[MappedRow], number: int = 0) -> list[Outcome]:
         """Return the outcomes of a window's rows, in the rows' order.
@@ -122,7 +76,7 @@ class Runner:
 
             set_seed(self.settings.seed + number)
         failures: dict[int, Exception] = {}
-        items: list[_Item] = []
+        items: list[Item] = []
         for row_number, (_, values) in enumerate(window):
             if isinstance(values, Exception):
                 failures[row_number] = values
@@ -133,7 +87,7 @@ class Runner:
                 failures[row_number] = error
         self._advance(len(failures))
         self._measure(items)
-        of_row: dict[int, list[tuple[_Item, Any]]] = {}
+        of_row: dict[int, list[tuple[Item, Any]]] = {}
         for item, result in zip(items, self._run_items(items), strict=True):
             of_row.setdefault(item.row_number, []).append((item, result))
         self._tokens.forget()
@@ -144,13 +98,14 @@ class Runner:
 
     # -- from a row to items
 
-    def _items_of(self, number: int, values: dict[str, Any]) -> list[_Item]:
+    def _items_of(self, number: int, values: dict[str, Any]) -> list[Item]:
         loaded = {name: self._load(name, value) for name, value in values.items()}
-        if self._mask is not None and isinstance(loaded.get("text"), str):
-            loaded["text"] = with_mask(loaded["text"], self._mask)
+        mask = self._fitting.mask
+        if mask is not None and isinstance(loaded.get("text"), str):
+            loaded["text"] = with_mask(loaded["text"], mask)
         task_input = compose(self.task, loaded)
         parameters = {**self.settings.parameters, **task_input.parameters}
-        return self._fitted(_Item(number, task_input.value, parameters, task_input.texts))
+        return self._fitting.fitted(Item(number, task_input.value, parameters, task_input.texts))
 
     def _load(self, name: str, value: Any) -> Any:
         kind = next((each.kind for each in self.task.fields if each.name == name), Kind.TEXT)
@@ -166,110 +121,9 @@ class Runner:
             return check_video(value)
         return load_table(value) if kind is Kind.TABLE else value
 
-    def _fitted(self, item: _Item) -> list[_Item]:
-        """Return the item, or the items it is cut into because its text is longer than the model takes."""
-        long, limit = self.settings.long, self._limit
-        if limit is None or not item.texts or item.parameters.get("truncation"):
-            return [item]
-        if self.task.long is Long.LAST:
-            return [self._with_room(item, limit)]
-        tokenizer = self.pipe.tokenizer
-        special = tokenizer.num_special_tokens_to_add(pair=len(item.texts) > 1)
-        # A token is at least a byte of ASCII, but for a mark before the first: no need to count those of a short text.
-        if sum(map(len, item.texts)) < limit - special and all(text.isascii() for text in item.texts):
-            return [item]
-        lengths = [self._tokens.count(text) for text in item.texts]
-        length = sum(lengths) + special
-        if self.task.long is Long.EACH:
-            return self._each_fitted(item, max(lengths) + tokenizer.num_special_tokens_to_add(pair=False))
-        if length <= limit:
-            return [item]
-        if long == "error":
-            raise RowError(f"the text has {length:,} tokens, {self._what()} takes {limit:,}")
-        if self.task.long is Long.NATIVE and long == "chunk":
-            return [item]
-        can_chunk = self.task.long in (Long.SCORES, Long.SPANS, Long.SECTIONS) and isinstance(item.value, str)
-        if long == "chunk" and can_chunk:
-            self._note(
-                f"texts of more than {limit:,} tokens are worked through in parts (--long truncate cuts them)"
-            )
-            return self._pieces(item, item.texts[0], limit)
-        if limit - special < len(item.texts):
-            raise RowError(
-                f"{len(item.texts)} texts and {special} tokens of the model's own are more than {limit}"
-            )
-        self._note(f"texts of more than {limit:,} tokens are cut to what {self._what()} takes")
-        alone = tokenizer.num_special_tokens_to_add(pair=False)
-        shorter = tuple(
-            truncate(text, tokenizer, room + alone)
-            for text, room in zip(item.texts, share_room(lengths, limit - special), strict=True)
-        )
-        for text, short in zip(item.texts, shorter, strict=True):
-            item.value = replace_text(item.value, text, short)
-        item.texts = shorter
-        if self._mask is not None:
-            check_mask(item.value, self._mask)
-        return [item]
-
-    def _with_room(self, item: _Item, limit: int) -> _Item:
-        """Leave what is generated its room: a model has no positions beyond its last.
-
-        Fewer new tokens where the user named no number of them; else, or where the text fills the model alone,
-        its last tokens.
-        """
-        length = sum(map(self._tokens.count, item.texts))
-        if length > limit and self.settings.long == "error":
-            raise RowError(f"the text has {length:,} tokens, {self._what()} takes {limit:,}")
-        new, is_asked = new_tokens(self.pipe, item.parameters, length)
-        if length + new <= limit:
-            return item
-        if item.parameters.get("max_length") and not item.parameters.get("max_new_tokens"):
-            raise RowError(
-                f"max_length {item.parameters['max_length']:,} is asked for and the text has {length:,} tokens, "
-                f"{self._what()} takes {limit:,} in all"
-            )
-        if not is_asked and length < limit:
-            item.parameters["max_new_tokens"] = limit - length
-            return item
-        if new >= limit and is_asked:
-            raise RowError(
-                f"{new:,} new tokens are asked for, and {self._what()} takes {limit:,} with the text"
-            )
-        if not is_asked:
-            item.parameters["max_new_tokens"] = min(new, limit // 2)
-        self._note(f"of texts of more than {limit:,} tokens, the last are taken that leave room for new ones")
-        item.parameters["handle_long_generation"] = "hole"
-        return item
-
-    def _each_fitted(self, item: _Item, longest: int) -> list[_Item]:
-        """Say that sentences are cut, or refuse them; the pipeline itself cuts each to what the model takes."""
-        limit = self._limit or longest
-        if longest <= limit:
-            return [item]
-        if self.settings.long == "error":
-            raise RowError(f"a sentence has {longest:,} tokens, {self._what()} takes {limit:,}")
-        self._note(f"texts of more than {limit:,} tokens are cut to what {self._what()} takes")
-        if limit < self.pipe.max_tokens:
-            for text in item.texts:
-                item.value = replace_text(item.value, text, truncate(text, self.pipe.tokenizer, limit))
-        return [item]
-
-    def _pieces(self, item: _Item, text: str, limit: int) -> list[_Item]:
-        # With truncation or special parameters of the tokenizer, positions would not be ours to know.
-        parameters = dict(item.parameters)
-        if self.task.long is Long.SCORES:
-            parameters["top_k"] = None
-        return [
-            _Item(item.row_number, piece.text, parameters, (piece.text,), piece)
-            for piece in split(text, self.pipe.tokenizer, limit, self.task.long)
-        ]
-
-    def _what(self) -> str:
-        return "the model" if self.settings.max_length != self._limit else "--max-length"
-
     # -- from items to results
 
-    def _measure(self, items: Sequence[_Item]) -> None:
+    def _measure(self, items: Sequence[Item]) -> None:
         """Set each item's length in tokens."""
         tokenizer = getattr(self.pipe, "tokenizer", None)
         measured = [item for item in items if item.texts]
@@ -279,21 +133,29 @@ class Runner:
         for item in measured:
             item.length = sum(next(lengths) for _ in item.texts)
 
-    def _run_items(self, items: Sequence[_Item]) -> list[Any]:
+    def _run_items(self, items: Sequence[Item]) -> list[Any]:
         """Return a result for each item, or the exception it ended in."""
         results: list[Any] = [None] * len(items)
         groups: dict[str, list[int]] = {}
         for number, item in enumerate(items):
             groups.setdefault(json.dumps(item.parameters, sort_keys=True, default=repr), []).append(number)
-        for numbers in groups.values():
-            for batch in self._plan([items[number] for number in numbers]):
-                chosen = [numbers[index] for index in batch]
-                for number, result in zip(chosen, self._run_batch([items[n] for n in chosen]), strict=True):
+        batches = [
+            [numbers[index] for index in batch]
+            for numbers in groups.values()
+            for batch in self._plan([items[number] for number in numbers])
+        ]
+        with self._tokens.lent() as is_plain:
+            on_cpu = self._on_cpu and is_plain
+            given = on_threads(
+                lambda batch: self._run_batch([items[n] for n in batch]), batches, on_cpu=on_cpu
+            )
+            for batch, of_batch in zip(batches, given, strict=True):
+                for number, result in zip(batch, of_batch, strict=True):
                     results[number] = result
-                self._advance(sum(items[number].counts for number in chosen))
+                self._advance(sum(items[number].counts for number in batch))
         return results
 
-    def _plan(self, items: Sequence[_Item]) -> list[list[int]]:
+    def _plan(self, items: Sequence[Item]) -> list[list[int]]:
         lengths = [item.length for item in items]
         batching = self.task.batching
         if batching is Batching.SINGLE or self.settings.batch_size == 1 or not self._can_pad():
@@ -307,18 +169,16 @@ class Runner:
             )
         if batching is Batching.FIXED:
             return plan_batches(lengths, max_tokens=10**12, max_rows=8)
-        tokens, rows = self._max_tokens, self._max_rows
-        if self._on_cpu and batching is not Batching.EQUAL:
+        tokens, rows, is_equal = self._max_tokens, self._max_rows, batching is Batching.EQUAL
+        if self._on_cpu and not is_equal:
             return plan_least_work(lengths, max_tokens=tokens, max_rows=rows, overhead_tokens=_CPU_OVERHEAD)
-        return plan_batches(
-            lengths, max_tokens=tokens, max_rows=rows, equal_lengths=batching is Batching.EQUAL
-        )
+        return plan_batches(lengths, max_tokens=tokens, max_rows=rows, equal_lengths=is_equal)
 
     def _can_pad(self) -> bool:
         tokenizer = getattr(self.pipe, "tokenizer", None)
         return tokenizer is None or tokenizer.pad_token_id is not None
 
-    def _run_batch(self, items: Sequence[_Item]) -> list[Any]:
+    def _run_batch(self, items: Sequence[Item]) -> list[Any]:
         """Run a batch; if it fails, halve it until the rows that fail stand alone, or it fits in memory."""
         try:
             return self._call(items)
@@ -335,16 +195,15 @@ class Runner:
         middle = len(items) // 2
         return [*self._run_batch(items[:middle]), *self._run_batch(items[middle:])]
 
-    def _call(self, items: Sequence[_Item]) -> list[Any]:
+    def _call(self, items: Sequence[Item]) -> list[Any]:
         values = [item.value for item in items]
         parameters = items[0].parameters
         batch_size = len(items)
         if self.task.long is Long.NATIVE or any(isinstance(value, list) for value in parameters.values()):
             # One row makes several sequences: the budget is theirs.
-            longest = min(max(item.length for item in items), self._limit or 384)
+            longest = min(max(item.length for item in items), self._fitting.limit or 384)
             batch_size = max(1, min(self._max_rows, self._max_tokens // longest)) if batch_size > 1 else 1
-        with self._tokens.lent():
-            results = self.pipe(values, batch_size=batch_size, **parameters)
+        results = self.pipe(values, batch_size=batch_size, **parameters)
         if len(values) == 1 and (
             self.task.unwraps_single or not isinstance(results, list) or len(results) != 1
         ):
@@ -355,7 +214,7 @@ class Runner:
             raise ModelError(f"{self.task.name} gave {len(results)} results for {len(values)} inputs.")
         return results
 
-    def _trimmed(self, result: Any, item: _Item) -> Any:
+    def _trimmed(self, result: Any, item: Item) -> Any:
         """Cut the vectors of the padding off: (1, sequence, hidden) -> (1, tokens of the text, hidden)."""
         if len(result) != 1 or len(result[0]) <= item.length:
             return result
@@ -364,7 +223,7 @@ class Runner:
             return result[:, -item.length :] if left else result[:, : item.length]
         return [result[0][-item.length :] if left else result[0][: item.length]]
 
-    def _outcome(self, row: Row, parts: Sequence[tuple[_Item, Any]]) -> Outcome:
+    def _outcome(self, row: Row, parts: Sequence[tuple[Item, Any]]) -> Outcome:
         """Make one outcome of a row's items and their results."""
         for _, result in parts:
             if isinstance(result, Exception):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.models.native_attention import (
     attend,
+    first_queries,
     has_native_attention,
     takes,
     texts_of_mask,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 NAME = "llmkit_cpu"
 _SCORES_BYTES = 1 << 20  # what stays in a core's cache
 _BEYOND_US = ("position_bias", "softcap", "cache", "output_attentions")
+_ONLY_FIRST = "llmkit_only_first_query"
 
 
 class SideBySideError(RuntimeError):
@@ -49,6 +51,11 @@ def speed_up_attention(model: PreTrainedModel) -> bool:
     except ValueError:  # an architecture with an attention of its own
         return False
     return True
+
+
+def look_from_the_first_token(module: torch.nn.Module) -> None:
+    """Tell an attention module that of each row only the first token's result is read; ours computes no other."""
+    setattr(module, _ONLY_FIRST, True)
 
 
 def _can_be_set(model: PreTrainedModel) -> bool:
@@ -106,6 +113,8 @@ def _attention(
         else:
             texts = texts_of_mask(attention_mask, rows, queries)
         if texts is not None:
+            if hasattr(module, _ONLY_FIRST):
+                texts = first_queries(texts)
             return attend(query, key, value, texts, size**-0.5 if scaling is None else scaling), None
     if places is not None:
         raise SideBySideError("an attention that takes no texts side by side")

@@ -133,6 +133,13 @@ def whole_rows(rows: int, queries: int, keys: int) -> torch.Tensor:
     return torch.stack(columns, dim=1).int()
 
 
+def first_queries(texts: torch.Tensor) -> torch.Tensor:
+    """Return texts, (texts, 4), of which only the first query looks; the others get nothing."""
+    found = texts.clone()
+    found[:, 1] = 1
+    return found
+
+
 def texts_of_mask(mask: torch.Tensor, rows: int, queries: int) -> torch.Tensor | None:
     """Return the texts of a batch, (rows, 4), where every query of a row may look at the same run of keys, else None.
 

@@ -9,7 +9,8 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from llmkit.data.records import Record
-from llmkit.inference.runner import Runner, RunSettings
+from llmkit.inference.items import RunSettings
+from llmkit.inference.runner import Runner
 from llmkit.tasks.catalogue import Field, Kind, TaskCall
 from llmkit.tasks.parameter_values import check_types
 from llmkit.tasks.parameters import parameters_of

@@ -8,8 +8,9 @@ from typing import Any
 
 from llmkit.data.records import Record
 from llmkit.errors import DataError, LlmkitError
+from llmkit.inference.items import RunSettings
 from llmkit.inference.rows import MappedRow
-from llmkit.inference.runner import Runner, RunSettings, window_rows
+from llmkit.inference.runner import Runner, window_rows
 from llmkit.serving.engine import Job, Part
 from llmkit.serving.request_media import field_of_body, opened, takes_media
 from llmkit.serving.served_answers import InlineEncoder, answer_of, shaped

@@ -14,8 +14,8 @@ from llmkit.data.row_run import failure_of
 from llmkit.data.sinks import FileSink, StreamSink
 from llmkit.errors import DataError, ModelError, UsageError
 from llmkit.inference.apply import InputChoice, PipelineRun, fingerprint, read_rows
+from llmkit.inference.items import RunSettings
 from llmkit.inference.rows import RowMapper, mapped
-from llmkit.inference.runner import RunSettings
 from llmkit.models.loading import LoadOptions
 from llmkit.models.resolving import ResolvedModel
 from llmkit.tasks.catalogue import find_task

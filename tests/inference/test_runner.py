@@ -11,7 +11,8 @@ import transformers
 import llmkit
 from llmkit.data.records import Record
 from llmkit.errors import LlmkitError, MissingExtraError, UsageError
-from llmkit.inference.runner import Runner, RunSettings, window_rows
+from llmkit.inference.items import RunSettings
+from llmkit.inference.runner import Runner, window_rows
 from llmkit.tasks.catalogue import find_task
 from llmkit.tasks.inputs import RowError
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoModelForTokenClassification
 
-from llmkit.models.first_token import _AFTER_ATTENTION, keep_first_token
+from llmkit.models import cpu_attention, native_attention
+from llmkit.models.cpu_attention import speed_up_attention
+from llmkit.models.first_token import _PARTS, keep_first_token
+from llmkit.models.native_attention import has_native_attention
 
 SIZES = {
     "vocab_size": 50,
@@ -27,7 +31,7 @@ MORE = {"deberta-v2": {"relative_attention": True, "pos_att_type": ["p2c", "c2p"
 
 def build(kind: str, auto=AutoModelForSequenceClassification, **more):
     torch.manual_seed(0)
-    config = AutoConfig.for_model(kind, **SIZES, **MORE.get(kind, {}), **more)
+    config = AutoConfig.for_model(kind, **{**SIZES, **MORE.get(kind, {}), **more})
     return auto.from_config(config).eval()
 
 
@@ -41,20 +45,13 @@ def a_batch():
 
 
 def computed(model) -> int:
-    """Return how many numbers the linear layers of a model give for the batch."""
-    counts = []
-    hooks = [
-        module.register_forward_hook(lambda module, inputs, output: counts.append(output.numel()))
-        for module in model.modules()
-        if isinstance(module, torch.nn.Linear)
-    ]
-    model(**a_batch())
-    for hook in hooks:
-        hook.remove()
-    return sum(counts)
+    """Return how many products of two numbers the model takes for the batch, those of the attention included."""
+    with FlopCounterMode(display=False) as counted:
+        model(**a_batch())
+    return counted.get_total_flops() // 2
 
 
-@pytest.mark.parametrize("kind", sorted(_AFTER_ATTENTION))
+@pytest.mark.parametrize("kind", sorted(_PARTS))
 def test_the_scores_are_the_same_and_less_is_computed(kind):
     model = build(kind)
     wanted, before = model(**a_batch()).logits, computed(model)
@@ -63,7 +60,30 @@ def test_the_scores_are_the_same_and_less_is_computed(kind):
 
     torch.testing.assert_close(model(**a_batch()).logits, wanted, rtol=1e-5, atol=1e-6)
     less = (before - computed(model)) / (3 * 8)  # a token that is not computed
-    assert less >= 16 + 32
+    parts = _PARTS[kind]
+    is_before_output = parts.after_attention == "attention.output"  # the projection of the heads' results
+    assert less >= 2 * 16 * 32 + (bool(parts.query) + is_before_output) * 16 * 16
+
+
+@pytest.mark.skipif(not has_native_attention(torch.float32), reason="no compiler for attention of our own")
+@pytest.mark.parametrize("kind", sorted(kind for kind, parts in _PARTS.items() if parts.query))
+def test_attention_of_our_own_looks_from_the_first_token(kind, monkeypatch):
+    model = build(kind, hidden_size=32, dim=32)
+    wanted = model(**a_batch()).logits
+    looking = []
+    monkeypatch.setattr(
+        cpu_attention,
+        "attend",
+        lambda *inputs: looking.append(inputs[3][:, 1].tolist()) or native_attention.attend(*inputs),
+    )
+
+    is_ours = speed_up_attention(model)
+    assert keep_first_token(model)
+
+    with torch.inference_mode():
+        torch.testing.assert_close(model(**a_batch()).logits, wanted, rtol=1e-5, atol=1e-6)
+    assert looking == ([[9] * 3, [9] * 3, [1] * 3] if is_ours else [])
+    assert is_ours or kind == "mpnet"  # whose attention is its own
 
 
 def test_others_are_left_alone():

@@ -18,7 +18,8 @@ import pytest
 import soundfile
 
 from llmkit.data.records import Record
-from llmkit.inference.runner import Runner, RunSettings
+from llmkit.inference.items import RunSettings
+from llmkit.inference.runner import Runner
 from llmkit.models.loading import LoadOptions
 from llmkit.models.resolving import resolve_model
 from llmkit.serving.served_answers import InlineEncoder, shaped

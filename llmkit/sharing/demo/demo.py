@@ -11,7 +11,8 @@ from typing import Any
 from llmkit.data.encoding import ResultEncoder, dump_json
 from llmkit.data.records import Record
 from llmkit.errors import LlmkitError
-from llmkit.inference.runner import Runner, RunSettings
+from llmkit.inference.items import RunSettings
+from llmkit.inference.runner import Runner
 from llmkit.tasks.catalogue import TaskCall
 from llmkit.tasks.parameters import parameters_of
 
