@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import TypedDict
+
 from llmkit.cli.channels import ResultStream, note
 from llmkit.errors import MissingExtraError, ModelError, UsageError, did_you_mean
 from llmkit.models.loading import LoadOptions
@@ -156,6 +158,15 @@ def _open(address: str) -> None:
     import webbrowser
 
     threading.Timer(1.0, webbrowser.open, [address]).start()
+
+
+class SpaceFolder(TypedDict):
+    """The folder of a Space that was written (--space)."""
+
+    space: str
+    task: str
+    files: int
+    bytes: int
 
 
 def write_space(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NotRequired
+
+from typing_extensions import TypedDict
 
 from llmkit.cli.drawing import look_of
 from llmkit.cli.scatter import scatter
@@ -14,6 +16,50 @@ if TYPE_CHECKING:
     from llmkit.embeddings.comparing import Comparison, Item
     from llmkit.embeddings.projection import Projection
 
+
+class _Pair(TypedDict):
+    a: str
+    b: str
+    a_text: NotRequired[int]
+    b_text: NotRequired[int]
+
+
+class CosineOfPair(_Pair):
+    """How alike two texts are, or two words or tokens of the texts with these numbers, from 0."""
+
+    cosine: float
+
+
+class DotOfPair(_Pair):
+    """The same with --measure dot."""
+
+    dot: float
+
+
+class DistanceOfPair(_Pair):
+    """The same with --measure euclidean: 0 for what is equal."""
+
+    euclidean: float
+
+
+class Compared(TypedDict):
+    """A word or token that is compared: of which text, from 0, and where, in characters."""
+
+    label: NotRequired[str]
+    text: int
+    offsets: list[int]
+
+
+class Matrix(TypedDict):
+    """All texts, each with each other (--format json)."""
+
+    measure: Literal["cosine", "dot", "euclidean"]
+    texts: list[str]
+    items: NotRequired[list[Compared]]
+    matrix: list[list[float]]
+
+
+SIMILARITY = CosineOfPair | DotOfPair | DistanceOfPair | Matrix
 _LABEL_WIDTH = 44
 _CONTEXT = 24
 _MOST_DRAWN = 99

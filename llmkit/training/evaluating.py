@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import TypedDict
+
 from llmkit.errors import UsageError
 from llmkit.metrics import find_metric, load_metric
 from llmkit.metrics.confidence import confidence_interval
@@ -24,6 +26,7 @@ from llmkit.training.trained import Asked, Trained, find_trained
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+Figure = float | None  # null in JSON where it is not defined
 _BY_CLASS = "f1_macro"  # the metric that has the figures of each class behind it
 
 
@@ -34,6 +37,30 @@ class Sureness:
     level: float = 0.95
     resamples: int = 1000
     seed: int = 0
+
+
+class Interval(TypedDict):
+    """A confidence interval."""
+
+    low: Figure
+    high: Figure
+
+
+class ClassFigures(TypedDict):
+    """The figures of a class or a type of entity, and how many examples have it."""
+
+    label: str | int
+    precision: Figure
+    recall: Figure
+    f1: Figure
+    support: int
+
+
+class Confusion(TypedDict):
+    """Examples by their expected class, a row each, and the predicted one, a column each."""
+
+    labels: list[str]
+    counts: list[list[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +76,7 @@ class WorstExample:
     """
 
     place: str
-    loss: float
+    loss: Figure
     row: dict[str, Any]
     expected: Any
     predicted: Any
@@ -73,11 +100,11 @@ class Evaluation:
     task: str
     data: list[str]
     examples: int
-    metrics: dict[str, float]
-    intervals: dict[str, dict[str, float]]
+    metrics: dict[str, Figure]
+    intervals: dict[str, Interval]
     confidence: float
-    classes: list[dict[str, Any]] = field(default_factory=list)
-    confusion: dict[str, Any] | None = None
+    classes: list[ClassFigures] = field(default_factory=list)
+    confusion: Confusion | None = None
     worst: list[WorstExample] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
