@@ -140,12 +140,13 @@ Column = Annotated[str | None, typer.Option(help="The column that holds the inpu
 ComparedColumn = Annotated[
     str | None,
     typer.Option(
+        "--column",
         help="The column of texts to compare each with each other; without it a file has pairs.",
         show_default=False,
     ),
 ]
 SearchedColumn = Annotated[
-    str | None, typer.Option(help="The column of the texts in --in.", show_default=False)
+    str | None, typer.Option("--column", help="The column of the texts in --in.", show_default=False)
 ]
 Map = Annotated[
     str | None,
