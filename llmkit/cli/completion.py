@@ -124,8 +124,13 @@ def complete_model_key(ctx: typer.Context) -> list[str]:
     """Offer the keys of the config of the models that are named, of `--finetune` those of a config of a run."""
     if ctx.params.get("finetune"):
         return complete_config_key()
-    named = ctx.params.get("models") or ctx.params.get("model") or ()
-    return [f"{key}=" for key in _model_keys([named] if isinstance(named, str) else named)]
+    return [f"{key}=" for key in _model_keys(_arguments(ctx, "models") or _arguments(ctx, "model"))]
+
+
+def _arguments(ctx: typer.Context, name: str) -> list[str]:
+    """Return what was given for an argument; before an option that has no value yet it is left over."""
+    given = ctx.params.get(name) or ctx.args
+    return [given] if isinstance(given, str) else list(given)
 
 
 def _model_keys(names: Iterable[str]) -> list[str]:
@@ -137,15 +142,11 @@ def _model_keys(names: Iterable[str]) -> list[str]:
 
 def complete_parameter(ctx: typer.Context) -> list[str]:
     """Offer the parameters that the task's call takes: ``top_k=``."""
-    from llmkit.errors import UsageError
-    from llmkit.tasks.catalogue import find_task
+    from llmkit.tasks.catalogue import find_task, task_names
     from llmkit.tasks.parameters import parameters_of
 
-    try:
-        call = find_task(ctx.params.get("task") or "")
-    except UsageError:
-        return []
-    return [f"{name}=" for name in parameters_of(call.task).own]
+    known = [name for name in _arguments(ctx, "task")[:1] if name in task_names()]
+    return [f"{each}=" for name in known for each in parameters_of(find_task(name).task).own]
 
 
 def complete_shape() -> list[str]:
