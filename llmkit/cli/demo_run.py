@@ -163,7 +163,7 @@ def _open(address: str) -> None:
 class SpaceFolder(TypedDict):
     """The folder of a Space that was written (--space)."""
 
-    space: str
+    folder: str
     task: str
     files: int
     bytes: int
@@ -201,7 +201,7 @@ def write_space(
     check_files(files, known_tokens())
     write_folder(Path(folder), files)
     row = {
-        "space": folder,
+        "folder": folder,
         "task": found.call.name,
         "files": len(files),
         "bytes": sum(file.size for file in files),

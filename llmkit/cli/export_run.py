@@ -31,7 +31,7 @@ class ExampleCompared(TypedDict):
     """An example, and how far the exported model's outputs are from the original's."""
 
     example: str
-    tokens: int
+    token_count: int
     largest_difference: float
     largest_output: float
     same_answer: bool
@@ -80,7 +80,7 @@ def run_export(
     rows = [
         {
             "example": each.shown,
-            "tokens": each.tokens,
+            "token_count": each.tokens,
             "largest_difference": each.largest,
             "largest_output": each.scale,
             "same_answer": each.same,

@@ -47,7 +47,8 @@ class Compared(TypedDict):
 
     label: NotRequired[str]
     text: int
-    offsets: list[int]
+    start: int
+    end: int
 
 
 class Matrix(TypedDict):
@@ -117,18 +118,19 @@ def matrix_object(comparison: Comparison) -> dict[str, Any]:
     """Return the whole comparison as one object."""
     items: dict[str, Any] = {}
     if comparison.items[0].place is not None:
-        items["items"] = [
-            {"label": each.label, "text": each.text, "offsets": list(each.place or ())}
-            if each.label != comparison.texts[each.text]
-            else {"text": each.text, "offsets": list(each.place or ())}
-            for each in comparison.items
-        ]
+        items["items"] = [_item_object(each, comparison) for each in comparison.items]
     return {
         "measure": comparison.measure,
         "texts": comparison.texts,
         **items,
         "matrix": comparison.matrix.tolist(),
     }
+
+
+def _item_object(item: Item, comparison: Comparison) -> dict[str, Any]:
+    label = {} if item.label == comparison.texts[item.text] else {"label": item.label}
+    start, end = item.place or (0, 0)
+    return {**label, "text": item.text, "start": start, "end": end}
 
 
 def pair_objects(comparison: Comparison) -> list[dict[str, Any]]:
