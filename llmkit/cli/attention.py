@@ -21,7 +21,7 @@ _KINDS = ("encoder", "decoder", "cross")
     epilog=examples(
         "llmkit attention 'Your cat is a lovely cat'",
         "llmkit attention 'The cat sat.' --explain cat",
-        "llmkit attention 'I love eating' -m gpt2 --layer 5 --html gpt2.html",
+        "llmkit attention 'I love eating' -m gpt2 --html gpt2.html",
     )
 )
 def show_attention(

@@ -20,7 +20,7 @@ from typer.core import TyperGroup
 try:
     from typer._click.shell_completion import CompletionItem
 except ImportError:  # releases before 0.29 have the parser as a package of its own
-    from click.shell_completion import CompletionItem
+    from click.shell_completion import CompletionItem  # type: ignore[assignment]
 
 from llmkit._version import __version__
 from llmkit.cli.channels import open_closed_descriptors, report, warn

@@ -7,6 +7,7 @@ beside it under a name of its own. A test holds the order, and that no command d
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -37,7 +38,7 @@ def _model(help_text: str) -> typer.models.OptionInfo:
     )
 
 
-def _format(help_text: str, offered: object) -> typer.models.OptionInfo:
+def _format(help_text: str, offered: Callable[..., list[str]]) -> typer.models.OptionInfo:
     return typer.Option("--format", "-f", help=help_text, show_default=False, autocompletion=offered)
 
 

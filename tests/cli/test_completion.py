@@ -27,6 +27,10 @@ TYPED = {
         ["training.warmup_ratio=", "training.warmup_steps="],
         ["training.epochs="],
     ),
+    "llmkit finetune run.yaml --set training.warmup_r": (
+        ["training.warmup_ratio="],
+        ["training.warmup_steps="],
+    ),
     "llmkit config show run.yaml --set adapter.": (["adapter.type=", "adapter.r="], ["output="]),
     "llmkit config i": (["init"], ["show"]),
     "llmkit config init causal": (["causal-lm"], ["masked-lm"]),
@@ -37,7 +41,7 @@ TYPED = {
     "llmkit pipeline fill-mask -p t": (["targets=", "top_k="], ["function_to_apply="]),
     "llmkit params bert-tiny --set hidden_s": (["hidden_size="], ["training.epochs="]),
 }
-# In an interactive zsh each costs a whole prompt: what differs for a shell is how words come and go.
+# What differs for a shell is how words come and go: for the others these are enough.
 TYPED_AT_A_PROMPT = {
     "llmkit pip": "pipeline",
     "llmkit pipeline summ": "summarization",
@@ -108,7 +112,7 @@ def test_bash(typed: str, here: Path, environment: dict[str, str]) -> None:
     assert not set(others) & set(offered)
 
 
-@pytest.mark.parametrize("typed", TYPED)
+@pytest.mark.parametrize("typed", [*TYPED_AT_A_PROMPT, "llmkit params llama-2"])
 def test_fish(typed: str, here: Path, environment: dict[str, str]) -> None:
     script = '_LLMKIT_COMPLETE=source_fish llmkit | source; complete -C "$argv[1]"'
     lines = run([needs("fish"), "--no-config", "-c", script, typed], here, environment)
@@ -136,7 +140,7 @@ def test_zsh(here: Path, environment: dict[str, str]) -> None:
             shell.send("\x15\n")  # clears the line
         shell.expect("ready> ")
         shell.send("llmkit \t")
-        for name in ("pipeline", "similarity", "doctor", "schema"):
+        for name in ("doctor", "pipeline", "schema", "similarity"):  # in their order
             shell.expect_exact(name)
     finally:
         shell.close(force=True)

@@ -64,6 +64,8 @@ ELSEWHERE = {
     "models prepare": "tests/cli/test_models.py fetches one",
     "warm list": "tests/serving starts workers",
 }
+# Quickly enough they are tried by tests/cli/test_finetune.py.
+SLOW = ("finetune", "finetune, checked")
 # Their figures have names that nobody knows before.
 OPEN = ("cost", "cost of a budget", "finetune")
 
@@ -111,14 +113,19 @@ def command_of(name: str) -> str:
     return CALLS[name][0]
 
 
-@pytest.mark.parametrize("name", CALLS)
+each_call = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in CALLS]
+)
+
+
+@each_call
 def test_a_real_output_is_as_the_schema_says(name: str, outputs: Callable[[str], Any]) -> None:
     validator = validator_of(command_of(name))
     value = outputs(name)
     assert validator.is_valid(value), next(validator.iter_errors(value))
 
 
-@pytest.mark.parametrize("name", CALLS)
+@each_call
 def test_another_is_not(name: str, outputs: Callable[[str], Any]) -> None:
     """A key that nobody knows, one that is missing where none of the command's shapes does without, another type."""
     validator = validator_of(command_of(name))
