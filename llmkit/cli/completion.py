@@ -47,10 +47,11 @@ def complete_metric() -> list[str]:
 
 
 def complete_catalogue() -> list[str]:
-    """Offer the models of the catalogue."""
+    """Offer the models of the catalogue, by all names that have no owner before them."""
     from llmkit.architectures import catalogue
 
-    return list(catalogue.entries())
+    names = (name for entry in catalogue.entries().values() for name in (entry.name, *entry.aliases))
+    return list(dict.fromkeys(name for name in names if "/" not in name))
 
 
 def complete_head() -> list[str]:
@@ -136,8 +137,8 @@ def _arguments(ctx: typer.Context, name: str) -> list[str]:
 def _model_keys(names: Iterable[str]) -> list[str]:
     from llmkit.architectures import catalogue
 
-    entries = catalogue.entries()
-    return list(dict.fromkeys(key for name in names if name in entries for key in entries[name].config))
+    found = [entry for entry in map(catalogue.find, names) if entry is not None]
+    return list(dict.fromkeys(key for entry in found for key in entry.config))
 
 
 def complete_parameter(ctx: typer.Context) -> list[str]:
