@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ast
 import functools
-import os
 import re
 import shutil
 import subprocess
@@ -20,20 +19,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.command import base_environment
+from tests.fixtures.shell import warm_shell
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # It trains models; what else its commands show is tried more quickly elsewhere.
 SLOW_PAGES = ("lecture.md",)
 PATIENCE = 900  # seconds: a training on a busy machine
-WARM = """#!{python}
-import sys
-
-from llmkit.serving.client import run_warm
-
-sys.exit(run_warm("llmkit.cli.warm_worker"))
-"""
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -70,16 +62,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """What a page's shell runs in: its `llmkit` is run by a warm worker, so that no example pays for imports."""
-    place = tmp_path_factory.mktemp("bin")
-    (place / "llmkit").write_text(WARM.format(python=sys.executable))
-    (place / "llmkit").chmod(0o755)
-    path = os.pathsep.join((str(place), str(Path(sys.executable).parent), os.environ["PATH"]))
-    runtime = tmp_path_factory.mktemp("run")
-    found = base_environment() | {"PATH": path, "XDG_RUNTIME_DIR": str(runtime), "LLMKIT_WARM_IDLE": "20"}
-    yield found
-    subprocess.run(
-        [sys.executable, "-m", "llmkit", "warm", "stop"], env=found, check=True, capture_output=True
-    )
+    with warm_shell(tmp_path_factory.mktemp("shell")) as found:
+        yield found
 
 
 @pytest.mark.parametrize(("command", "output"), examples())

@@ -12,6 +12,7 @@ import typer
 from llmkit.cli import options
 from llmkit.cli.answers import Answer, checked_format, deliver
 from llmkit.cli.channels import claim_stdout, note, set_quiet, warn
+from llmkit.cli.examples import examples
 from llmkit.cli.launch import launch
 from llmkit.cli.sheets import Column, Sheet
 from llmkit.errors import EXIT_FAILED
@@ -22,8 +23,11 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command(
-    epilog="Examples:  llmkit doctor   |   llmkit doctor --devices   |   "
-    "llmkit doctor --devices --device cpu --processes 2 --format json"
+    epilog=examples(
+        "llmkit doctor",
+        "llmkit doctor --devices",
+        "llmkit doctor --devices --device cpu --processes 2 --format json",
+    )
 )
 def doctor(
     devices: Annotated[
@@ -35,15 +39,7 @@ def doctor(
     nodes: options.Nodes = None,
     node_rank: options.NodeRank = None,
     rendezvous: options.Rendezvous = None,
-    format: Annotated[  # noqa: A002
-        str | None,
-        typer.Option(
-            "--format",
-            "-f",
-            help="table, json, jsonl, markdown.  [default: table on a terminal, else jsonl]",
-            show_default=False,
-        ),
-    ] = None,
+    format: options.ReportFormat = None,  # noqa: A002
     output: options.Output = None,
     overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import TypedDict
+
 from llmkit.errors import UsageError
 from llmkit.training.sharding import is_sharded
 
@@ -44,6 +46,17 @@ def pretended(devices: int) -> Iterator[None]:
         AcceleratorState._reset_state(reset_partial_state=True)
         for name in _NAMES:
             os.environ.pop(name, None)
+
+
+class EachDevice(TypedDict):
+    """How a step is shared out to devices (--pretend-gpus): the fewest and the most of each."""
+
+    examples_a_step: list[int]
+    tokens_a_step: list[int]
+    micro_batches_a_step: list[int]
+    idle_devices: int
+    sharded: bool
+    own_parameters: int
 
 
 def rehearsed(run: Run) -> dict[str, Any]:
