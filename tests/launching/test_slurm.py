@@ -81,7 +81,18 @@ def test_what_replaces_a_run_at_first_goes_on_with_it_when_begun_again() -> None
     assert ends == ["--overwrite", "--resume"]
 
 
-@pytest.mark.parametrize("options", [LaunchOptions(gpus="0,1"), LaunchOptions(nodes=2, node_rank=0)])
-def test_what_slurm_says_itself(options: LaunchOptions) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        LaunchOptions(gpus="0,1"),
+        LaunchOptions(gpus="0"),
+        LaunchOptions(gpus="²"),
+        LaunchOptions(nodes=2, node_rank=0),
+        LaunchOptions(nodes=0),
+        LaunchOptions(nodes=-3),
+        LaunchOptions(max_restarts=-1),
+    ],
+)
+def test_what_slurm_says_itself_and_what_is_no_number_of_anything(options: LaunchOptions) -> None:
     with pytest.raises(UsageError):
         sbatch_script(CALL, options)
