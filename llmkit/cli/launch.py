@@ -14,6 +14,7 @@ from llmkit.errors import UsageError
 from llmkit.launching.plan import Launch, LaunchOptions, plan_launch
 from llmkit.launching.slurm import sbatch_script
 from llmkit.launching.surroundings import join_slurm_step
+from llmkit.launching.watch import silence_allowed
 from llmkit.launching.worker import take_own_gpu
 
 if TYPE_CHECKING:
@@ -71,7 +72,9 @@ def start(planned: Launch) -> None:
     Raises:
         SystemExit: they have run.
         LlmkitError: a process was lost.
+        UsageError: after how many seconds one is lost is said wrongly.
     """
+    silence_allowed()
     from llmkit.launching.agent import run_processes
 
     machines = f" on each of {planned.nodes} machines" if planned.nodes > 1 else ""
