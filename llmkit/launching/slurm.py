@@ -29,6 +29,8 @@ _SCRIPT = """\
 set -u
 cd {folder}
 again=${{SLURM_RESTART_COUNT:+--resume}}
+# sbatch --cpus-per-task N is for srun too, which does not take it over by itself since SLURM 22.05.
+[ -z "${{SLURM_CPUS_PER_TASK:-}}" ] || export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"
 srun --kill-on-bad-exit=1 {command}
 """
 

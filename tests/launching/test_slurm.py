@@ -66,6 +66,19 @@ def test_the_shell_takes_it(tmp_path: Path) -> None:
     assert again.stdout == f"{first.stdout}--resume|"
 
 
+@pytest.mark.parametrize(("more", "told"), [({}, "none"), ({"SLURM_CPUS_PER_TASK": "64"}, "64")])
+def test_the_cores_that_were_asked_for_are_taken(more: dict[str, str], told: str) -> None:
+    script = sbatch_script(CALL, LaunchOptions()).replace("srun ", 'echo "${SRUN_CPUS_PER_TASK:-none}" ')
+    done = subprocess.run(
+        ["bash", "-c", script],
+        env={"PATH": "/usr/bin:/bin", **more},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith(f"{told} --kill")
+
+
 def test_what_replaces_a_run_at_first_goes_on_with_it_when_begun_again() -> None:
     script = sbatch_script([*CALL, "--overwrite"], LaunchOptions(nodes=2)).replace("srun ", "printf '%s|' ")
     ends = [
