@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.command import Command
 from tests.fixtures.ended import ended
-from tests.launching.running import TWO, Launched, Tiny, write_config
+from tests.launching.running import Launched, Tiny, write_config
 from tests.launching.test_agent import newest, weights
 
 FIRST, SECOND = "10.213.7.1", "10.213.7.2"
@@ -99,17 +100,21 @@ def assert_met_again(runs: list[Launched], folder: Path) -> None:
     assert weights(folder) == weights(folder, "whole")
 
 
-def test_a_link_that_was_cut_until_it_was_missed(tiny: Tiny, tmp_path: Path, hosts: list[str]) -> None:
+def test_a_link_that_was_cut_until_it_was_missed(
+    llmkit: Command, tiny: Tiny, tmp_path: Path, hosts: list[str]
+) -> None:
     """What each side does next is waited for, not timed; the weights are those of two processes on one host."""
-    write_config(tmp_path, tiny, epochs=60, save_steps=20)
-    code, _, errors = Launched(tmp_path, "finetune", "run.yaml", *TWO, *WHOLE).wait(300)
-    assert code == 0, errors
+    write_config(tmp_path, tiny, epochs=40, save_steps=10, logging_steps=20)
+    environment = {"LLMKIT_CACHE": str(tmp_path / "cache")}
+    call = ("finetune", "run.yaml", "--device", "cpu", *WHOLE)
+    done = llmkit(*call, cwd=tmp_path, env=environment, processes=2)
+    assert done.code == 0, done.stderr
 
     runs = start(tmp_path, hosts, "--max-restarts", "5")
     first = runs[1]
     first.wait_for("out/checkpoints/step-*")
     set_link(hosts, "down")
-    assert newest(tmp_path) < 180, "it was done before"
+    assert newest(tmp_path) < 120, "it was done before"
     first.wait_for_word("lost sight of process 1 of 2")
     set_link(hosts, "up")
 
