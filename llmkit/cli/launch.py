@@ -29,6 +29,8 @@ def launch(options: LaunchOptions, *, device: str, devices: int | list[int] | No
         UsageError: the options do not go together, or there are not as many GPUs.
         LlmkitError: a process was lost.
     """
+    # Each wait that is begun again would be a warning, with a stack of C++; torch asks as it is loaded.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     planned = plan_launch(options, device=device, devices=devices)
     if planned is not None and not planned.is_one_process:
         start(planned)
