@@ -182,10 +182,10 @@ def _machines(options: LaunchOptions) -> tuple[int, int, str, int]:
             hint="On each machine its own number from 0, and on all the same HOST:PORT of the first.",
         )
     address, _, port_text = options.rendezvous.rpartition(":")
-    port = _number(port_text)
-    if not address or port is None or not 0 < port < 2**16:
+    number = _number(port_text)
+    if not address or number is None or not 0 < number < 2**16:
         raise UsageError(f"--rendezvous {options.rendezvous}: write HOST:PORT, such as 10.0.0.1:29400.")
-    return nodes, options.node_rank, address.strip("[]"), port
+    return nodes, options.node_rank, address.strip("[]"), number
 
 
 def threads_each(processes: int) -> int:
