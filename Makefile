@@ -24,8 +24,8 @@ quickstart: $(VENV)/installed  ## install, fine-tune the embedded model on the r
 test: $(VENV)/installed  ## every test that takes seconds
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not nightly and not browser"
 
-torture: $(VENV)/installed  ## the longer proofs: kills, full disks, big files
-	$(BIN)/python -m pytest -m slow
+torture: $(VENV)/installed  ## the longer proofs: kills, full disks, big files; TESTS=tests/training/test_torture.py, the kills alone
+	$(BIN)/python -m pytest -m slow $(TESTS)
 
 parity: $(VENV)/installed  ## every architecture of the installed transformers, minutes
 	$(BIN)/python -m pytest -m nightly

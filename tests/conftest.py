@@ -13,6 +13,8 @@ from hypothesis import settings
 
 from tests.fixtures.command import Command
 
+pytest_plugins = ["tests.fixtures.ended"]
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 

@@ -15,7 +15,7 @@ from llmkit.cli.channels import claim_stdout, note, set_quiet, warn
 from llmkit.cli.examples import examples
 from llmkit.cli.launch import launch
 from llmkit.cli.sheets import Column, Sheet
-from llmkit.errors import EXIT_FAILED
+from llmkit.errors import EXIT_FAILED, UsageError
 from llmkit.launching.plan import LaunchOptions
 from llmkit.launching.surroundings import join_slurm_step
 
@@ -50,8 +50,13 @@ def doctor(
     is_first = int(os.environ.get("RANK", 0)) == 0
     set_quiet(quiet or not is_first)
     chosen = checked_format(format, output)
+    wanted = LaunchOptions(gpus, processes, nodes, node_rank, rendezvous)
     if devices:
-        launch(LaunchOptions(gpus, processes, nodes, node_rank, rendezvous), device=device)
+        launch(wanted, device=device)
+    elif wanted.names_any:
+        raise UsageError(
+            "processes and machines are for a trial of the links between them.", hint="Add --devices."
+        )
     results = claim_stdout()
     from llmkit.cli.loading import quiet_libraries
 

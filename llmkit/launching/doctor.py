@@ -208,6 +208,6 @@ def _hub() -> dict[str, Any]:
         try:
             socket.create_connection((address.hostname, port), timeout=_SECONDS).close()
             found["answers"] = True
-        except OSError as error:
-            found["answers"], found["reason"] = False, error.strerror or str(error)
+        except (OSError, UnicodeError) as error:  # no such name, or one that no name can be
+            found["answers"], found["reason"] = False, getattr(error, "strerror", None) or str(error)
     return found
