@@ -44,17 +44,9 @@ format: $(VENV)/installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/installed  ## speed, as ratios against named peers in the same run
+bench: $(VENV)/installed  ## speed, as ratios against named peers in the same run; writes docs/figures.json, docs/results.md, README.md
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[peers]'
-	$(BIN)/python benchmarks/startup.py
-	$(BIN)/python benchmarks/pipeline.py
-	$(BIN)/python benchmarks/embed.py
-	$(BIN)/python benchmarks/params.py
-	$(BIN)/python benchmarks/finetune.py
-	$(BIN)/python benchmarks/scaling.py
-	$(BIN)/python benchmarks/search.py
-	$(BIN)/python -m benchmarks.warm
-	$(BIN)/python -m benchmarks.serve
+	$(BIN)/python -m benchmarks
 
 golden:  ## make the golden results of transformers 4.57.6 anew, in an environment of its own
 	test -x .venv-v4/bin/python || $(PYTHON) -m venv .venv-v4
