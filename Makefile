@@ -9,7 +9,7 @@ export TOKENIZERS_PARALLELISM ?= false
 
 SUDO := $(shell test $$(id -u) = 0 || echo sudo)
 
-.PHONY: quickstart test torture parity browser lint format bench golden clean
+.PHONY: quickstart test torture parity browser wheel-test docs lint format bench golden clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -22,7 +22,7 @@ quickstart: $(VENV)/installed  ## install, fine-tune the embedded model on the r
 	$(BIN)/llmkit pipeline sentiment-analysis --model runs/reviews "I expected the worst, and it was a wonderful evening."
 
 test: $(VENV)/installed  ## every test that takes seconds
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not nightly and not browser"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not nightly and not browser and not wheel"
 
 torture: $(VENV)/installed  ## the longer proofs: kills, full disks, big files
 	$(BIN)/python -m pytest -m slow
@@ -34,6 +34,13 @@ browser: $(VENV)/installed  ## the pages of attention and demo in Debian's chrom
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[browser]'
 	command -v chromium > /dev/null || { $(SUDO) apt-get -qq update && $(SUDO) apt-get -qq install -y --no-install-recommends chromium; }
 	$(BIN)/python -m pytest -m browser tests/insight/test_page_in_browser.py tests/sharing/demo/test_page_in_browser.py
+
+wheel-test: $(VENV)/installed  ## the built wheel in an empty environment, without extras: every command, or the name of the extra
+	$(BIN)/python -m pytest -m wheel tests/test_installed.py
+
+docs: $(VENV)/installed  ## the site, in build/docs; a broken link or anchor fails
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[docs]'
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --fresh-env docs build/docs
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
