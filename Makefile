@@ -9,7 +9,7 @@ export TOKENIZERS_PARALLELISM ?= false
 
 SUDO := $(shell test $$(id -u) = 0 || echo sudo)
 
-.PHONY: quickstart test torture parity browser wheel-test docs lint format bench golden clean
+.PHONY: quickstart test torture parity browser wheel-test test-matrix docs lint format bench golden clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -38,6 +38,10 @@ browser: $(VENV)/installed  ## the pages of attention and demo in Debian's chrom
 wheel-test: $(VENV)/installed  ## the built wheel in an empty environment, without extras: every command, or the name of the extra
 	$(BIN)/python -m pytest -m wheel tests/test_installed.py
 
+test-matrix: $(VENV)/installed  ## the tests with pinned, newest and oldest versions and on each Python 3.12 to 3.14 that is on the PATH
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[matrix]'
+	$(BIN)/python -m tox run $(MATRIX)
+
 docs: $(VENV)/installed  ## the site, in build/docs; a broken link or anchor fails
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[docs]'
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --fresh-env docs build/docs
@@ -61,4 +65,4 @@ golden:  ## make the golden results of transformers 4.57.6 anew, in an environme
 	.venv-v4/bin/python tests/tasks/golden/make_golden.py
 
 clean:
-	rm -rf $(VENV) .venv-v4 .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-v4 .tox build dist .pytest_cache .mypy_cache .ruff_cache
