@@ -84,5 +84,5 @@ def test_the_wheel_says_what_pyproject_says(wheel: Path) -> None:
     for extra in project["optional-dependencies"]:
         assert f"Provides-Extra: {extra}\n" in metadata
     for requirement in project["dependencies"]:
-        assert f"Requires-Dist: {requirement}\n" in metadata
+        assert f"Requires-Dist: {requirement.replace('_', '-')}\n" in metadata
     assert "Requires-Python: >=3.11\n" in metadata
