@@ -12,6 +12,8 @@ exclude_patterns = ["conf.py"]
 # A link to a heading is a link to GitHub's name of it, so that it holds there and here.
 myst_heading_anchors = 4
 nitpicky = True
+# `--help` stays what it is.
+smartquotes = False
 
 html_theme = "furo"
 html_title = f"llmkit {release}"
