@@ -24,12 +24,13 @@ from rich.text import Text
 
 ROOT = Path(__file__).parents[1]
 PICTURE = ROOT / "docs" / "terminal.svg"
-SIZE = (40, 92)  # lines, columns
+SIZE = (40, 94)  # lines, columns
 COMMANDS = (
-    'llmkit pipeline sentiment-analysis "I expected the worst, and it was a wonderful evening." -q',
-    'llmkit search "money in the bank" --in notes.txt --model minilm -k 2 -q',
+    'llmkit pipeline sentiment-analysis -m minilm:sentiment "What a wonderful evening."',
+    'llmkit search "money in the bank" --in notes.txt -m minilm -k 2 -q',
     "llmkit params bert-base --total",
-    "llmkit pipeline feature-extraction -m minilm -i notes.txt -o vectors.parquet -q; echo $?",
+    "llmkit pipeline sentiment-analysis -m minilm:sentiment -i configs/data/reviews.test.csv -q |\n"
+    "    jq -r .label | sort | uniq -c",
 )
 NOTES = "He opened a savings account.\nThe river was full of fish.\nThe loan was approved.\n"
 FORMAT = """\
@@ -99,8 +100,8 @@ def main() -> None:
         for number, command in enumerate(COMMANDS):
             if number:
                 console.print()
-            console.print(Text("$ ", "bold green") + Text(command, "bold"))
-            console.print(Text.from_ansi(printed(command, folder).rstrip("\n")))
+            console.print(Text.assemble(("$ ", "bold green"), (command, "bold")))
+            console.print(Text.from_ansi(re.sub(r"^(?: *\n)+|\s+$", "", printed(command, folder))))
     PICTURE.write_text(
         console.export_svg(theme=MONOKAI, code_format=FORMAT, unique_id="llmkit"), encoding="utf-8"
     )
