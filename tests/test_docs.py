@@ -2,8 +2,8 @@
 
 In a ```console block, a line that begins with `$` is a command, lines with `>` right below go on with it, and the lines
 after them are what it prints, standard error first; `…` stands for anything. A page of SLOW_PAGES is run by `make
-torture`, from its top: later commands take up what earlier ones made. In a ```bash block nothing is printed: the options
-of each command must exist. A ```python block must compile.
+torture`, from its top: later commands take up what earlier ones made. In a ```bash block nothing is printed: the
+options of each command must exist. A ```python block must compile.
 """
 
 from __future__ import annotations
