@@ -64,7 +64,7 @@ LACKS = {
     "qlora": "finetune config.yaml --set adapter.type=qlora --set output=b",
     "deepspeed": "finetune config.yaml --set sharding.type=deepspeed --set sharding.config=zero.json --set output=c",
     "gguf": "pipeline text-generation hello -m model.gguf",
-    "plot": "similarity one two -m bert --plot picture.png",
+    "plot": "similarity one two -m bert --plot drawing.png",
     "metrics": "finetune configs/seq2seq.yaml --set training.max_steps=1 --set output=d -q",
     "vision": "pipeline image-classification -i picture.png -m vit",
     "audio": "pipeline audio-classification -i sound.wav -m wav2vec",
@@ -135,7 +135,7 @@ def test_every_command_is_tried() -> None:
 
 def test_every_extra_is_tried() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    for_developers = {"test", "lint", "docs", "browser", "peers"}
+    for_developers = {"test", "lint", "docs", "matrix", "browser", "peers"}
     assert set(project["optional-dependencies"]) - for_developers == set(LACKS)
 
 
