@@ -44,7 +44,8 @@ test-matrix: $(VENV)/installed  ## the tests with pinned, newest and oldest vers
 
 docs: $(VENV)/installed  ## the site, in build/docs; a broken link or anchor fails
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[docs]'
-	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --fresh-env docs build/docs
+	mkdir -p build/source
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --fresh-env -c docs build/source build/docs
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

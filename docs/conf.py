@@ -1,14 +1,23 @@
-"""How Sphinx makes a site of these pages: `make docs`. Nothing on the site is loaded from elsewhere."""
+"""How Sphinx makes a site of README.md and these pages: `make docs`. Nothing on the site is loaded from elsewhere."""
 
+import shutil
 from importlib.metadata import version as version_of
+from pathlib import Path
+
+# What Sphinx reads: README.md with the navigation as the first page, and docs/ beside it as it stands beside README.md.
+# (A page named "search" at the top would be taken for Sphinx's own.)
+root = Path(__file__).parents[1]
+source = root / "build" / "source"
+shutil.rmtree(source, ignore_errors=True)
+shutil.copytree(root / "docs", source / "docs")
+pages = [(root / name).read_text(encoding="utf-8") for name in ("README.md", "docs/navigation.md")]
+(source / "index.md").write_text("\n".join(pages), encoding="utf-8")
 
 project = "llmkit"
-author = "the llmkit authors"
 version = release = version_of("hf-llmkit")
 
 extensions = ["myst_parser"]
-root_doc = "index"
-exclude_patterns = ["conf.py"]
+exclude_patterns = ["docs/navigation.md"]
 # A link to a heading is a link to GitHub's name of it, so that it holds there and here.
 myst_heading_anchors = 4
 nitpicky = True
