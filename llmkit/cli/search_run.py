@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from llmkit.models.resolved import ResolvedModel
 
 _QUERIES_AT_ONCE = 256
+_QUERY_COLUMNS = ("query", "question", "text")
 _CANDIDATE_NUMBERS = 1 << 27  # numbers in the vectors of the candidates of all queries at once: 512 MB
 
 
@@ -135,7 +136,7 @@ def _queries(call: SearchCall, rejected: RejectReporter) -> Iterator[str]:
             rows = read_stdin(sys.stdin.buffer)
         texts = (
             (row.place, DataError(row.reason) if isinstance(row, BadRecord) else _query_of(row.values))
-            for row in rows
+            for row in _with_query(rows, call.queries_file)
         )
     for place, text in texts:
         if not isinstance(text, str) or not text.strip():
@@ -144,8 +145,29 @@ def _queries(call: SearchCall, rejected: RejectReporter) -> Iterator[str]:
             yield text
 
 
+def _with_query(rows: Iterator[Any], file: str | None) -> Iterator[Any]:
+    """Go through rows whose first has a column that is a query.
+
+    Raises:
+        DataError: it has several columns, and none is known for one.
+    """
+    from llmkit.data.records import BadRecord
+
+    is_first = True
+    for row in rows:
+        if is_first and not isinstance(row, BadRecord):
+            is_first = False
+            columns = list(row.values)
+            if len(columns) > 1 and not set(columns) & set(_QUERY_COLUMNS):
+                raise DataError(
+                    f"which column of {file or 'standard input'} is the query? It has {', '.join(columns)}.",
+                    hint=f"Call it {', '.join(_QUERY_COLUMNS[:-1])} or {_QUERY_COLUMNS[-1]}, or leave only that one.",
+                )
+        yield row
+
+
 def _query_of(values: dict[str, Any]) -> str:
-    for name in ("query", "question", "text"):
+    for name in _QUERY_COLUMNS:
         if name in values:
             return str(values[name] or "")
     if len(values) == 1:

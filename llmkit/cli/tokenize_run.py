@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from llmkit.batching import live_windows, windows
-from llmkit.cli.channels import note
+from llmkit.cli.channels import note, warn
 from llmkit.cli.destination import (
     Destination,
     RejectReporter,
@@ -19,6 +21,7 @@ from llmkit.cli.destination import (
 from llmkit.cli.embed_run import is_single, texts_of_rows
 from llmkit.cli.loading import tokenizers_alone
 from llmkit.cli.tokenize_views import CountTable, TokenTable, described
+from llmkit.errors import EXIT_SOME_REJECTED
 from llmkit.tasks.catalogue import find_task
 
 if TYPE_CHECKING:
@@ -197,4 +200,6 @@ def _count(
         finished = True
     finally:
         sink.close(finished=finished)
-    report_rejects(sink, summary, 0)
+    if summary.rejected:  # no file has them: a count has no result row by row
+        warn(f"{summary.rejected:,} of {summary.rejected + summary.done:,} rows were rejected.")
+        raise typer.Exit(EXIT_SOME_REJECTED)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +78,7 @@ def _open_npy(path: str, column: str) -> VectorFile:
 
 
 def _of_array(path: str, array: Array, metadata: dict[str, str] | None = None) -> VectorFile:
-    if array.ndim != 2 or array.dtype.kind not in "fu":
+    if array.ndim != 2 or array.dtype.kind not in "fiu":
         raise DataError(
             f"{path} holds {array.dtype} of shape {tuple(array.shape)}, not a vector a row.",
             hint="llmkit embed TEXTS -o vectors.npy makes such a file.",
@@ -85,14 +86,18 @@ def _of_array(path: str, array: Array, metadata: dict[str, str] | None = None) -
     return VectorFile(path, array.shape[1], lambda: array_blocks(array), len(array), metadata or {})
 
 
-def array_blocks(array: Array) -> Iterator[Array]:
-    """Go through an array, (rows, dimension), in blocks of float32; uint16 is bfloat16."""
+def array_blocks(array: Array, *, is_bfloat16: bool = False) -> Iterator[Array]:
+    """Go through an array, (rows, dimension), in blocks of float32.
+
+    Args:
+        is_bfloat16: its numbers of 16 bits are such ones.
+    """
     import numpy
 
     size = max(1, BLOCK_NUMBERS // max(1, array.shape[1]))
     for start in range(0, len(array), size):
         block = array[start : start + size]
-        if block.dtype == numpy.uint16:
+        if is_bfloat16:
             block = (block.astype(numpy.uint32) << 16).view(numpy.float32)
         yield numpy.ascontiguousarray(block, dtype=numpy.float32)
 
@@ -111,16 +116,26 @@ def _open_safetensors(path: str, column: str) -> VectorFile:
     if TENSOR not in tensors and f"{TENSOR}.0" in tensors:
         raise DataError(f"{path} holds the vectors of tokens or words; search takes one vector a text.")
     name = TENSOR if TENSOR in tensors else next(iter(tensors), "")
-    if (len(tensors) > 1 and name != TENSOR) or not name or tensors[name]["dtype"] not in _TENSOR_TYPES:
+    if (len(tensors) > 1 and name != TENSOR) or not name or tensors[name].get("dtype") not in _TENSOR_TYPES:
         raise DataError(f"{path} has no tensor '{TENSOR}' with a vector a row.")
     tensor = tensors[name]
-    start, end = (8 + size + offset for offset in tensor["data_offsets"])
-    if Path(path).stat().st_size < end:
-        raise DataError(f"{path} is damaged: it ends before its vectors do.")
-    shape = tuple(tensor["shape"])
     kind = numpy.dtype(_TENSOR_TYPES[tensor["dtype"]])
-    array = numpy.memmap(path, kind, "c", start, shape) if end > start else numpy.empty(shape, kind)
-    return _of_array(path, array, metadata)
+    try:
+        rows, dimension = (int(number) for number in tensor["shape"])
+        start, end = (int(offset) for offset in tensor["data_offsets"])
+    except (ValueError, KeyError, TypeError):
+        raise DataError(f"{path} is damaged: its header does not say where its vectors are.") from None
+    if min(rows, dimension, start) < 0 or end - start != rows * dimension * kind.itemsize:
+        raise DataError(f"{path} is damaged: its vectors do not have the shape that its header says.")
+    first = 8 + size + start
+    if Path(path).stat().st_size < 8 + size + end:
+        raise DataError(f"{path} is damaged: it ends before its vectors do.")
+    shape = (rows, dimension)
+    array = numpy.memmap(path, kind, "c", first, shape) if end > start else numpy.empty(shape, kind)
+    vectors = _of_array(path, array, metadata)
+    if tensor["dtype"] == "BF16":
+        return replace(vectors, blocks=lambda: array_blocks(array, is_bfloat16=True))
+    return vectors
 
 
 def _open_parquet(path: str, column: str) -> VectorFile | None:
@@ -191,9 +206,11 @@ def _parquet_columns(path: str, names: list[str]) -> Iterator[dict[str, Any]]:
 
 def _open_rows(path: str, column: str) -> VectorFile | None:
     """Open a file of lines: a column of lists, or the columns d0, d1, … that `llmkit embed` writes into CSV."""
-    first = next((row for row in read_file(path) if isinstance(row, Record)), None)
-    if first is None:
+    rows = [row for row in islice(read_file(path), _ROWS_READ) if isinstance(row, Record)]
+    if not rows:
         return None
+    # Rows that have no vector may come first.
+    first = next((row for row in rows if isinstance(row.values.get(column), list)), rows[0])
     if isinstance(first.values.get(column), list):
         if first.values[column] and isinstance(first.values[column][0], list):
             raise DataError(f"{path} holds the vectors of tokens or words; search takes one vector a text.")
@@ -221,12 +238,17 @@ def _row_vectors(path: str, column: str, numbers: list[str]) -> Iterator[Array]:
             rows.append(values.get(column))
             dimension = dimension or (len(rows[-1]) if isinstance(rows[-1], list) else None)
         else:
-            rows.append([values.get(name) or "nan" for name in numbers])
-        if len(rows) == _ROWS_READ and dimension:
+            rows.append([_number(values.get(name)) for name in numbers])
+        if len(rows) >= _ROWS_READ and dimension:
             yield _rows_to_block(path, rows, dimension, start)
             start, rows = start + len(rows), []
     if rows:
         yield _rows_to_block(path, rows, dimension or 1, start)
+
+
+def _number(value: Any) -> Any:
+    """Return a cell, and of an empty one what is not a number."""
+    return "nan" if value is None or value == "" else value
 
 
 def _row_columns(path: str, numbers: set[str]) -> Iterator[dict[str, Any]]:

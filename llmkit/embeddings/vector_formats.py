@@ -27,7 +27,8 @@ TENSOR = "embeddings"
 BARE_FORMATS = ("npy", "safetensors")
 """What holds vectors alone: no text, no column of the input."""
 _NPY_HEADER = 128
-_SAFETENSORS_HEADER = 4096
+_SAFETENSORS_HEADER = 4096  # or a multiple of it, where what is said of the vectors is long
+_TENSOR_ENTRY = 256  # bytes that the entry of the one tensor needs at most
 
 
 class DenseFormatter(Formatter):
@@ -74,6 +75,7 @@ def vector_formats(metadata: dict[str, str], *, by_unit: bool) -> dict[str, Form
         metadata: what a safetensors or parquet file says of its vectors.
         by_unit: a row has a vector for each token or word, not one.
     """
+    header = _safetensors_header(metadata)
     formats = (
         Format(
             "npy",
@@ -85,7 +87,7 @@ def vector_formats(metadata: dict[str, str], *, by_unit: bool) -> dict[str, Form
         Format(
             "safetensors",
             (".safetensors",),
-            lambda bare: DenseFormatter(_SAFETENSORS_HEADER, by_unit=by_unit),
+            lambda bare: DenseFormatter(header, by_unit=by_unit),
             functools.partial(_packed_to_safetensors, metadata=metadata) if by_unit else None,
             PackedFormatter,
             seal=None if by_unit else functools.partial(_seal_safetensors, metadata=metadata),
@@ -112,12 +114,19 @@ def _seal_npy(file: BinaryIO, state: dict[str, Any]) -> None:
     file.write(magic + text.ljust(_NPY_HEADER - 11) + b"\n")
 
 
+def _safetensors_header(metadata: dict[str, str]) -> int:
+    """Return how many bytes a header with this metadata has room for."""
+    needed = 8 + len(json.dumps(metadata)) + _TENSOR_ENTRY
+    return -(-needed // _SAFETENSORS_HEADER) * _SAFETENSORS_HEADER
+
+
 def _seal_safetensors(file: BinaryIO, state: dict[str, Any], metadata: dict[str, str]) -> None:
     shape = [state["rows"], state["dimension"] or 0]
     tensor = {"dtype": "F32", "shape": shape, "data_offsets": [0, 4 * shape[0] * shape[1]]}
     text = json.dumps({"__metadata__": metadata, TENSOR: tensor}).encode()
     file.seek(0)
-    file.write((_SAFETENSORS_HEADER - 8).to_bytes(8, "little") + text.ljust(_SAFETENSORS_HEADER - 8))
+    size = _safetensors_header(metadata) - 8
+    file.write(size.to_bytes(8, "little") + text.ljust(size))
 
 
 def _packed_to_safetensors(packed: Path, target: Path, metadata: dict[str, str]) -> None:

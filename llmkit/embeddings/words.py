@@ -84,8 +84,16 @@ def occurrences(word: str, words: Sequence[Word]) -> list[Word]:
         run = words[index : index + len(wanted)]
         if [_folded(each.text) for each in run] == wanted:
             tokens = tuple(dict.fromkeys(token for each in run for token in each.tokens))
-            found.append(Word(" ".join(each.text for each in run), run[0].start, run[-1].end, tokens))
+            found.append(Word(_joined(run), run[0].start, run[-1].end, tokens))
     return found
+
+
+def _joined(run: Sequence[Word]) -> str:
+    """Return words in a row as the text has them, white space between two of them as one space."""
+    text = run[0].text
+    for before, word in itertools.pairwise(run):
+        text += word.text if word.start == before.end else f" {word.text}"
+    return text
 
 
 def _folded(word: str) -> str:

@@ -181,6 +181,13 @@ def test_safetensors(llmkit, bert, file, vectors, tmp_path):
         assert opened.metadata()["model"] == str(bert) and opened.metadata()["level"] == "sentence"
 
 
+def test_safetensors_with_much_to_say(llmkit, bert, tmp_path):
+    prompt = 'Represent "this": ' * 400
+    path = written(llmkit, tmp_path, "v.safetensors", "a", "-m", bert, "--prompt", prompt, code=0)
+    with safe_open(path, "numpy") as opened:
+        assert opened.metadata()["prompt"] == prompt and opened.get_tensor("embeddings").shape == (1, 32)
+
+
 def test_safetensors_of_the_tokens_of_several_texts(llmkit, bert, file, tmp_path):
     path = written(llmkit, tmp_path, "v.safetensors", "-i", file, "-m", bert, "--level", "token")
     found = load_file(path)

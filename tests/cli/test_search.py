@@ -274,6 +274,13 @@ def test_nothing_that_is_read_is_replaced(read, search, folder, tmp_path):
     assert Path(files[read]).read_bytes() == before
 
 
+def test_a_file_of_queries_without_a_column_that_is_one(search, folder):
+    (folder / "queries.csv").write_text("number,words\n1,money\n2,a pet\n")
+    done = search("--queries", "queries.csv", "--in", "v.parquet")
+    assert done.code == 2
+    assert "which column of queries.csv is the query? It has number, words." in done.stderr
+
+
 def test_a_query_that_says_nothing_does_not_stop_the_others(search):
     done = search("--in", "v.npy", *MINILM, "-k", "1", stdin="money\n\nfish\n")
     assert done.code == 3

@@ -116,6 +116,9 @@ def test_bad_rows_are_named_in_a_count_too(llmkit, tmp_path):
     assert done.code == 3
     assert done.lines[0]["rows"] == 2
     assert "t.txt:2: 'text' is empty" in done.stderr
+    into_file = llmkit("tokenize", *MINILM, "-i", "t.txt", "--count", "-o", "c.csv", cwd=tmp_path)
+    assert into_file.code == 3
+    assert into_file.stderr.splitlines()[-1] == "warning: 1 of 3 rows were rejected."
 
 
 def test_torch_is_not_imported():

@@ -80,6 +80,14 @@ def test_other_precisions(dtype, tmp_path):
     assert found.tolist() == given.float().tolist()
 
 
+@pytest.mark.parametrize("dtype", [numpy.float16, numpy.int8, numpy.uint8, numpy.uint16, ">f4"])
+def test_arrays_from_elsewhere(dtype, tmp_path):
+    given = (VECTORS * 10).round().clip(0, 100).astype(dtype)
+    numpy.save(tmp_path / "v.npy", given)
+    found = numpy.concatenate(list(open_vectors(str(tmp_path / "v.npy")).blocks()))
+    assert found.dtype == numpy.float32 and found.tolist() == given.tolist()
+
+
 def test_blocks_of_a_large_array(monkeypatch):
     monkeypatch.setattr("llmkit.embeddings.vector_files.BLOCK_NUMBERS", 12)
     blocks = list(array_blocks(VECTORS))
@@ -95,6 +103,22 @@ def test_rows_without_a_vector_are_nan(tmp_path):
     for path, count in ((lines, 4), (table, 3)):
         found = numpy.concatenate(list(open_vectors(str(path)).blocks()))
         assert numpy.isnan(found).all(axis=1).tolist() == [False, True, False, True][:count]
+
+
+def test_the_first_row_may_be_without_a_vector(tmp_path):
+    path = tmp_path / "v.jsonl"
+    path.write_text('{"text": "a", "embedding": null}\n{"text": "b", "embedding": [1, 2]}\n')
+    file = open_vectors(str(path))
+    assert file.dimension == 2
+    assert numpy.isnan(numpy.concatenate(list(file.blocks()))).all(axis=1).tolist() == [True, False]
+
+
+def test_numbers_in_columns_of_json_may_be_zero(tmp_path):
+    path = tmp_path / "v.jsonl"
+    path.write_text('{"d0": 0, "d1": 1.5}\n{"d0": 0.0, "d1": ""}\n')
+    assert (
+        str(numpy.concatenate(list(open_vectors(str(path)).blocks())).tolist()) == "[[0.0, 1.5], [0.0, nan]]"
+    )
 
 
 def test_texts_are_no_vectors(tmp_path):
@@ -129,6 +153,25 @@ def test_damaged_files(tmp_path):
     (tmp_path / "v.safetensors").write_bytes(whole[:-4])
     with pytest.raises(DataError, match="it ends before its vectors do"):
         open_vectors(str(tmp_path / "v.safetensors"))
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"shape": [2, 4], "data_offsets": [0, 16]},
+        {"shape": [2, 4]},
+        {"shape": ["x", 4], "data_offsets": [0, 32]},
+        {"shape": [2, 4], "data_offsets": ["a", None]},
+        {"shape": [-2, -4], "data_offsets": [0, 32]},
+        {"shape": [2, 4], "data_offsets": 32},
+    ],
+)
+def test_a_header_that_does_not_fit_its_vectors(entry, tmp_path):
+    path = tmp_path / "v.safetensors"
+    header = json.dumps({"embeddings": {"dtype": "F32", **entry}}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(32))
+    with pytest.raises(DataError, match=r"v\.safetensors is damaged"):
+        open_vectors(str(path))
 
 
 def test_vectors_of_tokens(tmp_path):

@@ -181,6 +181,14 @@ def test_a_word_is_found_where_it_stands(name):
     assert places(":", text, name) == [(12, 13)]
 
 
+def test_several_words_in_a_row_are_given_as_the_text_has_them():
+    text = "Well... an e-mail from New  York"
+    piece = tokenized("wordpiece", text).pieces[0]
+    words = words_of(text, piece.offsets, piece.special)
+    asked = ("...", "E-Mail", "new york")
+    assert [occurrences(each, words)[0].text for each in asked] == ["...", "e-mail", "New York"]
+
+
 def test_an_accent_may_be_written_in_two_ways():
     assert places("café", "the cafe\u0301 here") == [(4, 9)]
     assert places("cafe\u0301", "the café here") == [(4, 8)]
