@@ -345,8 +345,8 @@ def _silent_hub(match: re.Match[str], model: ResolvedModel, task: str) -> Llmkit
     return _offline_or_silent(None, model, "a file of it")
 
 
-def _needed_package(match: re.Match[str], model: ResolvedModel, task: str) -> LlmkitError:
-    return _missing_package(match[1] or match[2], model, match[0])
+def _package(match: re.Match[str], model: ResolvedModel, task: str) -> LlmkitError:
+    return _missing_package(match[match.lastindex or 0], model, match[0])
 
 
 # Transformers says these only in words.
@@ -378,8 +378,7 @@ MESSAGES: tuple[tuple[str, Description], ...] = (
             f"{CONFIG_FILE} of {{model}} is missing or names no model_type: it is not a transformers model."
         ),
     ),
-    (r"Missing optional dependencies: [^.]*\b(Pillow)\b", _needed_package),
-    (r"requires the (?:\W*)([\w-]+) library|`pip install (?:-\S+ )*([\w.-]+)", _needed_package),
+    (r"optional .*\b(Pillow)|requires the \W*([\w-]+) library|`pip install (?:-\S+ )*([\w.-]+)", _package),
     (r"Couldn't instantiate the backend tokenizer|Can't load tokenizer for", _no_tokenizer),
     (
         r"Can't load ([\w ]*processor|feature extractor) for .* containing an? (\S+)",
