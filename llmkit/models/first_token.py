@@ -30,7 +30,10 @@ def keep_first_token(model: PreTrainedModel) -> bool:
     is_classifier = type(model).__name__.endswith("ForSequenceClassification")
     if name is None or not is_classifier or getattr(model.config, "chunk_size_feed_forward", False):
         return False
-    module = _layers(model)[-1].get_submodule(name)
+    layers = _layers(model)
+    if not len(layers):
+        return False
+    module = layers[-1].get_submodule(name)
     if _cut not in module._forward_pre_hooks.values():
         module.register_forward_pre_hook(_cut)
     return True
