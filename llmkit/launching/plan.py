@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from llmkit.data.numerals import whole_number
 from llmkit.errors import UsageError
 from llmkit.launching.surroundings import is_one_of_several, is_task_a_node, slurm_rendezvous
 
@@ -122,7 +123,7 @@ def _wanted_gpus(text: str | None, devices: int | Sequence[int] | None) -> int |
     if text is None:
         return devices if devices is None or isinstance(devices, int) else list(devices)
     parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not parts or not all(part.isdigit() for part in parts) or text.strip() == "0":
+    if not parts or any(whole_number(part) is None for part in parts) or text.strip() == "0":
         raise UsageError(
             f"--gpus {text}: use a number of GPUs (2), or which of them (0,1; the first alone: 0,)."
         )
@@ -166,7 +167,7 @@ def _machines(options: LaunchOptions) -> tuple[int, int, str, int]:
             hint="On each machine its own number from 0, and on all the same HOST:PORT of the first.",
         )
     address, separator, port_text = options.rendezvous.rpartition(":")
-    if not separator or not address or not port_text.isdigit() or not 0 < int(port_text) < 2**16:
+    if not separator or not address or not 0 < (whole_number(port_text) or 0) < 2**16:
         raise UsageError(f"--rendezvous {options.rendezvous}: write HOST:PORT, such as 10.0.0.1:29400.")
     return nodes, options.node_rank, address.strip("[]"), int(port_text)
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from llmkit.data.numerals import whole_number
 from llmkit.errors import UsageError
 from llmkit.launching.plan import LaunchOptions
 
@@ -49,7 +50,7 @@ def sbatch_script(
     Raises:
         UsageError: which GPUs is for SLURM to say.
     """
-    if options.gpus is not None and not options.gpus.isdigit():
+    if options.gpus is not None and whole_number(options.gpus) is None:
         raise UsageError(f"--gpus {options.gpus}: SLURM chooses which; say how many.")
     if options.node_rank is not None or options.rendezvous is not None:
         raise UsageError("--node-rank and --rendezvous follow from SLURM: leave them out.")
