@@ -9,7 +9,7 @@ export TOKENIZERS_PARALLELISM ?= false
 
 SUDO := $(shell test $$(id -u) = 0 || echo sudo)
 
-.PHONY: quickstart test torture parity browser wheel-test test-matrix docs lint format bench golden clean
+.PHONY: quickstart test torture fuzz parity browser wheel-test test-matrix docs lint format bench golden clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -26,6 +26,10 @@ test: $(VENV)/installed  ## every test that takes seconds
 
 torture: $(VENV)/installed  ## the longer proofs: kills, full disks, big files; TESTS=tests/training/test_torture.py, the kills alone
 	$(BIN)/python -m pytest -m slow $(TESTS)
+
+fuzz: $(VENV)/installed  ## half a minute of bad bytes for each reader, guided by coverage
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[fuzz]'
+	$(BIN)/python -m tests.fuzzing.run --seconds $(or $(SECONDS),30)
 
 parity: $(VENV)/installed  ## every architecture of the installed transformers, minutes
 	$(BIN)/python -m pytest -m nightly

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit._version import __version__
 from llmkit.data.cache_folder import cache_folder
+from llmkit.data.json_text import parse_json
 from llmkit.errors import OutputError
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def read_kept(key: str | None) -> Any:
         return None
     path = _path_of(key)
     try:
-        kept = json.loads(path.read_bytes())
+        kept = parse_json(path.read_bytes())
         if kept["key"] != key or kept["check"] != _check(kept["value"]):
             return None
         value = kept["value"]

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from llmkit.data.small_files import read_small
 from llmkit.errors import DataError, did_you_mean
 from llmkit.models.local_folder import ADAPTER_FILE, CONFIG_FILE
 
 # A config is a few kilobytes; more than this is another kind of file.
 LARGEST_CONFIG = 32 * 1024 * 1024
-# Pipes that the shell has opened: `llmkit params <(command)`, `command | llmkit params /dev/stdin`.
-_OPEN_PIPES = ("/dev/fd/", "/proc/self/fd/", "/dev/stdin")
 WHAT_IS_ONE = f"A model is described by the {CONFIG_FILE} that save_pretrained writes."
 
 
@@ -67,9 +65,7 @@ def _object_of(content: bytes, name: str) -> dict[str, Any]:
 
 def _content_of(path: Path, name: str) -> bytes:
     try:
-        _check_readable(path, name)
-        with path.open("rb") as file:
-            return file.read(LARGEST_CONFIG + 1)  # a pipe does not say its size before
+        return read_small(path, name, LARGEST_CONFIG, WHAT_IS_ONE)
     except OSError as error:
         raise DataError(f"{name} cannot be read: {error.strerror or error}.") from error
 
@@ -82,14 +78,6 @@ def _text_of(content: bytes, name: str) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{name} is not text: byte {error.start} is not UTF-8.", hint=WHAT_IS_ONE) from error
-
-
-def _check_readable(path: Path, name: str) -> None:
-    """Check that to read a file ends: a device may go on for ever, and a named pipe waits for somebody to write."""
-    mode = path.stat().st_mode
-    is_open_pipe = stat.S_ISFIFO(mode) and str(path).startswith(_OPEN_PIPES)
-    if not (stat.S_ISREG(mode) or is_open_pipe):
-        raise DataError(f"{name} is not a regular file.", hint=WHAT_IS_ONE)
 
 
 def config_path(name: str) -> Path:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmkit.data.json_text import parse_json
 from llmkit.errors import HubError, ModelError
-from llmkit.models.local_folder import WEIGHTS_FILE, WEIGHTS_INDEX, check_safetensors
+from llmkit.models.local_folder import (
+    WEIGHTS_FILE,
+    WEIGHTS_INDEX,
+    check_safetensors,
+    is_file_inside,
+    some_of,
+)
 
 if TYPE_CHECKING:
     from llmkit.models.resolved import ResolvedModel
@@ -111,7 +117,7 @@ def _files_in(folder: Path, name: str) -> list[Path]:
 
 def _shards(index: Path, name: str) -> list[Path]:
     try:
-        values = json.loads(index.read_bytes())
+        values = parse_json(index.read_bytes())
         shards = sorted({str(shard) for shard in values["weight_map"].values()})
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelError(
@@ -119,11 +125,11 @@ def _shards(index: Path, name: str) -> list[Path]:
             if index.name == WEIGHTS_INDEX
             else f"'{name}' is no index of weights, such as {WEIGHTS_INDEX}."
         ) from error
-    missing = [shard for shard in shards if not (index.parent / shard).is_file()]
+    missing = [shard for shard in shards if not is_file_inside(index.parent, shard, name)]
     if missing:
         raise ModelError(
             f"'{name}' lacks {len(missing)} of the {len(shards)} files that {index.name} names.",
-            hint=f"Missing: {', '.join(missing)}",
+            hint=f"Missing: {some_of(missing)}",
         )
     return [index.parent / shard for shard in shards]
 
@@ -146,7 +152,7 @@ def _read_file(file: Path, name: str) -> dict[str, Stored]:
         check_safetensors(file, name)
         with file.open("rb") as stream:
             size = int.from_bytes(stream.read(8), "little")
-            header = json.loads(stream.read(size))
+            header = parse_json(stream.read(size))
     except OSError as error:
         raise ModelError(f"{file.name} of '{name}' cannot be read: {error.strerror or error}.") from error
     return {key: _stored(value, file.name, name) for key, value in header.items() if key != "__metadata__"}

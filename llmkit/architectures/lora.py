@@ -12,6 +12,7 @@ from math import prod
 
 from llmkit.architectures.counted import Counted, Tensor
 from llmkit.architectures.lora_experts import ExpertAdapter, adapters_of_all_linear, expert_adapter, goes_over
+from llmkit.data.numerals import whole_number
 from llmkit.errors import UsageError, did_you_mean
 
 SOURCE = "Hu et al. 2021, arXiv 2106.09685, section 4.1"
@@ -287,7 +288,7 @@ def _picked(module: _Module, target: str) -> float:
         size = module.tensor.repeats[outer].size if outer < len(module.tensor.repeats) else 1
         outer += 1
         if part != "*":
-            if not part.isdigit() or int(part) >= size:
+            if (number := whole_number(part)) is None or number >= size:
                 return 0
             share /= size
     return share

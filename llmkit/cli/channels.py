@@ -12,8 +12,10 @@ import sys
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from llmkit.cli.printable import escaped
 from llmkit.errors import LlmkitError
 
+_LONGEST = 2000  # characters of a message: a name in it may have any number
 _quiet = False
 
 
@@ -85,8 +87,14 @@ def report(error: LlmkitError) -> None:
 
 
 def _say(text: str, color: str) -> None:
+    text = _shortened(escaped(text))
     if color and sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
         head, separator, rest = text.partition(":")
         text = f"\x1b[{color}m{head}{separator}\x1b[0m{rest}"
     with contextlib.suppress(OSError):  # nobody listens any more
         print(text, file=sys.stderr, flush=True)  # noqa: T201 - the one place that prints
+
+
+def _shortened(text: str) -> str:
+    """Return a message without the middle of what nobody would read."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST * 3 // 4]} … {text[-_LONGEST // 4 :]}"

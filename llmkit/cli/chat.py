@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from llmkit.cli.channels import ResultStream, note
 from llmkit.cli.loading import load_quietly
 from llmkit.data.atomic import write_whole
 from llmkit.data.encoding import dump_json
+from llmkit.data.json_text import parse_json
 from llmkit.errors import DataError
 from llmkit.inference.items import RunSettings
 from llmkit.inference.streaming import can_stream, text_streamer
@@ -102,7 +102,7 @@ def _read_history(save: str | None) -> list[dict[str, Any]]:
     if save is None or not Path(save).exists():
         return []
     try:
-        messages = json.loads(Path(save).read_text(encoding="utf-8"))["messages"]
+        messages = parse_json(Path(save).read_text(encoding="utf-8"))["messages"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"--save {save}: it is there and holds no conversation.", hint="Name another file."

@@ -50,6 +50,9 @@ def doctor(
     is_first = int(os.environ.get("RANK", 0)) == 0
     set_quiet(quiet or not is_first)
     chosen = checked_format(format, output)
+    from llmkit.models.loading import LoadOptions, check_options
+
+    check_options(LoadOptions(device))
     wanted = LaunchOptions(gpus, processes, nodes, node_rank, rendezvous)
     if devices:
         launch(wanted, device=device)

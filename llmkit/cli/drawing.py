@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmkit.cli.channels import ResultStream
+from llmkit.cli.printable import without_commands
+
+_WIDEST = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +33,22 @@ def look_of(results: ResultStream) -> Look:
 def _width_of_pipe() -> int:
     """Return how wide a drawing is that no terminal shows: as COLUMNS says, else 100."""
     setting = os.environ.get("COLUMNS", "")
-    return int(setting) if setting.isdecimal() and int(setting) else 100
+    is_width = setting.isdecimal() and len(setting) < 9 and int(setting)
+    return min(int(setting), _WIDEST) if is_width else 100
 
 
 def rendered(drawing: Any, results: ResultStream) -> bytes:
     """Return a drawing as bytes, as it looks in a place."""
     from rich.console import Console
+    from rich.segment import Segment
+
+    class Harmless(Console):
+        def render(self, *arguments: Any, **more: Any) -> Any:
+            for segment in super().render(*arguments, **more):
+                text = without_commands(segment.text)
+                yield segment if text == segment.text else Segment(text, segment.style, segment.control)
 
     out, look = io.StringIO(), look_of(results)
-    console = Console(file=out, width=look.width, force_terminal=look.colors != "", highlight=False)
+    console = Harmless(file=out, width=look.width, force_terminal=look.colors != "", highlight=False)
     console.print(drawing, markup=False)
     return out.getvalue().encode()

@@ -15,6 +15,7 @@ from llmkit.cli.completion import complete_metric, complete_model, complete_trai
 from llmkit.cli.examples import examples
 from llmkit.cli.parameters import parse_mapping
 from llmkit.cli.progress import progress
+from llmkit.data.numerals import whole_number
 from llmkit.errors import UsageError
 from llmkit.models.loading import LoadOptions, check_options
 
@@ -124,7 +125,7 @@ def _positive(value: int | str | None, option: str) -> int | None:
     """
     if value is None:
         return None
-    if not str(value).isdecimal() or int(value) < 1:
+    if not whole_number(str(value)):
         raise UsageError(f"{option} {value}: a whole number of 1 or more.")
     return int(value)
 

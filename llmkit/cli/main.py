@@ -163,7 +163,7 @@ def exit_code_of(error: BaseException) -> int:
 
 def _say_stopped(how: str, error: BaseException) -> None:
     """Say that the command was stopped, and what the error's notes add; of several processes one speaks."""
-    if int(os.environ.get("RANK", 0)) == 0:
+    if os.environ.get("RANK", "0") == "0":
         notes = " ".join(getattr(error, "__notes__", []))
         warn(f"{how}: {notes}" if notes else f"{how}.")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.cli.parameters import parse_pairs
 from llmkit.data.formats import FORMATS, TABLE, Format, check_format, format_of
+from llmkit.data.numerals import whole_number
 from llmkit.errors import UsageError
 from llmkit.tasks.catalogue import TaskCall
 from llmkit.tasks.parameter_values import check_types
@@ -77,7 +78,7 @@ def rows_a_batch(text: str) -> int | None:
     """
     if text == "auto":
         return None
-    if not text.isdigit() or int(text) < 1:
+    if not whole_number(text):
         raise UsageError(f"--batch-size {text}: use auto, or a number from 1.")
     return int(text)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.cli.channels import ResultStream
 from llmkit.cli.drawing import rendered
+from llmkit.cli.printable import without_commands
 from llmkit.data.formats import FORMATS, TABLE, check_format
 from llmkit.data.sinks import StreamSink
 from llmkit.errors import UsageError
@@ -193,7 +194,7 @@ class StreamedSink:
 
     def show(self, text: str) -> None:
         """Show a part of the text at once."""
-        self._results.file.write(text.encode())
+        self._results.file.write(without_commands(text).encode(errors="replace"))
         self._results.file.flush()
 
     def write(self, value: Any, index: int, label: str = "") -> None:

@@ -119,8 +119,7 @@ def _tokenize(
     sink: Sink,
     out: Destination,
 ) -> None:
-    from llmkit.data.records import Record
-    from llmkit.data.row_run import RowRun, beside_input
+    from llmkit.data.row_run import RowRun, beside_input, plain_input
     from llmkit.data.sinks import FileSink
 
     done = sink.progress.rows if isinstance(sink, FileSink) else 0
@@ -138,7 +137,7 @@ def _tokenize(
     run = RowRun(
         sink,
         written,
-        lambda row, index: row.values if isinstance(row, Record) else None,
+        plain_input,
         done,
         RejectReporter(),
     )

@@ -52,10 +52,13 @@ def check_place(path: Path) -> None:
 
     Raises:
         UsageError: a folder, a device or a pipe is there.
+        OutputError: no file can be there: its name is too long, or its folder may not be looked into.
     """
-    if path.is_dir():
+    with explained_write(path):
+        is_folder, is_there, is_file = path.is_dir(), path.exists(), path.is_file()
+    if is_folder:
         raise UsageError(f"{path} is a folder.", hint=f"Name a file in it: {path / 'NAME'}")
-    if path.exists() and not path.is_file():
+    if is_there and not is_file:
         raise UsageError(
             f"{path} is a device or a pipe, and an output is a file that is moved to its name when it is whole.",
             hint=f"Redirect standard output instead: > {path}",

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterator
 
 from llmkit.data.lines import Line, max_row_chars, read_lines
-from llmkit.data.records import BadRecord, Record, Row
+from llmkit.data.records import BadRecord, Record, Row, shown
 from llmkit.errors import DataError
 
 # csv.reader takes a bare carriage return for a line end. Text decoded from UTF-8 holds no lone surrogate,
@@ -88,9 +89,9 @@ class _CsvTable:
         number, names = header
         # pandas writes its index as a column without a name, and reads it back under this one.
         names = [name or f"Unnamed: {place}" for place, name in enumerate(names)]
-        twice = next((name for name in names if names.count(name) > 1), None)
+        twice = next((name for name, count in Counter(names).items() if count > 1), None)
         if twice is not None:
-            raise DataError(f"{self._source}:{number}: the header names the column {twice!r} twice")
+            raise DataError(f"{self._source}:{number}: the header names the column {shown(twice)} twice")
         return names
 
     def records(self, header: list[str]) -> Iterator[Row]:
@@ -110,11 +111,7 @@ class _CsvTable:
                 cells = next(self._reader)
             except StopIteration:
                 return
-            except _RowTooLongError:
-                yield self._bad(
-                    f"row is longer than {max_row_chars():,} characters: is a quote in it never closed?"
-                )
-            except csv.Error as error:
+            except (_RowTooLongError, csv.Error) as error:
                 yield self._bad(_csv_reason(error))
             else:
                 if self._lines.reason is not None:
@@ -128,7 +125,9 @@ class _CsvTable:
         return BadRecord(self._source, first, (self._lines.reason or reason) + lost)
 
 
-def _csv_reason(error: csv.Error) -> str:
+def _csv_reason(error: Exception) -> str:
+    if isinstance(error, _RowTooLongError) or "field larger than field limit" in str(error):
+        return f"row is longer than {max_row_chars():,} characters: is a quote in it never closed?"
     return next((reason for part, reason in _CSV_REASONS.items() if part in str(error)), str(error))
 
 

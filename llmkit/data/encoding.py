@@ -121,6 +121,19 @@ class ResultEncoder:
         return self.folder / f"{_NOT_IN_NAMES.sub('_', stem)[:_MAX_STEM]}.{ending}"
 
 
+def plain_value(value: Any) -> Any:
+    """Return an input's value made of what JSON has words for; what it has none for, a day or bytes, as text."""
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): plain_value(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_value(each) for each in value]
+    return str(value)
+
+
 def _new_folder(wanted: Path) -> Path:
     """Make a folder that was not there; of two runs that want one at the same time, each gets its own."""
     folder, number = wanted, 1

@@ -10,12 +10,14 @@ import codecs
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
+from llmkit.data.json_text import is_too_deep
 from llmkit.data.lines import BLOCK, max_row_chars, not_utf8, read_lines, too_long
-from llmkit.data.records import BadRecord, Record, Row, text_record
+from llmkit.data.records import BadRecord, Record, Row, shown, text_record
 from llmkit.errors import DataError
 
 
@@ -31,9 +33,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Refuse an object with one key twice: which value is meant only who wrote it knows."""
     value = dict(pairs)
     if len(value) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise _NotJsonError(f"the key {twice!r} is there twice in one object")
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise _NotJsonError(f"the key {shown(twice)} is there twice in one object")
     return value
 
 
@@ -79,13 +80,20 @@ def _json_line(text: str) -> Any:
     try:
         value = _DECODER.decode(text)
         _check_surrogates(value, text)
+        if is_too_deep(value, text):
+            return _Unreadable(_TOO_DEEP)
     except json.JSONDecodeError as error:
         return _Unreadable(f"not JSON: {error.msg} at column {error.colno}")
     except RecursionError:
         return _Unreadable(_TOO_DEEP)
     except ValueError as error:
-        return _Unreadable(str(error))
+        return _Unreadable(_reason(error))
     return value
+
+
+def _reason(error: ValueError) -> str:
+    """Why a value is refused: in our own words, but for whole numbers, of which Python makes none of any length."""
+    return str(error) if isinstance(error, _NotJsonError) else "a whole number has thousands of digits"
 
 
 def read_jsonl(stream: io.BufferedReader, source: str) -> Iterator[Row]:
@@ -138,7 +146,7 @@ class _JsonText:
             except RecursionError:
                 return self._skip(_TOO_DEEP)
             except ValueError as error:
-                return self._skip(str(error))
+                return self._skip(_reason(error))
             else:
                 if self._finished or end + _AHEAD <= len(self._text):
                     return self._checked(value, end)
@@ -174,7 +182,7 @@ class _JsonText:
             _check_surrogates(value, text)
         except _NotJsonError as error:
             return _Unreadable(str(error))
-        return value
+        return _Unreadable(_TOO_DEEP) if is_too_deep(value, text) else value
 
     def _skip(self, reason: str | None) -> _Unreadable:
         """Step over a value without holding it, by its brackets and quotes alone."""

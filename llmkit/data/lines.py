@@ -18,6 +18,8 @@ from llmkit.errors import DataError, UsageError
 MAX_ROW_CHARS = 1_000_000
 """The longest row that is read, in characters; LLMKIT_MAX_ROW_CHARS overrides it."""
 
+_MOST_DIGITS = 15  # of a number of characters
+
 BLOCK = 1 << 16
 """How much is read at once, in bytes."""
 
@@ -38,8 +40,8 @@ def max_row_chars() -> int:
         UsageError: LLMKIT_MAX_ROW_CHARS is not a positive whole number.
     """
     given = os.environ.get("LLMKIT_MAX_ROW_CHARS", "").strip() or str(MAX_ROW_CHARS)
-    if not given.isdecimal() or int(given) == 0:
-        raise UsageError(f"LLMKIT_MAX_ROW_CHARS is {given!r}, which is not a positive whole number")
+    if not given.isdecimal() or len(given) > _MOST_DIGITS or int(given) == 0:
+        raise UsageError(f"LLMKIT_MAX_ROW_CHARS is {given[:20]!r}, which is not a positive whole number")
     return int(given)
 
 

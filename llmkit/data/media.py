@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import io
+import struct
 import urllib.error
 import urllib.request
+import warnings
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,14 +24,21 @@ if TYPE_CHECKING:
     import numpy
     from PIL.Image import Image
 
+MOST_SAMPLES = 400_000_000  # of a recording on one channel, as it is and as a model takes it: 1.6 GB
+MOST_FETCHED = 1 << 30  # bytes from an address
 _PATIENCE_SECONDS = 30
+_BLOCK_SAMPLES = 1 << 22
+# Read by a program that is told what to do by the file itself: EPS by Ghostscript.
+_PROGRAMS = ("EPS",)
+# How lists of other files and addresses begin, which would be opened in their turn.
+_PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<?xml", b"<MPD", b"v=0", b"[playlist]", b"[Reference]")
 
 
 def load_image(source: Any) -> Image:
     """Open an image as RGB, turned the way its EXIF data says.
 
     Raises:
-        DataError: it is not there, or it is not an image.
+        DataError: it is not there, it is not an image, or it has more pixels than Pillow reads: 179 million.
         MissingExtraError: Pillow is not installed.
     """
     try:
@@ -37,21 +48,43 @@ def load_image(source: Any) -> Image:
     from transformers.image_utils import load_image as open_image
 
     try:
-        if is_address(source):
-            return open_image(PIL.Image.open(fetch(source)))
-        if isinstance(source, str) and not source.startswith("data:"):
-            _check_file(source, "image")
-        return open_image(source)
+        return open_image(_opened_image(source))
+    except PIL.Image.DecompressionBombError:
+        raise DataError(f"{_shown(source)} cannot be read as an image: it has too many pixels.") from None
     except (
         PIL.UnidentifiedImageError,
         OSError,
         ValueError,
         TypeError,
+        LookupError,
         SyntaxError,
-        PIL.Image.DecompressionBombError,
+        OverflowError,
+        MemoryError,
+        struct.error,
+        zlib.error,
     ) as error:
         reason = "it is damaged" if "truncated" in str(error).lower() else "its content is not an image"
         raise DataError(f"{_shown(source)} cannot be read as an image: {reason}.") from error
+
+
+def _opened_image(source: Any) -> Any:
+    """Return what Pillow makes of a source; what the file itself would be a program for is not run."""
+    import PIL.Image
+
+    if not isinstance(source, str):
+        return source
+    if is_address(source):
+        file: Any = fetch(source)
+    elif source.startswith("data:"):
+        file = io.BytesIO(base64.b64decode(source.partition(",")[2]))
+    else:
+        _check_file(source, "image")
+        file = source
+    PIL.Image.init()
+    formats = [name for name in PIL.Image.OPEN if name not in _PROGRAMS]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)  # half of what is refused
+        return PIL.Image.open(file, formats=formats)
 
 
 def load_audio(source: Any, sampling_rate: int) -> numpy.ndarray:
@@ -61,7 +94,7 @@ def load_audio(source: Any, sampling_rate: int) -> numpy.ndarray:
         source: a path, an address, or the bytes of a file; samples are returned as they are.
 
     Raises:
-        DataError: it is not there, or it is not audio.
+        DataError: it is not there, it is not audio, or it is longer than `MOST_SAMPLES`.
         MissingExtraError: soundfile or soxr is not installed.
     """
     try:
@@ -76,14 +109,31 @@ def load_audio(source: Any, sampling_rate: int) -> numpy.ndarray:
     try:
         opened = fetch(source) if is_address(source) else source
         opened = io.BytesIO(opened) if isinstance(opened, bytes) else opened
-        samples, rate = soundfile.read(opened, dtype="float32", always_2d=True)
+        mono, rate = _mono(opened, _shown(source), sampling_rate)
     except (soundfile.SoundFileError, TypeError, ValueError) as error:
         reason = getattr(error, "error_string", None) or error
         raise DataError(f"{_shown(source)} cannot be read as audio: {reason}") from error
-    if not len(samples):
-        raise DataError(f"{_shown(source)} holds no sound.")
-    mono = samples.mean(axis=1)
     return mono if rate == sampling_rate else soxr.resample(mono, rate, sampling_rate)
+
+
+def _mono(opened: Any, name: str, wanted_rate: int) -> tuple[numpy.ndarray, int]:
+    """Return the mean of a recording's channels, block by block: what its head says of its length may be wrong."""
+    import numpy
+    import soundfile
+
+    parts: list[numpy.ndarray] = []
+    with soundfile.SoundFile(opened) as file:
+        rate, frames = file.samplerate, 0
+        while len(block := file.read(_BLOCK_SAMPLES // file.channels, "float32", always_2d=True)):
+            frames += len(block)
+            if max(frames, frames * wanted_rate // max(rate, 1)) > MOST_SAMPLES:
+                raise DataError(
+                    f"{name} is too long: more than {MOST_SAMPLES:,} samples at {wanted_rate:,} Hz."
+                )
+            parts.append(block.mean(axis=1))
+    if not frames:
+        raise DataError(f"{name} holds no sound.")
+    return (parts[0] if len(parts) == 1 else numpy.concatenate(parts)), rate
 
 
 def check_video(source: Any) -> Any:
@@ -103,6 +153,9 @@ def check_video(source: Any) -> Any:
         with _opened(source):
             return source
     _check_file(source, "video")
+    with Path(source).open("rb") as file:
+        if file.read(64).lstrip().startswith(_PLAYLISTS):
+            raise DataError(f"{source} is a list of other files, not a video.")
     try:
         with av.open(source) as container:
             is_image = container.format.name == "image2" or container.format.name.endswith("_pipe")
@@ -125,10 +178,13 @@ def fetch(address: str) -> io.BytesIO:
     """Return a file from the web.
 
     Raises:
-        DataError: it cannot be had.
+        DataError: it cannot be had, or has more than `MOST_FETCHED` bytes.
     """
     with _opened(address) as answer:
-        return io.BytesIO(answer.read())
+        data = answer.read(MOST_FETCHED + 1)
+    if len(data) > MOST_FETCHED:
+        raise DataError(f"{_shown(address)} is too large: more than {MOST_FETCHED:,} bytes.")
+    return io.BytesIO(data)
 
 
 @contextmanager

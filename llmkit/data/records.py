@@ -7,6 +7,8 @@ from typing import Any
 
 from llmkit.errors import DataError, did_you_mean
 
+_MOST_NAMES, _LONGEST_NAME, _MOST_COMPARED = 50, 80, 1000
+
 TEXT_COLUMN = "text"
 """The one column of a bare text: a line of a .txt file or of stdin, an argument, a JSON string."""
 
@@ -57,9 +59,20 @@ def columns_of(record: Record) -> list[str]:
 def missing_column(name: str, record: Record) -> DataError:
     """The error to raise when `record` has no column `name`; it lists the columns there are."""
     columns = columns_of(record)
-    there = f"its columns are: {', '.join(columns)}" if columns else "the row has no columns"
-    hint = did_you_mean(name, columns) or _about_header(columns, record.source)
+    there = f"its columns are: {_listed(columns)}" if columns else "the row has no columns"
+    hint = did_you_mean(name, columns[:_MOST_COMPARED]) or _about_header(columns, record.source)
     return DataError(f"no column {name!r} in {record.source}; {there}", hint=hint)
+
+
+def shown(name: str) -> str:
+    """A name of the input as messages have it: in quotes, and cut where it is too long to be read."""
+    return repr(name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…")
+
+
+def _listed(columns: list[str]) -> str:
+    names = [name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…" for name in columns]
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _about_header(columns: list[str], source: str) -> str | None:

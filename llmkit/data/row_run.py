@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
-from llmkit.data.records import Row
+from llmkit.data.encoding import plain_value
+from llmkit.data.records import Record, Row
 from llmkit.data.shared_rows import SharedRows
 from llmkit.data.sinks import Sink
 from llmkit.errors import DataError, LlmkitError, ModelError
@@ -185,8 +186,15 @@ def beside_input(row: Row, value: Any) -> dict[str, Any]:
     """Put a result beside the columns it came from; a column of the same name becomes `input_NAME`."""
     result = value if isinstance(value, dict) else {"result": value}
     columns = getattr(row, "values", {})
-    kept = {(f"input_{name}" if name in result else name): each for name, each in columns.items()}
+    kept = {
+        (f"input_{name}" if name in result else name): plain_value(each) for name, each in columns.items()
+    }
     return {**kept, **result}
+
+
+def plain_input(row: Row, index: int) -> dict[str, Any] | None:
+    """Return the columns of a row as JSON; None of one that could not be read."""
+    return plain_value(row.values) if isinstance(row, Record) else None
 
 
 def _label(row: Row) -> str:

@@ -158,6 +158,9 @@ def shared_rows(*, said: Callable[[str], None]) -> Iterator[SharedRows | None]:
     Raises:
         SystemExit: in the others, where the first has said why.
     """
+    from llmkit.launching.surroundings import check_group
+
+    check_group()
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         yield None
         return

@@ -22,6 +22,7 @@ from llmkit.data.atomic import check_place, explained_write, write_whole
 from llmkit.data.encoding import dump_json
 from llmkit.data.formats import Format
 from llmkit.data.formatter import Formatter
+from llmkit.data.json_text import parse_json
 from llmkit.errors import DataError, OutputError, OutputExistsError
 
 
@@ -120,6 +121,14 @@ class Progress:
     state: dict[str, Any] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
 
+    def check(self) -> None:
+        """Raise ValueError where it is not what a run has written."""
+        numbers = (self.rows, self.size, self.rejects_size, self.rejected, *self.counts.values())
+        if not all(isinstance(each, dict) for each in (self.call, self.state, self.counts)) or not all(
+            type(number) is int and number >= 0 for number in numbers
+        ):
+            raise ValueError("it is damaged")
+
 
 class FileSink:
     """Writes results to a file, atomically, resumably.
@@ -148,7 +157,8 @@ class FileSink:
         self._formatter = format_.make_for_file()
         # As it comes back from the file: no tuples, no numbers as keys.
         call = json.loads(json.dumps(call, default=str))
-        self.progress = self._begin(call, overwrite=overwrite, resume=resume)
+        with explained_write(path):
+            self.progress = self._begin(call, overwrite=overwrite, resume=resume)
         with self._explained():
             self._file = self._open(self._partial)
             if not resume and self.path.exists() and not overwrite:  # another run has finished just now
@@ -188,7 +198,8 @@ class FileSink:
 
     def _read_progress(self, call: dict[str, Any]) -> Progress:
         try:
-            progress = Progress(**json.loads(self._progress_path.read_text(encoding="utf-8")))
+            progress = Progress(**parse_json(self._progress_path.read_text(encoding="utf-8")))
+            progress.check()
         except (OSError, ValueError, TypeError) as error:
             raise OutputError(
                 f"{self._progress_path} cannot be read ({error}).", hint="Add --overwrite to begin anew."

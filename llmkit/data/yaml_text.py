@@ -18,7 +18,9 @@ _FLOAT = (
 
 _MERGE = "tag:yaml.org,2002:merge"
 _MOST_VALUES = 100_000  # a few lines of aliases can stand for billions
+_MOST_CHARACTERS = 1_000_000
 _MOST_SHOWN = 60  # characters of a value that is too long to be read
+_NO_CHARACTER = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +55,15 @@ def read_yaml(text: str, where: str) -> YamlText:
     """Read a document of YAML.
 
     Raises:
-        UsageError: it is not YAML, or has a key twice; the message begins with `where`, the line and the column.
+        UsageError: it is not YAML, has a key twice, or is too large: of more than a million characters, of more than a
+            hundred thousand values; the message begins with `where`, the line and the column.
     """
     import yaml
 
-    document = YamlText(None, {}, {}, {})
-    loader = None
+    if len(text) > _MOST_CHARACTERS:
+        raise UsageError(f"{where}: {len(text):,} characters are too many; {_MOST_CHARACTERS:,} are read.")
     try:
-        loader = _loader()(text)
-        node = loader.get_single_node()
-        if node is None:
-            return document
-        _find_places(node, (), document, where, loader)
-        value = loader.construct_document(node)
+        return _document(text, where)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f":{mark.line + 1}:{mark.column + 1}" if mark is not None else ""
@@ -74,11 +72,23 @@ def read_yaml(text: str, where: str) -> YamlText:
         raise UsageError(f"{where}: not YAML: {str(error).partition(chr(10))[0]}.") from None
     except RecursionError:
         raise UsageError(f"{where}: nested too deeply.") from None
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise UsageError(f"{where}: not YAML: {_unreadable(error)}.") from None
+
+
+def _document(text: str, where: str) -> YamlText:
+    """Read a document; its values are counted before any is made."""
+    document = YamlText(None, {}, {}, {})
+    loader = _loader()(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return document
+        _count(node, {}, where)
+        _find_places(node, (), document, where, loader)
+        value = loader.construct_document(node)
     finally:
-        if loader is not None:
-            loader.dispose()
+        loader.dispose()
     return YamlText(value, document.keys, document.values, document.texts)
 
 
@@ -92,17 +102,50 @@ def _problem(error: Any) -> str:
     return str(problem)
 
 
-def _find_places(node: Any, path: Path, found: YamlText, where: str, loader: Any) -> None:
+def _count(node: Any, known: dict[int, int | None], where: str) -> int:
+    """Return how many values a node comes to with its aliases written out; each node is gone through once.
+
+    Raises:
+        UsageError: more than anybody means.
+        RecursionError: it holds itself.
+    """
     import yaml
 
-    found.values[path] = place = _place(node)
-    if len(found.values) > _MOST_VALUES:
+    if id(node) in known:
+        count = known[id(node)]
+        if count is None:
+            raise RecursionError
+        return count
+    known[id(node)] = None
+    children: list[Any] = []
+    if isinstance(node, yaml.SequenceNode):
+        children = node.value
+    elif isinstance(node, yaml.MappingNode):
+        children = [child for _, child in node.value]
+    total = 1
+    for child in children:
+        total += _count(child, known, where)
+    if total > _MOST_VALUES:
+        place = _place(node)
         raise UsageError(
             f"{where}:{place.line}:{place.column}: more than {_MOST_VALUES:,} values.",
             hint="Aliases (*name) of aliases stand for that many: write out what is meant.",
         )
+    known[id(node)] = total
+    return total
+
+
+def _find_places(node: Any, path: Path, found: YamlText, where: str, loader: Any) -> None:
+    import yaml
+
+    found.values[path] = place = _place(node)
     if isinstance(node, yaml.ScalarNode):
         found.texts[path] = node.value
+        if _NO_CHARACTER.search(node.value):
+            what = "a NUL byte" if "\0" in node.value else "half of a surrogate pair"
+            raise UsageError(
+                f"{where}:{place.line}:{place.column}: a text with {what} in it is of no use here."
+            )
     elif isinstance(node, yaml.SequenceNode):
         for number, child in enumerate(node.value):
             _find_places(child, (*path, number), found, where, loader)
@@ -138,23 +181,27 @@ def parse_value(text: str, where: str) -> Any:
     import yaml
 
     try:
-        value = yaml.load(text, _loader())
+        value = _document(text, _shortened(where)).value
     except yaml.YAMLError as error:
-        reason = str(error).partition("\n")[0]
+        reason = _problem(error) if isinstance(error, yaml.MarkedYAMLError) else str(error).partition("\n")[0]
         raise UsageError(
-            f"{where}: not a YAML value: {reason}.", hint="Put quotes around a text with special characters."
+            f"{_shortened(where)}: not a YAML value: {reason}.",
+            hint="Put quotes around a text with special characters.",
         ) from None
     except RecursionError:
         raise UsageError(f"{_shortened(where)}: nested too deeply.") from None
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise UsageError(f"{_shortened(where)}: not a YAML value: {_unreadable(error)}.") from None
     # What is neither number nor list is the text it was written as.
     return value if value is None or isinstance(value, str | int | float | list | dict) else text
 
 
-def _unreadable(error: ValueError) -> str:
-    """Return why a value is none of its kind: Python makes no whole number of thousands of digits."""
-    return "a number has thousands of digits" if "digits" in str(error) else str(error)
+def _unreadable(error: Exception) -> str:
+    """Return why a value is none: Python has no whole number of thousands of digits, no character beyond Unicode."""
+    if "digits" in str(error):
+        return "a number has thousands of digits"
+    is_escape = isinstance(error, OverflowError) or "chr()" in str(error)
+    return "an escape is of no character that there is" if is_escape else str(error)
 
 
 def _shortened(text: str) -> str:
@@ -170,7 +217,14 @@ def _loader() -> Any:
     import yaml
 
     class Loader(yaml.SafeLoader):
-        pass
+        def construct_object(self, node: Any, deep: bool = False) -> Any:
+            try:
+                return super().construct_object(node, deep)
+            except (LookupError, AttributeError, ValueError) as error:  # a value by tag: !!bool maybe
+                kind = node.tag.rpartition(":")[2]
+                problem = f"{_shortened(repr(node.value))} is no {kind}"
+                problem = _unreadable(error) if "digits" in str(error) else problem
+                raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from None
 
     Loader.yaml_implicit_resolvers = {}
     plain = (

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from llmkit.batching import live_windows, windows
-from llmkit.data.records import Record, Row
-from llmkit.data.row_run import Outcome, RowRun, Summary, Window, beside_input
+from llmkit.data.records import Row
+from llmkit.data.row_run import Outcome, RowRun, Summary, Window, beside_input, plain_input
 from llmkit.data.sinks import Sink
 from llmkit.embeddings.batches import WINDOW_ROWS
 from llmkit.embeddings.embedding import Embedded, Embedding, embed_texts
@@ -66,7 +66,7 @@ class PairRun:
             lambda outcome, index: (
                 beside_input(outcome.row, outcome.value) if self.keep_input else outcome.value
             ),
-            lambda row, index: row.values if isinstance(row, Record) else None,
+            plain_input,
             self.rows_done,
             self.rejected,
             self.summary,

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from llmkit.batching import live_windows, windows
-from llmkit.data.records import Record, Row
-from llmkit.data.row_run import Outcome, RowRun, Summary, Window
+from llmkit.data.records import Row
+from llmkit.data.row_run import Outcome, RowRun, Summary, Window, plain_input
 from llmkit.data.shared_rows import SharedRows
 from llmkit.data.sinks import Sink
 from llmkit.embeddings.attempts import ModelFailedError
@@ -84,7 +84,7 @@ class EmbedRun:
         run = RowRun(
             self.sink,
             lambda outcome, index: self.written(outcome.value, outcome.row),
-            lambda row, index: row.values if isinstance(row, Record) else None,
+            plain_input,
             self.rows_done,
             self.rejected,
             self.summary,

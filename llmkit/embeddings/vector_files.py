@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -13,6 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmkit.data.json_text import parse_json
+from llmkit.data.parquet import explained_damage, parquet_batches
 from llmkit.data.records import BadRecord, Record
 from llmkit.data.sources import read_file
 from llmkit.embeddings.vector_formats import TENSOR, VECTORS
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 BLOCK_NUMBERS = 1 << 24  # 64 MB of float32: so large that threads seldom wait for each other
 _ROWS_READ = 1024
+_NPY_MAGIC = b"\x93NUMPY"
+_LONGEST_HEADER = 100_000_000  # as the library has it
+_LONGEST_REASON = 200
 _NUMBER_COLUMN = re.compile(r"d(\d+)")
 _TENSOR_TYPES = {"F32": "<f4", "F16": "<f2", "F64": "<f8", "BF16": "<u2"}
 
@@ -69,11 +73,18 @@ def open_vectors(path: str, column: str = VECTORS) -> VectorFile | None:
 def _open_npy(path: str, column: str) -> VectorFile:
     import numpy
 
+    with Path(path).open("rb") as file:
+        if file.read(len(_NPY_MAGIC)) != _NPY_MAGIC:  # an archive of arrays, a pickle
+            raise DataError(f"{path} is no .npy file of numbers: it does not begin as one.")
     try:
         # Copy on write: what nobody may write, torch complains of.
-        array = numpy.load(path, mmap_mode="c", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise DataError(f"{path} is no .npy file of numbers: {error}") from None
+        with numpy.errstate(all="ignore"):
+            array = numpy.load(path, mmap_mode="c", allow_pickle=False)
+    except MemoryError:
+        raise DataError(f"{path} is no .npy file of numbers: its header is longer than the memory.") from None
+    except Exception as error:  # NumPy reads the header as Python's own text, and tells of that in many ways
+        reason = str(error).strip().partition("\n")[0]
+        raise DataError(f"{path} is no .npy file of numbers: {reason[:_LONGEST_REASON]}") from None
     return _of_array(path, array)
 
 
@@ -108,34 +119,43 @@ def _open_safetensors(path: str, column: str) -> VectorFile:
     with Path(path).open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
         try:
-            header = json.loads(file.read(min(size, 100_000_000)))
-            metadata = header.pop("__metadata__", {})
+            if size > _LONGEST_HEADER:
+                raise ValueError(size)
+            header = parse_json(file.read(size))
+            metadata = {str(key): str(text) for key, text in (header.pop("__metadata__", None) or {}).items()}
             tensors = {name: each for name, each in header.items() if len(each["shape"]) == 2}
         except (ValueError, KeyError, TypeError, AttributeError):
             raise DataError(f"{path} is damaged: it has no header of a safetensors file.") from None
     if TENSOR not in tensors and f"{TENSOR}.0" in tensors:
         raise DataError(f"{path} holds the vectors of tokens or words; search takes one vector a text.")
     name = TENSOR if TENSOR in tensors else next(iter(tensors), "")
-    if (len(tensors) > 1 and name != TENSOR) or not name or tensors[name].get("dtype") not in _TENSOR_TYPES:
+    type_name = str(tensors[name].get("dtype")) if name else ""
+    if (len(tensors) > 1 and name != TENSOR) or type_name not in _TENSOR_TYPES:
         raise DataError(f"{path} has no tensor '{TENSOR}' with a vector a row.")
-    tensor = tensors[name]
-    kind = numpy.dtype(_TENSOR_TYPES[tensor["dtype"]])
-    try:
-        rows, dimension = (int(number) for number in tensor["shape"])
-        start, end = (int(offset) for offset in tensor["data_offsets"])
-    except (ValueError, KeyError, TypeError):
-        raise DataError(f"{path} is damaged: its header does not say where its vectors are.") from None
-    if min(rows, dimension, start) < 0 or end - start != rows * dimension * kind.itemsize:
-        raise DataError(f"{path} is damaged: its vectors do not have the shape that its header says.")
-    first = 8 + size + start
-    if Path(path).stat().st_size < 8 + size + end:
+    kind = numpy.dtype(_TENSOR_TYPES[type_name])
+    shape, start, end = _place(path, tensors[name], kind.itemsize)
+    start, end = 8 + size + start, 8 + size + end
+    if Path(path).stat().st_size < end:
         raise DataError(f"{path} is damaged: it ends before its vectors do.")
-    shape = (rows, dimension)
-    array = numpy.memmap(path, kind, "c", first, shape) if end > start else numpy.empty(shape, kind)
+    array = numpy.memmap(path, kind, "c", start, shape) if end > start else numpy.empty(shape, kind)
     vectors = _of_array(path, array, metadata)
-    if tensor["dtype"] == "BF16":
+    if type_name == "BF16":
         return replace(vectors, blocks=lambda: array_blocks(array, is_bfloat16=True))
     return vectors
+
+
+def _place(path: str, tensor: dict[str, Any], width: int) -> tuple[tuple[int, int], int, int]:
+    """Return a tensor's shape, and where it begins and ends behind the header.
+
+    Raises:
+        DataError: they are not numbers of bytes, or not of as many as the shape says.
+    """
+    shape, place = tensor["shape"], tensor.get("data_offsets")
+    numbers = [*shape, *place] if isinstance(shape, list) and isinstance(place, list) else []
+    whole = len(numbers) == 4 and all(type(number) is int and number >= 0 for number in numbers)
+    if not whole or numbers[3] - numbers[2] != numbers[0] * numbers[1] * width:
+        raise DataError(f"{path} is damaged: its header has shape {shape!r} at {place!r}.")
+    return (numbers[0], numbers[1]), numbers[2], numbers[3]
 
 
 def _open_parquet(path: str, column: str) -> VectorFile | None:
@@ -144,7 +164,7 @@ def _open_parquet(path: str, column: str) -> VectorFile | None:
 
     try:
         file = pyarrow.parquet.ParquetFile(path)
-    except pyarrow.ArrowInvalid as error:
+    except (pyarrow.ArrowException, ValueError) as error:
         raise DataError(f"{path} is damaged: {str(error).partition(chr(10))[0]}") from None
     schema = file.schema_arrow
     if column not in schema.names or not _is_list(schema.field(column).type):
@@ -172,21 +192,25 @@ def _is_list(kind: Any) -> bool:
 
 
 def _parquet_vectors(path: str, column: str, dimension: int | None) -> Iterator[Array]:
-    import numpy
-    import pyarrow.parquet
-
     start = 0
-    for batch in pyarrow.parquet.ParquetFile(path).iter_batches(_ROWS_READ * 8, columns=[column]):
-        vectors = batch.column(0)
-        flat = vectors.flatten().to_numpy(zero_copy_only=False)
-        if dimension is None:
-            dimension = len(flat) // max(1, len(vectors) - vectors.null_count)
-        if not vectors.null_count and _all_of(vectors, dimension):
-            block = flat.astype(numpy.float32, copy=not flat.flags.writeable).reshape(len(vectors), dimension)
-        else:
-            block = _rows_to_block(path, vectors.to_pylist(), dimension, start)
-        yield block
-        start += len(vectors)
+    with Path(path).open("rb") as file, explained_damage(path, lambda: start):
+        for batch in parquet_batches(file, _ROWS_READ * 8, [column]):
+            vectors = batch.column(0)
+            if dimension is None:
+                dimension = len(vectors.flatten()) // max(1, len(vectors) - vectors.null_count)
+            yield _vectors_to_block(path, vectors, dimension, start)
+            start += len(vectors)
+
+
+def _vectors_to_block(path: str, vectors: Any, dimension: int, start: int) -> Array:
+    import numpy
+
+    if vectors.null_count or not _all_of(vectors, dimension) or vectors.flatten().null_count:
+        return _rows_to_block(path, vectors.to_pylist(), dimension, start)
+    flat = vectors.flatten().to_numpy(zero_copy_only=False)
+    if flat.dtype.kind not in "fiu":
+        raise DataError(f"{path}: row {start} has a vector that is not of numbers.")
+    return flat.astype(numpy.float32, copy=not flat.flags.writeable).reshape(len(vectors), dimension)
 
 
 def _all_of(vectors: Any, dimension: int) -> bool:
@@ -198,10 +222,9 @@ def _all_of(vectors: Any, dimension: int) -> bool:
 
 
 def _parquet_columns(path: str, names: list[str]) -> Iterator[dict[str, Any]]:
-    import pyarrow.parquet
-
-    for batch in pyarrow.parquet.ParquetFile(path).iter_batches(_ROWS_READ, columns=names):
-        yield from batch.to_pylist() if names else [{}] * batch.num_rows
+    with Path(path).open("rb") as file, explained_damage(path, lambda: 0):
+        for batch in parquet_batches(file, _ROWS_READ, names):
+            yield from batch.to_pylist() if names else [{}] * batch.num_rows
 
 
 def _open_rows(path: str, column: str) -> VectorFile | None:
@@ -271,7 +294,7 @@ def _rows_to_block(path: str, rows: list[Any], dimension: int, start: int) -> Ar
             continue
         try:
             values = numpy.asarray(row, dtype=numpy.float32)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             raise DataError(f"{path}: row {start + number} has a vector that is not of numbers.") from None
         if values.shape != (dimension,):
             raise DataError(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from llmkit.data.json_text import parse_json
 from llmkit.data.records import TEXT_COLUMN, BadRecord, Record, Row, columns_of, missing_column
 from llmkit.errors import DataError, UsageError, did_you_mean
 from llmkit.tasks.catalogue import Field, Kind, Task
@@ -170,8 +171,8 @@ class RowMapper:
         if len(record.values) != 1 or not isinstance(text, str) or not text.lstrip().startswith("{"):
             return record
         try:
-            value = json.loads(text)
-        except json.JSONDecodeError:
+            value = parse_json(text)
+        except ValueError:
             return record
         names = {each.name for each in self.task.fields}
         if isinstance(value, dict) and names & set(value):

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from llmkit.data.numerals import whole_number
 from llmkit.errors import ModelError, UsageError
 from llmkit.insight.predictions import Prediction, predictions_of
 from llmkit.insight.prepared import PreparedText, Side, side_of
@@ -281,7 +282,8 @@ def chosen(given: str | None, numbers: Sequence[Any], what: str, model: str) -> 
 
 
 def _place(named: str, numbers: Sequence[Any], what: str, model: str) -> int:
-    number = int(named) if named.lstrip("-").isdecimal() else None
+    size = whole_number(named.removeprefix("-"))
+    number = -size if size is not None and named.startswith("-") else size
     if number is not None and number in numbers:
         return list(numbers).index(number)
     if number is not None and -len(numbers) <= number < 0:

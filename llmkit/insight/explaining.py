@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from llmkit.data.numerals import whole_number
 from llmkit.errors import ModelError, UsageError
 from llmkit.insight.attention import CROSS, DECODER, ENCODER, chosen, computing, is_causal_model, model_inputs
 from llmkit.insight.calculation import Calculation
@@ -155,8 +156,9 @@ def find_token(named: str, side: Side) -> int:
     Raises:
         UsageError: it is not there.
     """
-    if named.startswith("#") and named[1:].isdecimal() and 1 <= int(named[1:]) <= len(side):
-        return int(named[1:]) - 1
+    number = whole_number(named[1:]) if named.startswith("#") else None
+    if number is not None and 1 <= number <= len(side):
+        return number - 1
     spellings = (
         lambda number: named in (side.tokens[number], side.labels[number]),
         lambda number: _bare(side.labels[number]) == named.strip(),

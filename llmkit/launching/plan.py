@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from llmkit.data.numerals import whole_number
 from llmkit.errors import UsageError
 from llmkit.launching.surroundings import is_one_of_several, is_task_a_node, slurm_rendezvous
 
@@ -127,18 +127,13 @@ def _devices(
 def _wanted_gpus(text: str | None, devices: int | Sequence[int] | None) -> int | list[int] | None:
     if text is None:
         return devices if devices is None or isinstance(devices, int) else list(devices)
-    numbers = [_number(part.strip()) for part in text.split(",") if part.strip()]
+    numbers = [whole_number(part.strip()) for part in text.split(",") if part.strip()]
     known = [number for number in numbers if number is not None]
     if not known or len(known) < len(numbers) or ("," not in text and known == [0]):
         raise UsageError(
             f"--gpus {text}: use a number of GPUs (2), or which of them (0,1; the first alone: 0,)."
         )
     return known[0] if "," not in text else known
-
-
-def _number(text: str) -> int | None:
-    """Return a number that is written in digits alone; None for anything else."""
-    return int(text) if re.fullmatch("[0-9]{1,9}", text) else None
 
 
 def _chosen(wanted: int | list[int], visible: list[str]) -> list[str]:
@@ -182,7 +177,7 @@ def _machines(options: LaunchOptions) -> tuple[int, int, str, int]:
             hint="On each machine its own number from 0, and on all the same HOST:PORT of the first.",
         )
     address, _, port_text = options.rendezvous.rpartition(":")
-    number = _number(port_text)
+    number = whole_number(port_text)
     if not address or number is None or not 0 < number < 2**16:
         raise UsageError(f"--rendezvous {options.rendezvous}: write HOST:PORT, such as 10.0.0.1:29400.")
     return nodes, options.node_rank, address.strip("[]"), number

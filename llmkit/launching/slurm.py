@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from llmkit.data.numerals import whole_number
 from llmkit.errors import UsageError
 from llmkit.launching.plan import LaunchOptions, check_options
 
@@ -53,7 +53,7 @@ def sbatch_script(
         UsageError: which GPUs is for SLURM to say; a number is out of range.
     """
     check_options(options)
-    if options.gpus is not None and not re.fullmatch("[1-9][0-9]{0,8}", options.gpus):
+    if options.gpus is not None and not whole_number(options.gpus):
         raise UsageError(f"--gpus {options.gpus}: SLURM chooses which; say how many, 1 or more.")
     if options.node_rank is not None or options.rendezvous is not None:
         raise UsageError("--node-rank and --rendezvous follow from SLURM: leave them out.")

@@ -6,6 +6,9 @@ import os
 import re
 from collections.abc import MutableMapping
 
+from llmkit.data.numerals import whole_number
+from llmkit.errors import UsageError
+
 LAUNCH = "LLMKIT_LAUNCH"
 """Name of the variable by which a process knows its launcher: the same for all attempts of one call."""
 
@@ -13,9 +16,27 @@ _PORTS = range(20_000, 60_000)
 
 
 def is_one_of_several() -> bool:
-    """Tell whether somebody started this process as one of a group, or as the one that there is to be."""
+    """Tell whether somebody started this process as one of a group, or as the one that there is to be.
+
+    Raises:
+        UsageError: as of `check_group`.
+    """
+    check_group()
     names = ("RANK", "LOCAL_RANK", "ACCELERATE_MIXED_PRECISION")
     return any(name in os.environ for name in names)
+
+
+def check_group() -> None:
+    """Check what the environment says of the group of processes that this one is of.
+
+    Raises:
+        UsageError: it is no number.
+    """
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_PORT"):
+        if name in os.environ and whole_number(os.environ[name].strip()) is None:
+            raise UsageError(
+                f"{name} is {os.environ[name]!r}, which is no number.", hint="A launcher sets it: unset it."
+            )
 
 
 def join_slurm_step(environment: MutableMapping[str, str] = os.environ) -> bool:

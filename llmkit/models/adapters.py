@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _PREFIX = "base_model.model."
 _PARTS = re.compile(r"(.+)\.(lora_A\.weight|lora_B\.weight|lora_magnitude_vector(?:\.weight)?)")
+_NESTED, _REPEATED, _MOST_REPEATED = re.compile(r"\)[*+{]"), re.compile(r"[*+{]"), 3
 _HEADS = ("classifier", "score", "classifier.out_proj")
 # What changes the formula below, or the weights that it starts from; peft has more kinds than are worth having twice.
 _UNKNOWN = ("layer_replication", "lora_bias", "alora_invocation_tokens", "use_qalora", "monteclora_config")
@@ -101,27 +102,52 @@ def _change(
     settings: Mapping[str, Any],
     name: str,
 ) -> None:
-    if not {"lora_A", "lora_B"} <= parts.keys() or parts["lora_A"].ndim != 2:
+    if not {"lora_A", "lora_B"} <= parts.keys() or {parts["lora_A"].ndim, parts["lora_B"].ndim} != {2}:
         raise ModelError(f"The adapter '{name}' is damaged: half of what is for {module} is missing.")
     a, b = parts["lora_A"].float(), parts["lora_B"].float()  # (r, in), (out, r)
-    if a.shape[0] != b.shape[1]:
+    if not a.shape[0] == b.shape[1] > 0:
         raise ModelError(f"The adapter '{name}' is damaged: the two halves for {module} are of two ranks.")
-    product = (b @ a).T if settings.get("fan_in_fan_out") else b @ a  # GPT-2 keeps its weights transposed
-    weight = _parameter(parameters, f"{module}.weight", product.shape, name)
-    changed = weight.float() + _scale(settings, module, a.shape[0]) * product
+    shape = (b.shape[0], a.shape[1])
+    is_transposed = bool(settings.get("fan_in_fan_out"))  # GPT-2 keeps its weights so
+    weight = _parameter(parameters, f"{module}.weight", shape[::-1] if is_transposed else shape, name)
+    product = (b @ a).T if is_transposed else b @ a
+    changed = weight.float() + _scale(settings, module, a.shape[0], name) * product
     magnitude = parts.get("lora_magnitude_vector")
     if magnitude is not None:  # (out,)
         changed *= (magnitude.float() / changed.norm(dim=1)).unsqueeze(1)
     weight.copy_(changed)
 
 
-def _scale(settings: Mapping[str, Any], module: str, rank: int) -> float:
+def _scale(settings: Mapping[str, Any], module: str, rank: int, name: str) -> float:
     alpha = settings.get("lora_alpha", 8)
-    for pattern, own in (settings.get("alpha_pattern") or {}).items():
-        if re.fullmatch(rf"(.*\.)?({pattern})", module):
+    patterns = settings.get("alpha_pattern") or {}
+    if not isinstance(patterns, dict):
+        raise ModelError(f"{ADAPTER_FILE} of '{name}' is damaged: alpha_pattern is not an object.")
+    for pattern, own in patterns.items():
+        if _fits(pattern, module, name):
             alpha = own
             break
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float):
+        raise ModelError(
+            f"{ADAPTER_FILE} of '{name}' is damaged: lora_alpha is {alpha!r}, which is no number."
+        )
     return float(alpha) / (rank**0.5 if settings.get("use_rslora") else rank)
+
+
+def _fits(pattern: str, module: str, name: str) -> bool:
+    """Tell whether a pattern of peft's is one for a module.
+
+    Raises:
+        ModelError: it is no pattern, or may be one that takes for ever: a repetition of what is repeated.
+    """
+    if _NESTED.search(pattern) or len(_REPEATED.findall(pattern)) > _MOST_REPEATED:
+        raise ModelError(f"{ADAPTER_FILE} of '{name}' has a pattern that is not tried: {pattern[:60]!r}.")
+    try:
+        return re.fullmatch(rf"(.*\.)?({pattern})", module) is not None
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ModelError(
+            f"{ADAPTER_FILE} of '{name}' has a pattern that is none: {pattern[:60]!r}."
+        ) from error
 
 
 def _parameter(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
 import stat
+import struct
 import tarfile
 import tempfile
 import zipfile
@@ -15,15 +17,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from lzma import LZMAError
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO
+from typing import IO, Self
 
-from llmkit.data.atomic import explained_write
+from llmkit.data.atomic import explained_write, reason_of
 from llmkit.data.cache_folder import cache_folder
 from llmkit.errors import ModelError, UsageError
 
 SIZE_SETTING = "LLMKIT_ARCHIVE_GB"
 MOST_GIGABYTES = 50.0
 MOST_FILES = 10_000
+MOST_TIMES = 100  # as large as the archive; weights hardly shrink
+_SMALL = 100_000_000  # bytes that any archive may unpack to
+_DEEPEST = 20  # folders inside each other
+_LONGEST_HEADER = 1 << 20  # of a member: its names and what is said of it
 _ENDINGS = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
 _AT_ONCE = 1 << 20
 _ORIGIN = ".llmkit-archive"
@@ -93,7 +99,7 @@ class _Member:
 
 def _unpack(archive: Path, folder: Path, name: str) -> None:
     members = _in_zip if archive.name.lower().endswith(".zip") else _in_tar
-    left = room = _most_bytes()
+    left = room = min(_most_bytes(), max(_SMALL, MOST_TIMES * archive.stat().st_size))
     try:
         for number, member in enumerate(members(archive, name)):
             if number >= MOST_FILES:
@@ -105,22 +111,61 @@ def _unpack(archive: Path, folder: Path, name: str) -> None:
                 while block := member.stream.read(_AT_ONCE):
                     left -= len(block)
                     if left < 0:
-                        raise ModelError(
-                            f"'{name}' unpacks to more than {room / 1e9:g} GB.",
-                            hint=f"If that is right, {SIZE_SETTING} allows more.",
-                        )
+                        raise _too_large(name, room)
                     file.write(block)
     except FileExistsError as error:
         raise ModelError(f"'{name}' has a file twice: {Path(error.filename).name}.") from error
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, LZMAError, EOFError) as error:
-        raise ModelError(
-            f"'{name}' is damaged, or no archive of the kind that its ending says: {error}."
-        ) from error
+    except _DAMAGE as error:
+        raise _damaged(name, error) from error
     except (
         RuntimeError,
         NotImplementedError,
     ) as error:  # a password, a compression that Python does not know
         raise ModelError(f"'{name}' cannot be unpacked: {error}.") from error
+    except OSError as error:
+        if error.errno not in _NO_NAMES:
+            raise
+        if error.filename is None:  # it was read, at a place that a file does not have
+            raise _damaged(name, error) from error
+        raise ModelError(
+            f"'{name}' has a member that no folder can hold: {reason_of(error)}.",
+            hint="Nothing of it was kept.",
+        ) from error
+
+
+# What the two modules of Python raise over damage is not theirs alone: a size in words is a ValueError.
+_DAMAGE = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    LZMAError,
+    struct.error,
+    EOFError,
+    ValueError,
+    LookupError,
+    OverflowError,
+    MemoryError,
+)
+
+
+_NO_NAMES = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EINVAL)
+
+
+def _damaged(name: str, error: Exception) -> ModelError:
+    reason = str(error).partition("\n")[0].rstrip(":.")
+    return ModelError(f"'{name}' is damaged, or no archive of the kind that its ending says: {reason}.")
+
+
+def _too_large(name: str, room: int) -> ModelError:
+    if room < _most_bytes():
+        return ModelError(
+            f"'{name}' unpacks to more than {MOST_TIMES} times its size: that is no model.",
+            hint="If it is one, unpack it yourself, and name the folder.",
+        )
+    return ModelError(
+        f"'{name}' unpacks to more than {room / 1e9:g} GB.",
+        hint=f"If that is right, {SIZE_SETTING} allows more.",
+    )
 
 
 def _most_bytes() -> int:
@@ -142,11 +187,38 @@ def _inside(path: str, name: str) -> PurePosixPath:
         raise ModelError(
             f"'{name}' would write outside of its folder: {path}.", hint="Nothing of it was kept."
         )
+    if not 0 < len(posix.parts) <= _DEEPEST:
+        raise ModelError(
+            f"'{name}' has a member in no folder that a model has.", hint="Nothing of it was kept."
+        )
     return posix
 
 
+class _MemberInfo(tarfile.TarInfo):
+    """What a tarball says of a member; Python would read names of any length into the memory."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Return it from its block."""
+        found = super().frombuf(buf, encoding, errors)
+        if found.type in _ABOUT_OTHERS and not 0 <= found.size <= _LONGEST_HEADER:
+            raise tarfile.ReadError(f"a header of {found.size:,} bytes")
+        if found.size < 0:
+            raise tarfile.ReadError("a member is smaller than nothing")
+        return found
+
+
+_ABOUT_OTHERS = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+
+
 def _in_tar(archive: Path, name: str) -> Iterator[_Member]:
-    with tarfile.open(archive) as tar:
+    with tarfile.open(archive, tarinfo=_MemberInfo) as tar:
         for each in tar:
             if each.isdir():
                 continue

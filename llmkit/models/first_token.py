@@ -44,15 +44,17 @@ def keep_first_token(model: PreTrainedModel) -> bool:
     is_classifier = type(model).__name__.endswith("ForSequenceClassification")
     if parts is None or not is_classifier or getattr(model.config, "chunk_size_feed_forward", False):
         return False
-    layer = _layers(model)[-1]
-    after = layer.get_submodule(parts.after_attention)
+    layers = _layers(model)
+    if not len(layers):
+        return False
+    after = layers[-1].get_submodule(parts.after_attention)
     if _cut in after._forward_pre_hooks.values():
         return True
     after.register_forward_pre_hook(_cut)
     if parts.query is not None:
-        query = layer.get_submodule(parts.query)
+        query = layers[-1].get_submodule(parts.query)
         query.forward = functools.partial(_first_alone, query.forward)
-        look_from_the_first_token(layer.get_submodule(parts.query.rpartition(".")[0]))
+        look_from_the_first_token(layers[-1].get_submodule(parts.query.rpartition(".")[0]))
     return True
 
 

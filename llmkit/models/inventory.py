@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from llmkit.data.json_text import parse_json
 from llmkit.models.archives import origin_of, unpacked_folder
 from llmkit.models.embedded import (
     EMBEDDED_NAME,
@@ -118,7 +118,7 @@ def _has_weights(folder: Path) -> bool:
 
 def _config(folder: Path) -> dict[str, Any]:
     try:
-        value = json.loads((folder / CONFIG_FILE).read_bytes())
+        value = parse_json((folder / CONFIG_FILE).read_bytes())
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}

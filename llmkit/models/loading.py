@@ -19,6 +19,7 @@ from llmkit.models.cpu_kernels import speed_up_linear_layers
 from llmkit.models.gguf_files import without_bar
 from llmkit.models.processor import processor
 from llmkit.models.resolving import ResolvedModel, explain_loading_error
+from llmkit.models.sizes import check_sizes
 
 if TYPE_CHECKING:
     import torch
@@ -236,6 +237,7 @@ def _from_pretrained(
     device = choose_device(options.device)
     config = load_config(model, options, task)
     head = choose_head(heads, config, model, task)
+    check_sizes(model, config, head)
     overridden = _with_config_overridden(config, options.arguments)
     arguments: dict[str, Any] = {"dtype": choose_dtype(options.dtype, device), **overridden, **more}
     try:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from llmkit.data.json_text import parse_json
 from llmkit.errors import ModelError, did_you_mean
 from llmkit.models.resolved import ResolvedModel
 
@@ -22,6 +23,9 @@ PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 TRAINER_FILES = ("training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt", "scaler.pt")
 OTHER_WEIGHT_SUFFIXES = (".safetensors", ".gguf", ".h5", ".msgpack", ".onnx", *PICKLE_SUFFIXES)
 LARGEST_SAFETENSORS_HEADER = 100_000_000
+_LAYERS_OF_ANY_MODEL, _LABELS_OF_ANY_MODEL, _MOST_NAMES = 1000, 1_000_000, 10
+# What there is one module each of, in any family's words: n_layer, num_hidden_layers, encoder_layers, num_experts.
+_COUNTS = re.compile(r"(n|num)_?(\w+_)?(layers?|blocks?|experts?)|(\w+_)?(layers|blocks|experts)")
 NO_PICKLES = "Nothing is unpickled unless --allow-pickle says so."
 
 
@@ -126,7 +130,7 @@ def read_object(path: Path, name: str, hint: str | None = None) -> dict[str, Any
     if not path.is_file():
         raise ModelError(f"'{name}' has no {path.name}.", hint=hint)
     try:
-        value = json.loads(path.read_bytes())
+        value = parse_json(path.read_bytes())
     except ValueError as error:
         raise ModelError(f"{path.name} of '{name}' is not JSON: {error}.") from error
     if not isinstance(value, dict):
@@ -137,26 +141,66 @@ def read_object(path: Path, name: str, hint: str | None = None) -> dict[str, Any
 def _check_weights(folder: Path, name: str, config: dict[str, Any], allow_pickle: bool) -> None:
     said_by_config = config.get("transformers_weights")
     for candidate in (said_by_config, WEIGHTS_FILE, WEIGHTS_INDEX):
-        if isinstance(candidate, str) and (folder / candidate).is_file():
-            for file in _weight_files(folder / candidate, name):
-                check_safetensors(file, name)
+        if isinstance(candidate, str) and is_file_inside(folder, candidate, name):
+            tensors = sum(check_safetensors(file, name) for file in weight_files(folder / candidate, name))
+            _check_counts(config, tensors, name)
             return
     if not (allow_pickle and any((folder / file).is_file() for file in PICKLED_WEIGHTS)):
         raise _unusable_weights(folder, name, allow_pickle)
 
 
-def _weight_files(weights: Path, name: str) -> list[Path]:
+def is_file_inside(folder: Path, file: str, name: str) -> bool:
+    """Tell whether a file that a model's own files name is there.
+
+    Raises:
+        ModelError: it would lie outside of the folder of the model `name`.
+    """
+    if Path(file).is_absolute() or ".." in Path(file).parts:
+        raise ModelError(f"'{name}' names a file outside of its folder: {file}.", hint="It is not read.")
+    return os.path.isfile(folder / file)  # noqa: PTH113 - Path.is_file raises for a name that is too long
+
+
+def some_of(names: Sequence[str]) -> str:
+    """Return the first of some names, and how many more there are."""
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _check_counts(config: dict[str, Any], tensors: int, name: str) -> None:
+    """Refuse a config of more layers than its weights can be for: they would be built before anything is compared.
+
+    Raises:
+        ModelError: it has such a number.
+    """
+    most = max(_LAYERS_OF_ANY_MODEL, tensors)
+    for key, value in config.items():
+        if isinstance(value, dict):
+            _check_counts(value, tensors, name)
+        elif key == "num_labels" and isinstance(value, int) and value > _LABELS_OF_ANY_MODEL:
+            raise ModelError(f"{CONFIG_FILE} of '{name}' says {key}: {value:,}: no model has so many.")
+        elif _COUNTS.fullmatch(key) and isinstance(value, int) and value > most:
+            raise ModelError(
+                f"{CONFIG_FILE} of '{name}' says {key}: {value:,}, and its weights have {tensors:,} tensors."
+            )
+
+
+def weight_files(weights: Path, name: str) -> list[Path]:
+    """Return the files that hold the weights: one, or those that an index names.
+
+    Raises:
+        ModelError: the index is damaged, or one is missing.
+    """
     if weights.suffix != ".json":
         return [weights]
     weight_map = read_object(weights, name).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise ModelError(f"{weights.name} of '{name}' names no weights: 'weight_map' is missing.")
     shards = sorted({str(shard) for shard in weight_map.values()})
-    missing = [shard for shard in shards if not (weights.parent / shard).is_file()]
+    missing = [shard for shard in shards if not is_file_inside(weights.parent, shard, name)]
     if missing:
         raise ModelError(
             f"'{name}' lacks {len(missing)} of the {len(shards)} files that {weights.name} names.",
-            hint=f"Copy or download them again: {', '.join(missing)}",
+            hint=f"Copy or download them again: {some_of(missing)}",
         )
     return [weights.parent / shard for shard in shards]
 
@@ -186,8 +230,11 @@ def no_weights(model: str, looked_for: Sequence[str], found: Sequence[str] = ())
     return ModelError(f"{model} has no weights.", hint=f"Looked for {', '.join(looked_for)}.{there}")
 
 
-def check_safetensors(file: Path, name: str) -> None:
+def check_safetensors(file: Path, name: str) -> int:
     """Compare the size of a safetensors file with what its header promises, without reading the tensors.
+
+    Returns:
+        How many tensors it has.
 
     Raises:
         ModelError: the file of the model `name` is cut off, or is no safetensors file.
@@ -210,7 +257,7 @@ def check_safetensors(file: Path, name: str) -> None:
         header = stream.read(header_size)
     try:
         ends = [
-            tensor["data_offsets"][1] for key, tensor in json.loads(header).items() if key != "__metadata__"
+            tensor["data_offsets"][1] for key, tensor in parse_json(header).items() if key != "__metadata__"
         ]
         promised = 8 + header_size + max(ends, default=0)
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
@@ -219,6 +266,14 @@ def check_safetensors(file: Path, name: str) -> None:
         raise _damaged(file, name, f"is cut off: {promised - size} of {promised} bytes are missing")
     if size > promised:
         raise _damaged(file, name, f"is damaged: it has {size - promised} bytes more than its header names")
+    return len(ends)
+
+
+def header_of(file: Path) -> dict[str, Any]:
+    """Return the header of a safetensors file that was checked."""
+    with file.open("rb") as stream:
+        header: dict[str, Any] = parse_json(stream.read(int.from_bytes(stream.read(8), "little")))
+    return header
 
 
 def _damaged(file: Path, name: str, what: str) -> ModelError:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
+
+from llmkit.data.json_text import parse_json
+from llmkit.errors import ModelError
 
 
 def find_model_file(location: str, name: str, revision: str | None = None) -> Path | None:
@@ -26,7 +28,11 @@ def find_model_file(location: str, name: str, revision: str | None = None) -> Pa
 
 
 def read_model_json(location: str, name: str, revision: str | None = None) -> dict[str, Any]:
-    """Return the object in a model's JSON file; empty where there is none."""
+    """Return the object in a model's JSON file; empty where there is none.
+
+    Raises:
+        ModelError: the file is not JSON.
+    """
     value = _read(location, name, revision)
     return value if isinstance(value, dict) else {}
 
@@ -39,4 +45,7 @@ def read_model_list(location: str, name: str, revision: str | None = None) -> li
 
 def _read(location: str, name: str, revision: str | None) -> Any:
     path = find_model_file(location, name, revision)
-    return None if path is None else json.loads(path.read_text(encoding="utf-8"))
+    try:
+        return None if path is None else parse_json(path.read_bytes())
+    except ValueError as error:
+        raise ModelError(f"{name} of '{location}' is not JSON: {error}.") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from llmkit.errors import ModelError
 from llmkit.models.model_files import read_model_json
 
 if TYPE_CHECKING:
@@ -48,17 +49,27 @@ class PoolingConfig:
 
 
 def read_pooling(location: str, revision: str | None = None) -> PoolingConfig:
-    """Read ``1_Pooling/config.json`` and ``sentence_bert_config.json`` of a model; without them, the mean."""
+    """Read ``1_Pooling/config.json`` and ``sentence_bert_config.json`` of a model; without them, the mean.
+
+    Raises:
+        ModelError: they are damaged.
+    """
     pooling = read_model_json(location, "1_Pooling/config.json", revision)
     sentence = read_model_json(location, "sentence_bert_config.json", revision)
     named = (
         pooling.get("pooling_mode") or [name for key, name in _MODES.items() if pooling.get(key)] or "mean"
     )
     modes = [named] if isinstance(named, str) else named
-    limit = sentence.get("max_seq_length")
+    limit = sentence.get("max_seq_length") or None
+    if not isinstance(modes, list) or not all(isinstance(mode, str) for mode in modes):
+        raise ModelError(f"1_Pooling/config.json of '{location}' names no pooling: {named!r}.")
+    if limit is not None and (type(limit) is not int or limit < 1):
+        raise ModelError(
+            f"sentence_bert_config.json of '{location}' is damaged: max_seq_length is {limit!r}."
+        )
     return PoolingConfig(
-        "+".join(_NAMES.get(mode, mode) for mode in modes),
-        int(limit) if limit else None,
+        "+".join(_NAMES.get(mode, mode) for mode in map(str, modes)),
+        limit,
         bool(pooling.get("include_prompt", True)),
     )
 

@@ -182,7 +182,13 @@ def _on_base(model: ResolvedModel, adapter: str, allow_pickle: bool, needs_weigh
     beside = Path(adapter, base)
     name = str(beside) if not Path(base).is_absolute() and beside.is_dir() else base
     try:
-        found = resolve_model(name, allow_pickle=allow_pickle, needs_weights=needs_weights)
+        plain, _, is_local = plain_name(name, None)
+        if is_local or (is_local is None and _embedded_name(plain) is None and is_path(plain)):
+            found = local_file_or_folder(
+                plain, allow_pickle, needs_weights
+            )  # which may be an adapter, even this one
+        else:
+            found = resolve_model(name, allow_pickle=allow_pickle, needs_weights=needs_weights)
     except LlmkitError as error:
         looked = f"Looked for it in {Path(base).absolute()}, in {beside} and on the hub or in its cache"
         raise ModelError(

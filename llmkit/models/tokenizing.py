@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from llmkit.errors import ModelError
@@ -12,6 +14,8 @@ _ABSOLUTE_POSITION_OFFSETS = {  # positions that the embedding table spends on p
     "roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "longformer", "mpnet", "ibert", "data2vec-text", "esm",
 }  # fmt: skip
 _NO_LIMIT = 10**9
+_IN_NO_VOCABULARY = "\u2603\U0001f9ff"
+_PANIC = "PanicException"  # of a library in Rust: no Exception, so that nobody takes it for one of the usual errors
 
 
 def token_limit(config: Any, tokenizer: Any) -> int | None:
@@ -32,22 +36,49 @@ def load_tokenizer(model: ResolvedModel, task: str) -> Any:
     """
     from transformers import AutoTokenizer
 
-    try:
+    with explained_loading(model, task):
         tokenizer = AutoTokenizer.from_pretrained(model.beside, **model.origin)
-    except Exception as error:
-        raise explain_loading_error(error, model, task) from error
-    check_vocabulary(tokenizer, model)
+    check_tokenizer(tokenizer, model)
     return tokenizer
 
 
-def check_vocabulary(tokenizer: Any, model: ResolvedModel) -> None:
-    """Refuse a tokenizer that was made of nothing: where its files are missing, transformers makes an empty one.
+@contextmanager
+def explained_loading(model: ResolvedModel, task: str) -> Iterator[None]:
+    """Turn whatever a block that loads something of a model raises into one message.
 
     Raises:
-        ModelError: it knows no token but the special ones.
+        ModelError, HubError, MissingExtraError: it cannot be loaded.
     """
+    try:
+        yield
+    except Exception as error:
+        raise explain_loading_error(error, model, task) from error
+    except BaseException as error:
+        if type(error).__name__ != _PANIC:
+            raise
+        raise explain_loading_error(error, model, task) from error
+
+
+def check_tokenizer(tokenizer: Any, model: ResolvedModel) -> None:
+    """Refuse a tokenizer that was made of nothing, as transformers does where files are missing, or of nonsense.
+
+    Raises:
+        ModelError: it knows no token but the special ones, or fails on a text.
+    """
+    limit = tokenizer.model_max_length
+    if isinstance(limit, bool) or not isinstance(limit, int | float):
+        raise ModelError(
+            f"The tokenizer of {model} is damaged: model_max_length is {limit!r}, which is no number."
+        )
     if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
         raise ModelError(
             f"{model.name} has no tokenizer: there is no vocabulary beside the model.",
             hint="Save it there with tokenizer.save_pretrained, or name the model that it came from.",
         )
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return
+    try:
+        backend.model.tokenize(_IN_NO_VOCABULARY)
+    except Exception as error:
+        raise ModelError(f"The tokenizer of {model} is damaged: {error}.") from error

@@ -19,6 +19,7 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _OPEN_PATHS = ("/health",)
+_LONGEST_MESSAGE = 1000  # characters
 
 
 class Answer(JSONResponse):
@@ -30,7 +31,9 @@ class Answer(JSONResponse):
 
 
 def refusal(status: int, message: str, hint: str | None = None, **headers: str) -> Answer:
-    """Return an answer that says what is wrong, and what to do."""
+    """Return an answer that says what is wrong, and what to do; what it repeats of a request is cut."""
+    if len(message) > _LONGEST_MESSAGE:
+        message = f"{message[: _LONGEST_MESSAGE - 1]}…"
     error = {"message": message, "hint": hint, "type": _TYPES.get(status, "server_error"), "code": status}
     return Answer({"error": error}, status, headers=headers)
 

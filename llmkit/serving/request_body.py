@@ -9,6 +9,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
+from llmkit.data.json_text import is_too_deep
 from llmkit.serving.limits import refusal
 
 _READ, _HELD = "is_read", "held"
@@ -114,12 +115,19 @@ def _json(data: bytearray) -> Any:
         value = json.loads(data, parse_constant=_no_constant)
         if b"\\u" in data:
             json.dumps(value, ensure_ascii=False).encode()  # no tokenizer takes half of a surrogate pair
+        if is_too_deep(value, data):
+            raise RecursionError
     except (ValueError, RecursionError) as error:
-        reason = (
-            "half of a surrogate pair is no character" if isinstance(error, UnicodeEncodeError) else error
-        )
-        raise RefusedError(refusal(400, f"that is not JSON: {reason}.")) from None
+        raise RefusedError(refusal(400, f"that is not JSON: {_reason(error)}.")) from None
     return value
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, UnicodeEncodeError):
+        return "half of a surrogate pair is no character"
+    return "a whole number has thousands of digits" if "digits" in str(error) else str(error)
 
 
 def _no_constant(name: str) -> Any:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from llmkit.data.json_text import parse_json
 from llmkit.errors import DataError
 from llmkit.sharing.contents import SharedFile, absolute_path
 
@@ -56,7 +56,7 @@ def _texts_of(file: SharedFile) -> Iterator[tuple[str, str]]:
     text = file.read().decode(errors="replace")
     if file.name.endswith(".json"):
         try:
-            value = json.loads(text)
+            value = parse_json(text)
         except ValueError as error:
             raise DataError(f"{file.name} is not JSON: {error}.") from error
         if file.name in _VOCABULARIES:
@@ -84,7 +84,7 @@ def _metadata(file: SharedFile) -> Any:
     if file.source is None:
         return None
     with file.source.open("rb") as stream:
-        header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
+        header = parse_json(stream.read(int.from_bytes(stream.read(8), "little")))
     return header.get("__metadata__")
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from llmkit.data.json_text import parse_json
 from llmkit.errors import UsageError
 from llmkit.models.resolved import ResolvedModel
 from llmkit.tasks.catalogue import tasks
@@ -67,7 +67,7 @@ def _has_template(model: ResolvedModel) -> bool:
     if (folder / f"{_TEMPLATE}.jinja").is_file():
         return True
     try:
-        settings = json.loads((folder / "tokenizer_config.json").read_bytes())
+        settings = parse_json((folder / "tokenizer_config.json").read_bytes())
     except (OSError, ValueError):
         return False
     return isinstance(settings, dict) and bool(settings.get(_TEMPLATE))

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import ModelError, UsageError
+from llmkit.errors import LlmkitError, ModelError, UsageError
 from llmkit.models.loading import LoadOptions, load_model
 from llmkit.models.local_folder import is_path
 from llmkit.models.resolving import ResolvedModel, explain_loading_error, is_encoder_alone
-from llmkit.models.tokenizing import check_vocabulary
+from llmkit.models.tokenizing import check_tokenizer, explained_loading
 from llmkit.tasks.catalogue import Task, TaskCall, find_task, tasks
 from llmkit.tasks.resolve import resolve_for
 from llmkit.tasks.video_decoding import can_open_videos
@@ -26,6 +26,9 @@ _COMPONENTS = (
     ("video_processor", "AutoVideoProcessor"),
     ("processor", "AutoProcessor"),
 )
+
+
+_LONGEST_SIDE = 16_384  # pixels
 
 
 def pipeline(
@@ -262,23 +265,39 @@ def _load_component(
     import transformers
     from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
+    # At the top, releases before 5.18 want torchvision for the image processor.
+    loader = AutoImageProcessor if auto_class == "AutoImageProcessor" else getattr(transformers, auto_class)
     try:
-        # At the top, releases before 5.18 want torchvision for the image processor.
-        loader = (
-            AutoImageProcessor if auto_class == "AutoImageProcessor" else getattr(transformers, auto_class)
-        )
-        component = loader.from_pretrained(
-            source.beside, trust_remote_code=options.trust_remote_code, **source.origin
-        )
-    except Exception as error:
+        with explained_loading(source, call.task.name):
+            component = loader.from_pretrained(
+                source.beside, trust_remote_code=options.trust_remote_code, **source.origin
+            )
+    except LlmkitError:
         if flag:
-            raise explain_loading_error(error, source, call.task.name) from error
+            raise
         return None
     if auto_class == "AutoTokenizer":
-        check_vocabulary(component, source)
+        check_tokenizer(component, source)
     if auto_class == "AutoProcessor" and not isinstance(component, transformers.ProcessorMixin):
         return None
+    _check_image_size(component, source)
     return component
+
+
+def _check_image_size(processor: Any, model: ResolvedModel) -> None:
+    """Refuse a processor that would make every image larger than any model takes.
+
+    Raises:
+        ModelError: it would.
+    """
+    for each in (processor, getattr(processor, "image_processor", None)):
+        for name in ("size", "crop_size"):
+            size: Any = getattr(each, name, None)
+            sides = [size.get(side) for side in ("height", "width")] if hasattr(size, "get") else [size]
+            if any(isinstance(side, int | float) and side > _LONGEST_SIDE for side in sides):
+                raise ModelError(
+                    f"The image processor of {model} makes images of {sides} pixels: no model takes so many."
+                )
 
 
 def _device_name(device: Any) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from llmkit.data.json_text import parse_json
 from llmkit.errors import DataError
 from llmkit.tasks.catalogue import Field, Kind, Shape, Task
 
@@ -72,7 +72,7 @@ def _checked(field: Field, values: Values) -> Any:
 
 
 def _text(field: Field, value: Any) -> str:
-    if isinstance(value, bool | list | dict):
+    if isinstance(value, bool | list | dict | bytes):
         raise RowError(f"'{field.name}' must be a text, not {type(value).__name__}")
     text = value if isinstance(value, str) else str(value)
     if not text.strip():
@@ -84,8 +84,8 @@ def _as_list(field: Field, value: Any) -> list[Any]:
     if isinstance(value, str):
         if value.lstrip().startswith("["):
             try:
-                return list(json.loads(value))
-            except json.JSONDecodeError:
+                return list(parse_json(value))
+            except ValueError:
                 pass
         if parts := [part.strip() for part in value.split(",") if part.strip()]:
             return parts
@@ -99,8 +99,8 @@ def _json(field: Field, value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value)
-    except json.JSONDecodeError:
+        return parse_json(value)
+    except ValueError:
         if field.name in {"state"}:  # a plain text is a state too
             return value
         raise RowError(f"'{field.name}' is not valid JSON") from None
@@ -113,8 +113,8 @@ def chat_messages(value: Any) -> list[dict[str, Any]]:
         RowError: a message without role or content.
     """
     if isinstance(value, str) and value.lstrip()[:1] in "[{":
-        with contextlib.suppress(json.JSONDecodeError):
-            value = json.loads(value)
+        with contextlib.suppress(ValueError):
+            value = parse_json(value)
     if isinstance(value, str):
         if not value.strip():
             raise RowError("the message is empty")
@@ -126,6 +126,8 @@ def chat_messages(value: Any) -> list[dict[str, Any]]:
     for number, message in enumerate(value, start=1):
         if not isinstance(message, Mapping) or "role" not in message or "content" not in message:
             raise RowError(f"message {number} needs 'role' and 'content'")
+        if not isinstance(message["role"], str) or not isinstance(message["content"], str | list | None):
+            raise RowError(f"message {number}: its role is a text, and its content a text or a list of parts")
     return [dict(message) for message in value]
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import ast
 import functools
+import math
 import re
+import string
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -24,12 +26,34 @@ _GENERATION = "transformers.generation.configuration_utils"
 
 
 def check_types(task: Task, parameters: Mapping[str, Any]) -> None:
-    """Raise UsageError for a text where the parameter is documented as a number or a truth value, and for no heat."""
+    """Raise UsageError where a parameter is documented as a number or a truth value and is given none; for no heat."""
     wanted = _documented_types(task.impl.rpartition(".")[0]) if parameters else {}
     _check_temperature(parameters)
+    _check_template(parameters)
     for name, value in parameters.items():
-        if isinstance(value, str) and name in wanted:
+        if name in wanted and not _is_one(value, wanted[name]):
             raise UsageError(f"-p {name}={value}: {name} is {_WANTED[wanted[name]]}.")
+
+
+def _check_template(parameters: Mapping[str, Any]) -> None:
+    """A label goes into a template by Python's formatting, in which ``{:>1000000000}`` is a gigabyte of blanks."""
+    template = parameters.get("hypothesis_template")
+    if not isinstance(template, str):
+        return
+    try:
+        fields = [field for field in string.Formatter().parse(template) if field[1] is not None]
+    except ValueError:
+        fields = []
+    if not fields or any(field[1:] not in (("", "", None), ("0", "", None)) for field in fields):
+        raise UsageError(
+            f"-p hypothesis_template={template}: the label goes where {{}} is, and nothing else is in braces."
+        )
+
+
+def _is_one(value: Any, kind: str) -> bool:
+    if isinstance(value, float):
+        return value.is_integer() if kind == "int" else math.isfinite(value)
+    return not isinstance(value, str | list | dict)
 
 
 def _check_temperature(parameters: Mapping[str, Any]) -> None:
@@ -53,7 +77,7 @@ def _types_in(module: str) -> Iterator[tuple[str, str]]:
     for node in ast.walk(parse_module(module) or ast.Module([], [])):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             for name, kind, rest in _DOCUMENTED.findall(node.value):
-                if "str" not in rest:
+                if not re.search("str|list|dict|tuple", rest, re.IGNORECASE):
                     yield name, kind
         elif isinstance(node, ast.FunctionDef) and node.name == "_sanitize_parameters":
             for argument in (*node.args.args, *node.args.kwonlyargs):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.data.atomic import explained_write
+from llmkit.data.json_text import parse_json
 from llmkit.errors import ModelError
 from llmkit.training.sharding import put
 
@@ -122,7 +123,7 @@ def newest_whole(folder: Path) -> tuple[Checkpoint | None, list[Passed]]:
 def damages(path: Path) -> Iterator[str]:
     """Go through what is wrong with a checkpoint's files."""
     try:
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        manifest = parse_json((path / MANIFEST).read_text(encoding="utf-8"))
         entries = dict(manifest["files"])
     except FileNotFoundError:
         yield "it was not finished: no manifest"
@@ -142,7 +143,7 @@ def damages(path: Path) -> Iterator[str]:
 
 def read_state(checkpoint: Checkpoint) -> dict[str, Any]:
     """Return what the loop kept beside the tensors."""
-    state: dict[str, Any] = json.loads((checkpoint.path / STATE).read_text(encoding="utf-8"))
+    state: dict[str, Any] = parse_json((checkpoint.path / STATE).read_text(encoding="utf-8"))
     return state
 
 

@@ -6,6 +6,7 @@ an editor and the resolved config beside the model all follow from it.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -69,9 +70,9 @@ def _weights(value: Any) -> Any:
 def _different(value: Any) -> Any:
     if isinstance(value, list) and len(value) < 2:
         raise ValueError("two classes at least")
-    twice = [each for number, each in enumerate(value or ()) if each in value[:number]]
-    if twice:
-        raise ValueError(f"{twice[0]!r} is there twice")
+    twice = next((each for each, count in Counter(value or ()).items() if count > 1), None)
+    if twice is not None:
+        raise ValueError(f"{twice!r} is there twice")
     return value
 
 

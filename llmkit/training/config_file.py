@@ -6,13 +6,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmkit.data.small_files import read_small
 from llmkit.data.yaml_text import Place, YamlText, read_yaml
 from llmkit.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from llmkit.training.config import FinetuneConfig, ShardingSection
 
+MOST_BYTES = 4_000_000
 _LONGEST_SHOWN = 60
+_MOST_PROBLEMS = 20  # that are told one by one
 _MISFIT = "misfit"
 
 
@@ -39,7 +42,7 @@ def load_config(path: str, changes: Mapping[str, Any] | None = None) -> Finetune
 
 def _read(path: str) -> str:
     try:
-        return Path(path).read_text(encoding="utf-8-sig")
+        return read_small(Path(path), path, MOST_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(
             f"{path}: not UTF-8, from byte {error.start} on.",
@@ -97,11 +100,14 @@ def check_config(
             return config
     except ValidationError as error:
         errors = list(error.errors(include_url=False))
-    problems = sorted(_problems(errors, where, document, changed), key=lambda p: p[0])
+    problems = sorted(_problems(errors[:_MOST_PROBLEMS], where, document, changed), key=lambda p: p[0])
     lines = list(dict.fromkeys(text for _, text in problems))
     if len(lines) == 1:
         raise UsageError(lines[0])
-    raise UsageError("\n".join([f"{len(lines)} problems in {where}:", *(f"  {line}" for line in lines)]))
+    more = len(errors) - _MOST_PROBLEMS
+    told = [*lines, f"… and {more:,} more."] if more > 0 else lines
+    count = len(lines) + max(more, 0)
+    raise UsageError("\n".join([f"{count:,} problems in {where}:", *(f"  {line}" for line in told)]))
 
 
 def _misfits(config: FinetuneConfig) -> Iterator[dict[str, Any]]:
@@ -161,7 +167,7 @@ def _problems(
 ) -> Iterator[tuple[tuple[int, int], str]]:
     for error in errors:
         path = _path(error["loc"], document)
-        name = ".".join(map(str, path))
+        name = _short(".".join(map(str, path)))
         place = _place_of(error, path, document)
         if error["type"] == "invalid_key":
             name = ".".join(map(str, (*path[:-1], _shown(error["input"]))))
@@ -324,4 +330,8 @@ def _shown(value: Any) -> str:
     text = repr(value) if isinstance(value, str) else str(value)
     if isinstance(value, bool) or value is None:
         text = {True: "true", False: "false", None: "null"}[value]
+    return _short(text)
+
+
+def _short(text: str) -> str:
     return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
 from llmkit.data.atomic import explained_write, write_whole
 from llmkit.data.encoding import dump_json
+from llmkit.data.json_text import parse_json
 from llmkit.training.loop import StepResult
 from llmkit.training.state import LOG, Listener, Run
 from llmkit.training.tracking import start_trackers, tracked
@@ -110,11 +110,11 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     lines = []
     for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            line = json.loads(text)
+            line = parse_json(text)
         except ValueError:
             continue
         if isinstance(line, dict) and isinstance(line.get("step"), int):
-            lines.append(line)
+            lines.append(finite(line))
     return lines
 
 

@@ -12,6 +12,7 @@ from typing_extensions import TypedDict
 
 from llmkit._version import __version__
 from llmkit.data.atomic import explained_write, write_whole
+from llmkit.data.json_text import parse_json
 from llmkit.data.shapes import others
 from llmkit.errors import MissingExtraError
 from llmkit.training.adapters import ADAPTER_FILES, merged, save_adapter
@@ -44,7 +45,7 @@ def write_start(run: Run) -> None:
     start = {"begun": _now(), "total_steps": run.loop.steps.total, "llmkit": __version__}
     if run.progress.step:
         with suppress(OSError, ValueError, KeyError, TypeError):  # of a release that did not write it
-            start["begun"] = json.loads(path.read_text(encoding="utf-8"))["begun"]
+            start["begun"] = parse_json(path.read_text(encoding="utf-8"))["begun"]
     write_whole(path, f"{json.dumps(start, indent=1)}\n".encode())
     _write_config(run)  # after what says that it is of a run: killed in between, that one is gone on with
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from llmkit.data.json_text import parse_json
 from llmkit.data.yaml_text import read_yaml
 from llmkit.errors import LlmkitError, UsageError, did_you_mean
 from llmkit.metrics import find_metric, metric_names
 from llmkit.training.checkpoints import MANIFEST, STATE
-from llmkit.training.log import read_log
+from llmkit.training.log import finite, read_log
 from llmkit.training.objectives import OBJECTIVES, objective_class
 from llmkit.training.state import CHECKPOINTS, CONFIG, LOCK, LOG, METRICS, RUN, name_of
 from llmkit.training.tracking import flat
@@ -163,12 +163,12 @@ def _object(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(path.read_text(encoding="utf-8"))
     except ValueError:
         raise _BrokenError(f"{path.name} is damaged") from None
     if not isinstance(value, dict):
         raise _BrokenError(f"{path.name} is damaged")
-    return value
+    return finite(value)
 
 
 def _number(found: Mapping[str, Any], name: str, file: str) -> float | None:

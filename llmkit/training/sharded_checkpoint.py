@@ -1,7 +1,7 @@
 """A checkpoint of a sharded model: each device writes its share, by torch.distributed.checkpoint.
 
-It is read again by any number of devices. Its index is a pickle, as torch writes it; like every file of a checkpoint
-it is read only if its hash is the one that the manifest has.
+It is read again by any number of devices. Like every file of a checkpoint, its index is read only if its hash is the
+one that the manifest has; torch writes it as a pickle, and `checkpoint_index` reads it.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmkit.data.atomic import explained_write
+from llmkit.training.checkpoint_index import INDEX as INDEX
+from llmkit.training.checkpoint_index import index_reader
 from llmkit.training.processes import agreed, is_first
 from llmkit.training.sharding import kept_tensors
 
 if TYPE_CHECKING:
     import torch
 
-INDEX = ".metadata"
 _BESIDE = ".writing-shards"
 _MODEL, _OPTIMIZER = "model.", "optimizer."
 
@@ -50,7 +51,7 @@ def read_shards(folder: Path, model: torch.nn.Module, optimizer: torch.optim.Opt
     import torch.distributed.checkpoint as dcp
 
     _begin_state(optimizer)
-    dcp.load(_tensors(model, optimizer), checkpoint_id=folder)
+    dcp.load(_tensors(model, optimizer), storage_reader=index_reader(folder))
 
 
 def _tensors(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmkit.data.json_text import parse_json
 from llmkit.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def zero_settings(config: FinetuneConfig, precision: str) -> dict[str, Any]:
 
 def _read(path: str) -> dict[str, Any]:
     try:
-        given = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        given = parse_json(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UsageError(
             f"sharding.config: cannot read {path}: {error.strerror or error}.",

@@ -117,7 +117,7 @@ YAML = [
         text=f"{LINES}metrics: *m\n",
     ),
     Bad("an anchor in itself", ("run.yaml: nested too deeply.",), text="a: &a {b: *a}\n"),
-    Bad("aliases without end", ("run.yaml:1:11: more than 100,000 values.", "Aliases"), text=BOMB),
+    Bad("aliases without end", ("run.yaml:6:4: more than 100,000 values.", "Aliases"), text=BOMB),
     Bad("nothing", ("run.yaml is empty.", "llmkit config init"), text=""),
     Bad("a comment alone", ("run.yaml is empty.",), text="# later\n"),
     Bad("a list", ("run.yaml holds a list, not keys with values.",), text="- a\n"),

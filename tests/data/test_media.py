@@ -12,6 +12,7 @@ import pytest
 import soundfile
 import soxr
 
+from llmkit.data import media
 from llmkit.data.media import check_video, load_audio, load_image, load_table, load_text
 from llmkit.errors import DataError, MissingExtraError
 from tests.fixtures.media import TABLE, tone, write_media
@@ -106,6 +107,16 @@ class TestImage:
         with pytest.raises(MissingExtraError, match=r"hf-llmkit\[vision\]"):
             load_image("a.png")
 
+    def test_a_program_of_postscript_is_not_run(self, tmp_path):
+        (tmp_path / "a.eps").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n")
+        with pytest.raises(DataError, match="its content is not an image"):
+            load_image(str(tmp_path / "a.eps"))
+
+    def test_more_pixels_than_are_read(self, files, monkeypatch):
+        monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 10)
+        with pytest.raises(DataError, match="it has too many pixels"):
+            load_image(str(files["cat"]))
+
 
 def pitch(samples, rate):
     """The strongest frequency, in Hz."""
@@ -174,8 +185,30 @@ class TestAudio:
         with pytest.raises(MissingExtraError, match=r"hf-llmkit\[audio\]"):
             load_audio("a.wav", 16000)
 
+    def test_one_that_is_too_long(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(media, "MOST_SAMPLES", 8000)
+        monkeypatch.setattr(media, "_BLOCK_SAMPLES", 1000)
+        soundfile.write(tmp_path / "a.wav", numpy.zeros(8001), 16000)
+        soundfile.write(tmp_path / "slow.wav", numpy.zeros(4001), 8000)
+        for name in ("a.wav", "slow.wav"):
+            with pytest.raises(DataError, match="is too long: more than 8,000 samples at 16,000 Hz"):
+                load_audio(str(tmp_path / name), 16000)
+
+    def test_it_is_read_in_blocks(self, files, monkeypatch):
+        whole = load_audio(str(files["tone"]), 16000)
+        monkeypatch.setattr(media, "_BLOCK_SAMPLES", 1000)
+        numpy.testing.assert_array_equal(load_audio(str(files["tone"]), 16000), whole)
+
 
 class TestVideo:
+    @pytest.mark.parametrize(
+        "content", ["#EXTM3U\nfile:///etc/passwd\n", "ffconcat version 1.0\nfile a\n", "<?xml?><MPD/>"]
+    )
+    def test_a_list_of_others_is_not_opened(self, tmp_path, content):
+        (tmp_path / "a.mp4").write_text(content)
+        with pytest.raises(DataError, match="is a list of other files, not a video"):
+            check_video(str(tmp_path / "a.mp4"))
+
     def test_there_or_not(self, files):
         assert check_video(str(files["clip"])) == str(files["clip"])
         with pytest.raises(DataError, match="no such video"):
@@ -228,6 +261,11 @@ class TestWeb:
             load("http://127.0.0.1:9/a")
         with pytest.raises(DataError, match=r"cannot fetch http://\[a: Invalid IPv6 URL"):
             load("http://[a")
+
+    def test_what_is_too_large(self, site, monkeypatch):
+        monkeypatch.setattr(media, "MOST_FETCHED", 10)
+        with pytest.raises(DataError, match="is too large: more than 10 bytes"):
+            load_image(f"{site}/cat.png")
 
     def test_what_is_something_else(self, site):
         with pytest.raises(DataError, match="its content is not an image"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -166,3 +167,35 @@ def test_of_another_model(base, tmp_path):
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(ModelError, match="is cut off"):
         resolve_model(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"lora_alpha": "much"}, "lora_alpha is 'much', which is no number"),
+        ({"lora_alpha": None}, "lora_alpha is None"),
+        ({"alpha_pattern": ["query"]}, "alpha_pattern is not an object"),
+        ({"alpha_pattern": {"(": 3}}, "a pattern that is none"),
+        ({"alpha_pattern": {"([a-z.]+)+!": 3}}, "a pattern that is not tried"),
+        ({"alpha_pattern": {".*a.*b.*c.*d": 3}}, "a pattern that is not tried"),
+    ],
+)
+def test_settings_that_no_adapter_has(base, tmp_path, settings, said):
+    adapter_of(base, tmp_path)
+    config = json.loads((tmp_path / "adapter_config.json").read_text())
+    (tmp_path / "adapter_config.json").write_text(json.dumps({**config, **settings}))
+    with pytest.raises(ModelError, match=said):
+        logits_of(tmp_path)
+
+
+@pytest.mark.parametrize("way", ["./a", "file", "other"])
+def test_an_adapter_that_is_for_itself(base, tmp_path, monkeypatch, way):
+    monkeypatch.chdir(tmp_path)
+    adapter_of(base, tmp_path / "a")
+    name = {"./a": "./a", "file": f"file://{tmp_path / 'a'}", "other": "./b"}[way]
+    config = json.loads((tmp_path / "a/adapter_config.json").read_text())
+    (tmp_path / "a/adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": name}))
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    (tmp_path / "b/adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": "./a"}))
+    with pytest.raises(ModelError, match="is for another adapter"):
+        resolve_model("./a")

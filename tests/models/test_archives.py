@@ -10,6 +10,7 @@ import zipfile
 import pytest
 
 from llmkit.errors import ModelError, UsageError
+from llmkit.models import archives
 from llmkit.models.archives import unpacked, unpacked_folder
 
 
@@ -109,3 +110,32 @@ def test_the_same_file_twice(tmp_path):
     tar_with(tmp_path / "a.tar", "config.json", "config.json")
     with pytest.raises(ModelError, match=r"has a file twice: config\.json"):
         unpacked(tmp_path / "a.tar", "a")
+
+
+@pytest.mark.usefixtures("nothing_is_left")
+def test_what_is_a_hundred_times_as_large_inside(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "_SMALL", 1_000_000)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as zipped:
+        zipped.writestr("weights", bytes(2_000_000))
+    with pytest.raises(ModelError, match="unpacks to more than 100 times its size"):
+        unpacked(tmp_path / "a.zip", "a")
+
+
+@pytest.mark.usefixtures("nothing_is_left")
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_what_is_said_of_a_member_is_short(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(archives, "_LONGEST_HEADER", 1000)
+    member = tarfile.TarInfo("x")
+    member.type, member.size = kind, 5000
+    (tmp_path / "a.tar").write_bytes(member.tobuf(tarfile.GNU_FORMAT) + bytes(10_240))
+    with pytest.raises(ModelError, match="is damaged"):
+        unpacked(tmp_path / "a.tar", "a")
+
+
+@pytest.mark.usefixtures("nothing_is_left")
+@pytest.mark.parametrize("name", [".", "a/" * 30 + "b", "n" * 300])
+def test_names_that_no_model_has(tmp_path, name):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as zipped:
+        zipped.writestr(name, "x")
+    with pytest.raises(ModelError, match="has a member"):
+        unpacked(tmp_path / "a.zip", "a")

@@ -230,3 +230,21 @@ def test_weights_that_are_none(folder, content, message):
 
 def test_real_model_passes(tmp_path):
     assert resolve_model(str(build(TASK, tmp_path / "bert"))).is_local
+
+
+@pytest.mark.parametrize("file", ["../model.safetensors", "/etc/passwd", "a/../../b"])
+def test_an_index_names_no_file_outside_of_its_folder(folder, file):
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"weight": file}}))
+    with pytest.raises(ModelError, match="names a file outside of its folder"):
+        resolve_model(str(folder))
+
+
+@pytest.mark.parametrize("key", ["num_hidden_layers", "n_layer", "encoder_layers", "num_local_experts"])
+@pytest.mark.parametrize("within", [False, True])
+def test_more_layers_than_the_weights_can_be_for(folder, key, within):
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"text_config": {key: 10**9}} if within else {key: 10**9}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match=rf"says {key}: 1,000,000,000, and its weights have 1 tensors"):
+        resolve_model(str(folder))

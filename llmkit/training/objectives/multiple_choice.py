@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from llmkit.data.numerals import whole_number
 from llmkit.data.records import Record
 from llmkit.tasks.inputs import RowError
 from llmkit.training.objectives.base import Objective, TaskField
@@ -170,7 +171,7 @@ def _right_one(label: Any, endings: Sequence[str], marks: Sequence[Any]) -> int:
     number: Any = label
     if isinstance(label, str):
         text = label.strip()
-        number = int(text) if text.isdecimal() else label
+        number = label if (said := whole_number(text)) is None else said
         if _LETTER.fullmatch(text):
             number = ord(text) - ord("A")
     elif isinstance(label, float) and label.is_integer():

@@ -1,0 +1,1 @@
+"""Fuzzing guided by coverage: `targets` take any bytes, `run` drives them with atheris (`make fuzz`)."""
