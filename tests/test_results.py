@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,10 @@ def test_what_the_readme_counts_is_so() -> None:
     from llmkit.architectures.catalogue.loader import entries
     from llmkit.tasks.catalogue import tasks
 
+    if f"transformers=={version('transformers')}\n" not in (ROOT / "constraints.txt").read_text(
+        encoding="utf-8"
+    ):
+        pytest.skip("README.md counts the tasks of the transformers that constraints.txt pins")
     assert f"any of {len(tasks())} tasks" in README
     assert "for over 300 well-known models" in README
     assert len(entries()) > 300

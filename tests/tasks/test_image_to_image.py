@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import AutoImageProcessor, Swin2SRForImageSuperResolution
+from transformers import Swin2SRForImageSuperResolution
+from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
 from llmkit.tasks import image_to_image
 from llmkit.tasks.image_to_image import ImageToImagePipeline

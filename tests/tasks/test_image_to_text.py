@@ -4,7 +4,8 @@ import json
 
 import pytest
 from PIL import Image
-from transformers import AutoImageProcessor, AutoTokenizer, VisionEncoderDecoderModel
+from transformers import AutoTokenizer, VisionEncoderDecoderModel
+from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
 from llmkit.tasks import image_to_text
 from llmkit.tasks.image_to_text import ImageToTextPipeline

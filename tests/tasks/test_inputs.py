@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmkit.tasks.catalogue import find_task
+from llmkit.tasks.catalogue import find_task, tasks
 from llmkit.tasks.inputs import RowError, chat_messages, compose
 
 ZERO_SHOT = "zero-shot-classification"
@@ -14,6 +14,8 @@ USER = [{"role": "user", "content": "Hi"}]
 
 
 def made(task, **values):
+    if task not in tasks():
+        pytest.skip(f"the installed transformers has no task {task}")
     return compose(find_task(task).task, values)
 
 

@@ -16,6 +16,7 @@ from llmkit.tasks.text_to_text import (
     Text2TextGenerationPipeline,
     TranslationPipeline,
 )
+from tests.fixtures.versions import LISTS_GENERATORS
 from tests.tasks.golden.make_golden import HERE, MODELS, STORY, call, load, plain
 
 CASES = json.loads((HERE / "text_to_text.json").read_text(encoding="utf-8"))["cases"]
@@ -95,7 +96,8 @@ def test_shapes_of_inputs(t5):
     assert pipe(TEXTS) == [records[0] for records in alone]
     assert pipe([]) == []
     stream = pipe(text for text in TEXTS)
-    assert not isinstance(stream, list) and list(stream) == alone
+    assert LISTS_GENERATORS or not isinstance(stream, list)
+    assert list(stream) == alone
     assert list(pipe(KeyDataset([{"x": text} for text in TEXTS], "x"))) == alone
     with pytest.raises(TypeError, match="a string, not int"):
         pipe(3)

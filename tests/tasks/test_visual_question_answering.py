@@ -4,7 +4,8 @@ import json
 
 import pytest
 from PIL import Image
-from transformers import AutoImageProcessor, AutoTokenizer, BlipForQuestionAnswering, ViltForQuestionAnswering
+from transformers import AutoTokenizer, BlipForQuestionAnswering, ViltForQuestionAnswering
+from transformers.models.auto.image_processing_auto import AutoImageProcessor
 from transformers.pipelines.pt_utils import KeyDataset
 
 from llmkit.tasks import visual_question_answering

@@ -24,12 +24,12 @@ from tokenizers import (
     trainers,
 )
 from transformers import (
-    AutoImageProcessor,
     AutoTokenizer,
     GenerationConfig,
     PreTrainedTokenizerFast,
     pipelines,
 )
+from transformers.models.auto.image_processing_auto import AutoImageProcessor
 from transformers.pipelines.pt_utils import KeyDataset
 
 HERE = Path(__file__).parent
