@@ -9,6 +9,7 @@ import os
 import sys
 
 _WORKER = "llmkit.cli.warm_worker"
+_INTERRUPTED = 130
 
 
 def main() -> None:
@@ -16,8 +17,10 @@ def main() -> None:
     # With a plain look first: most calls have nothing to do with it.
     if sys.argv[1:2] == ["pipeline"] and ("--warm" in sys.argv or os.environ.get("LLMKIT_WARM")):
         _run_warm_if_asked()
-    from llmkit.cli.main import main as run
-
+    try:
+        from llmkit.cli.main import main as run
+    except KeyboardInterrupt:  # nothing has begun
+        sys.exit(_INTERRUPTED)
     run()
 
 

@@ -135,7 +135,23 @@ class _Boundary:
             and error.errno in (errno.ENOSPC, errno.EBADF)
         ):
             return  # the help of a subcommand, into a full disk or nowhere
+        if isinstance(error, KeyboardInterrupt | Terminated):
+            sys.exit(_stopped_code(error))
         sys.exit(exit_code_of(error))
+
+
+def _stopped_code(error: BaseException) -> int:
+    """Return the exit code of a command that was stopped, after saying so; told again, it ends there and then.
+
+    What can be saved is. Python's own end takes a while, and an interruption in it shows tracebacks or aborts.
+    """
+    signals = (signal.SIGINT, signal.SIGTERM)
+    for number in signals:
+        signal.signal(number, signal.SIG_IGN)
+    code = exit_code_of(error)
+    for number in signals:
+        signal.signal(number, lambda *_: os._exit(code))
+    return code
 
 
 def exit_code_of(error: BaseException) -> int:

@@ -25,6 +25,7 @@ from llmkit.inference.rows import MappedRow
 from llmkit.models.batch_threads import on_threads
 from llmkit.models.first_token import keep_first_token
 from llmkit.models.loading_errors import is_package_missing
+from llmkit.models.out_of_memory import is_out_of_memory
 from llmkit.models.resolving import ResolvedModel, explain_loading_error
 from llmkit.tasks.blanks import with_mask
 from llmkit.tasks.catalogue import Batching, Kind, Long, Shape, Task, TaskCall
@@ -153,6 +154,10 @@ class Runner:
                 for number, result in zip(batch, of_batch, strict=True):
                     results[number] = result
                 self._advance(sum(items[number].counts for number in batch))
+            for number, result in enumerate(results):
+                if isinstance(result, Exception) and is_out_of_memory(result):
+                    # Batches on other threads had the memory; now there are none.
+                    results[number] = self._run_batch([items[number]])[0]
         return results
 
     def _plan(self, items: Sequence[Item]) -> list[list[int]]:
@@ -187,7 +192,8 @@ class Runner:
         except Exception as error:
             if is_package_missing(error):  # every row would say so
                 raise explain_loading_error(error, _as_resolved(self.pipe), self.task.name) from error
-            if _is_out_of_memory(error):
+            if is_out_of_memory(error):
+                error.__traceback__ = None  # its frames hold tensors
                 self._max_tokens = max(64, self._max_tokens // 2)
                 self._note("out of memory: going on with smaller batches")
             if len(items) == 1:
@@ -227,7 +233,7 @@ class Runner:
         """Make one outcome of a row's items and their results."""
         for _, result in parts:
             if isinstance(result, Exception):
-                return Outcome(row, error=result)
+                return Outcome(row, error=_named(result))
         pieces = [item.piece for item, _ in parts if item.piece is not None]
         if not pieces:
             return Outcome(row, parts[0][1])
@@ -245,10 +251,11 @@ def _as_resolved(pipe: Any) -> ResolvedModel:
     return ResolvedModel(name=name, location=name, revision=None)
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    import torch
-
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+def _named(error: Exception) -> Exception:
+    """Return an error that says so where there was no memory: oneDNN "could not create a primitive"."""
+    if not is_out_of_memory(error) or "memory" in str(error):
+        return error
+    return ModelError(f"out of memory: {error}" if str(error) else "out of memory")
 
 
 def window_rows(task: Task) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 B = TypeVar("B")
@@ -41,9 +41,15 @@ def on_threads(run: Callable[[B], R], batches: Sequence[B], *, on_cpu: bool) -> 
         for batch in batches:
             waiting.append(pool.submit(run, batch))
             if len(waiting) > threads:  # one ahead, and no more, so that results are not heaped up
-                yield waiting.popleft().result()
+                yield waiting[0].result()
+                waiting.popleft()
         while waiting:
-            yield waiting.popleft().result()
+            yield waiting[0].result()
+            waiting.popleft()
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)
+        # First for the batches: Python takes a thread for ended when waiting for it is interrupted, and does not wait
+        # for it at its own end then, but aborts.
+        wait(future for future in waiting if not future.cancelled())
+        pool.shutdown()
         torch.set_num_threads(cores)  # MKL has one number for all threads

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from llmkit.batching import plan_batches
+from llmkit.models.out_of_memory import is_out_of_memory
 from llmkit.training.examples import Examples
-from llmkit.training.fitting import is_out_of_memory
 from llmkit.training.objectives.base import Objective
 from llmkit.training.objectives.batch import Batch, Draw, Example, Verdict
 from llmkit.training.sharding import is_sharded, missing_passes, without_gradients

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from llmkit.errors import ModelError
+from llmkit.models.out_of_memory import is_out_of_memory
 from llmkit.training.steps import Step, Steps
 
 if TYPE_CHECKING:
@@ -23,16 +24,6 @@ if TYPE_CHECKING:
 _NEEDS_LESS = (
     "training.gradient_checkpointing: true, an adapter (adapter: {type: lora}) or a shorter data.max_length "
     "needs less."
-)
-# What torch, its allocators and oneDNN say where there is no exception of its own for it.
-_OUT_OF_MEMORY = (
-    "out of memory",
-    "can't allocate memory",
-    "not enough memory",
-    "bad_alloc",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-    "could not create a memory",
-    "could not create a primitive",
 )
 # A larger micro-batch makes no GPU faster.
 _MOST_MEASURED = 65_536
@@ -47,15 +38,6 @@ class TooLargeError(Exception):
         super().__init__(f"{rows} × {length} tokens")
         self.rows = rows
         self.length = length
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error says that there was no memory left, on a GPU or on the CPU."""
-    import torch
-
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in _OUT_OF_MEMORY)
 
 
 @contextmanager

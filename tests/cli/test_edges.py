@@ -38,6 +38,31 @@ def test_a_signal_while_a_live_stream_is_open(number: int, code: int, tiny: Call
     assert b"Fatal" not in process.stderr.read()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_command_that_is_ending_ends_at_once_when_told_again(number: int) -> None:
+    program = f"""
+import atexit, os, time
+from llmkit.cli.main import _Boundary
+
+@atexit.register
+def is_told_again():
+    os.kill(os.getpid(), {int(number)})
+    time.sleep(600)
+
+with _Boundary():
+    raise KeyboardInterrupt
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env=base_environment(),
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (130, "warning: interrupted.\n")
+
+
 def test_a_reader_that_leaves_a_live_stream(tiny: Callable[[str], Path]) -> None:
     process = start("pipeline", "text-classification", "-m", tiny("text-classification"))
     process.stdin.write(b"Paris\n")

@@ -1,8 +1,11 @@
 """A task over windows of rows: the pipeline's own results, whatever goes through the model together."""
 
+import contextlib
 import functools
 import random
 import re
+import threading
+import time
 
 import pytest
 import torch
@@ -376,6 +379,49 @@ class TestOutOfMemory:
         assert [outcome.reason for outcome in outcomes if outcome.error] == [
             "CUDA out of memory. Tried to allocate 9 GiB"
         ]
+
+    @pytest.mark.parametrize(
+        ("error", "reason"),
+        [
+            (RuntimeError("could not create a primitive"), "out of memory: could not create a primitive"),
+            (MemoryError(), "out of memory"),
+        ],
+        ids=type,
+    )
+    def test_the_reason_says_memory_whoever_had_none(self, load, monkeypatch, error, reason):
+        pipe = load("text-classification")
+
+        def none(inputs, **options):
+            raise error
+
+        monkeypatch.setattr(pipe, "_forward", none)
+        assert [outcome.reason for outcome in run(pipe, ROWS[:2])] == [reason] * 2
+
+    def test_a_row_gets_another_chance_when_other_threads_hold_no_memory(self, load, monkeypatch):
+        pipe, holding = load("text-classification"), threading.Semaphore(1)
+        forward, met, cores = pipe._forward, threading.Barrier(2), torch.get_num_threads()
+
+        def alone(inputs, **options):
+            if not met.broken and threading.current_thread() is not threading.main_thread():
+                with contextlib.suppress(threading.BrokenBarrierError):
+                    met.wait(0.5)
+            if not holding.acquire(blocking=False):
+                raise RuntimeError("could not create a primitive")  # oneDNN without memory
+            try:
+                time.sleep(0.02)
+                return forward(inputs, **options)
+            finally:
+                holding.release()
+
+        monkeypatch.setattr(pipe, "_forward", alone)
+        torch.set_num_threads(2)
+        notes = []
+        try:
+            outcomes = run(pipe, ROWS, notes=notes.append, batch_size=1)
+        finally:
+            torch.set_num_threads(cores)
+        assert [outcome.reason for outcome in outcomes if outcome.error] == []
+        assert notes == ["out of memory: going on with smaller batches"]
 
 
 class TestSeed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 
 import pytest
@@ -58,3 +59,32 @@ def test_who_stops_asking_leaves_no_thread():
     assert next(given) == 0
     given.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("llmkit-batch")]
+
+
+def test_who_is_interrupted_while_waiting_for_batches_leaves_threads_that_python_waits_for():
+    """As when somebody presses Ctrl-C twice."""
+    is_over = threading.Event()
+    begun = threading.Semaphore(0)
+
+    def run(batch):
+        if batch:
+            begun.release()
+            assert is_over.wait(60)
+
+    given = on_threads(run, range(1000), on_cpu=True)
+    assert next(given) is None
+    for _ in range(4):
+        assert begun.acquire(timeout=60)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    main = threading.get_ident()
+    with pytest.raises(KeyboardInterrupt):
+        threading.Timer(0.2, signal.pthread_kill, (main, signal.SIGINT)).start()
+        given.close()
+    signal.signal(signal.SIGINT, before)
+    busy = [each for each in threading.enumerate() if each.name.startswith("llmkit-batch")]
+    are_alive = [each.is_alive() for each in busy]
+    torch.set_num_threads(4)  # which was interrupted, too
+    is_over.set()
+    for thread in busy:
+        thread.join(60)
+    assert are_alive == [True] * 4

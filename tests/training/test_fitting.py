@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from llmkit.errors import LlmkitError
 from llmkit.training.config import FinetuneConfig
-from llmkit.training.fitting import free_memory, is_out_of_memory, measure, same_random_numbers
+from llmkit.training.fitting import free_memory, measure, same_random_numbers
 from llmkit.training.keeping import resume_run, save
 from llmkit.training.loop import Progress
 from llmkit.training.preparing import prepare
@@ -256,16 +255,6 @@ class TestMeasuring:
         assert name == "ModelError"
         assert "memory" in message or "room" in message
         assert "adapter" in hint
-
-
-def test_what_is_out_of_memory() -> None:
-    with pytest.raises(RuntimeError) as caught:
-        torch.empty(1 << 60)
-    assert is_out_of_memory(caught.value)
-    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"))
-    assert is_out_of_memory(MemoryError())
-    assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
-    assert not is_out_of_memory(ValueError("out of memory"))
 
 
 def test_an_older_checkpoint_says_nothing_of_limits() -> None:
