@@ -5,12 +5,11 @@ The model is the embedded all-MiniLM-L6-v2; the texts are real ones of mixed len
 process, every model loaded once: sentence-transformers in float32 and bfloat16 at each batch size, of which the
 best counts, and llmkit in float32 and as `--dtype auto`. Vectors are compared row by row.
 
-    python benchmarks/embed.py [--rows 5000] [--memory]
+    python -m benchmarks.embed [--rows 5000] [--memory]
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import platform
@@ -27,6 +26,7 @@ import numpy
 import torch
 import transformers
 
+from benchmarks.figures import parser, record
 from llmkit.embeddings.batches import WINDOW_ROWS
 from llmkit.embeddings.embedding import Embedding
 from llmkit.embeddings.encoder import Encoder
@@ -38,13 +38,14 @@ from llmkit.models.loading import LoadOptions
 from llmkit.models.resolving import resolve_model
 
 BATCH_SIZES = (1, 8, 16, 32, 64)
-DEFAULT_BATCH_SIZE = 32
+DEFAULT = "sentence-transformers, float32, batch_size=32"  # as it comes
 WORDS = "the bank raised its rates after a long debate and nobody in town was surprised by what came".split()  # noqa: SIM905
 TARGETS = {
     "float32 against their float32": 1.6,
     "auto against their default": 4.5,
     "auto against their bfloat16": 1.9,
 }
+SHARES = {"float32": 0.85, "auto": 0.65}
 MEMORY_ROWS = (10_000, 1_000_000)
 
 
@@ -165,7 +166,7 @@ def work_of(encoder: Encoder, texts: list[str]) -> tuple[int, float]:
 # ---- the figures
 
 
-def compare(rows: int) -> None:
+def compare(rows: int, file: Path | None) -> None:
     """Time each contestant in turn and print the ratios beside how far the vectors agree."""
     texts, kind = make_texts(rows)
     ours = {"float32": load(texts, "float32"), "auto": load(texts, "auto")}
@@ -192,7 +193,7 @@ def compare(rows: int) -> None:
         vectors[name] = run()
         seconds[name] = time.perf_counter() - start
         print(f"  {name:50} {seconds[name]:8.2f} s  {rows / seconds[name]:8.1f} texts/s", flush=True)
-    print_ratios(seconds, vectors)
+    ratios = compared(seconds, vectors)
     for name, encoder in ours.items():
         dtype = encoder.model.dtype
         rate = operations / seconds[f"llmkit, {name}"]
@@ -200,21 +201,36 @@ def compare(rows: int) -> None:
             f"  {name}: {rate / 1e9:,.0f} of {rates[dtype] / 1e9:,.0f} GFLOP/s that a matrix product reaches in "
             f"{str(dtype).removeprefix('torch.')}: {rate / rates[dtype]:.0%}"
         )
+        ratios[f"share of the measured rate of matrix products, {name}"] = (rate / rates[dtype], SHARES[name])
+    record(
+        file,
+        "embed",
+        title="Embedding texts",
+        about=f"The embedded MiniLM, {rows:,} {kind}, {tokens:,} tokens, {torch.get_num_threads()} threads, the models "
+        f"loaded once. Lowest cosine of a row to sentence-transformers' own, float32: "
+        f"{lowest_cosine(vectors['llmkit, float32'], vectors[DEFAULT]):.6f}, bfloat16: "
+        f"{lowest_cosine(vectors['llmkit, auto'], vectors[DEFAULT]):.5f}. A matrix product reaches "
+        f"{rates[torch.float32] / 1e9:,.0f} GFLOP/s in float32, {rates[torch.bfloat16] / 1e9:,.0f} in bfloat16.",
+        figures={name: {"seconds": taken, "texts/s": rows / taken} for name, taken in seconds.items()},
+        ratios=ratios,
+        peers=("sentence-transformers",),
+    )
 
 
-def print_ratios(seconds: dict[str, float], vectors: dict[str, Any]) -> None:
+def compared(seconds: dict[str, float], vectors: dict[str, Any]) -> dict[str, tuple[float, float | None]]:
+    """Print and return how many times as fast llmkit is, each with its target."""
+    found: dict[str, tuple[float, float | None]] = {}
     best = {
         dtype: min(
             (name for name in seconds if f"sentence-transformers, {dtype}" in name), key=seconds.__getitem__
         )
         for dtype in ("float32", "bfloat16")
     }
-    default = f"sentence-transformers, float32, batch_size={DEFAULT_BATCH_SIZE}"
     for (name, target), (one, other) in zip(
         TARGETS.items(),
         (
             ("llmkit, float32", best["float32"]),
-            ("llmkit, auto", default),
+            ("llmkit, auto", DEFAULT),
             ("llmkit, auto", best["bfloat16"]),
         ),
         strict=True,
@@ -224,8 +240,10 @@ def print_ratios(seconds: dict[str, float], vectors: dict[str, Any]) -> None:
             f"  {name:32} {seconds[other] / seconds[one]:5.2f} times (target {target}; {other.split(', ')[-1]}), "
             f"lowest cosine {lowest:.6f}"
         )
-    exact = lowest_cosine(vectors["llmkit, float32"], vectors[default])
+        found[name] = (seconds[other] / seconds[one], target)
+    exact = lowest_cosine(vectors["llmkit, float32"], vectors[DEFAULT])
     assert exact >= 0.99999, f"float32 vectors differ: cosine {exact}"
+    return found
 
 
 def lowest_cosine(ones: Any, others: Any) -> float:
@@ -274,13 +292,15 @@ def memory() -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--rows", type=int, default=5000)
-    parser.add_argument("--memory", action="store_true", help="measure memory instead, up to a million lines")
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--rows", type=int, default=5000)
+    options.add_argument(
+        "--memory", action="store_true", help="measure memory instead, up to a million lines"
+    )
+    arguments = options.parse_args()
     print(f"python {platform.python_version()}, torch {torch.__version__}, ", end="")
     print(f"transformers {transformers.__version__}, {torch.get_num_threads()} threads")
-    memory() if arguments.memory else compare(arguments.rows)
+    memory() if arguments.memory else compare(arguments.rows, arguments.record)
 
 
 if __name__ == "__main__":

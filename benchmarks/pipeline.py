@@ -4,15 +4,15 @@ The model is the embedded MiniLM with a seeded classification head; the texts ha
 contestant runs in turn in this process, the model loaded once, so that the machine is the same for all.
 Then one text, whole process, against the five-line script that does the same.
 
-    python benchmarks/pipeline.py [--rows 2000] [--repeat 1]
+    python -m benchmarks.pipeline [--rows 2000] [--repeat 1]
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import platform
 import random
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -25,6 +25,7 @@ import torch
 import transformers
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from benchmarks.figures import parser, record
 from llmkit.batching import windows
 from llmkit.data.records import Record
 from llmkit.inference.items import RunSettings
@@ -81,7 +82,7 @@ def largest_difference(first: list[dict[str, Any]], second: list[dict[str, Any]]
     return max(abs(a["score"] - b["score"]) for a, b in zip(first, second, strict=True))
 
 
-def rows_per_second(folder: Path, rows: int, repeat: int) -> None:
+def rows_per_second(folder: Path, rows: int, repeat: int, file: Path | None) -> None:
     """Time each contestant in turn and print the ratios, after checking that the results are equal."""
     texts = make_texts(rows)
     plain = transformers.pipeline("text-classification", model=str(folder), dtype="float32", device="cpu")
@@ -109,15 +110,35 @@ def rows_per_second(folder: Path, rows: int, repeat: int) -> None:
     print(f"\n{rows} texts of 10 to 400 tokens; largest difference of a score {difference:.1e}")
     for name, elapsed in figures.items():
         print(f"  {name:36} {elapsed:8.2f} s  {rows / elapsed:8.1f} rows/s")
-    best = min(elapsed for name, elapsed in figures.items() if name.startswith("transformers"))
-    ratios = {
-        "against batch_size=32": figures["transformers, batch_size=32"] / figures["llmkit, float32"],
-        "against its best setting": best / figures["llmkit, float32"],
+    ratios = compared(figures)
+    for name, (ratio, target) in ratios.items():
+        print(f"  {name:44} {ratio:5.2f} times (target {target:g})")
+    record(
+        file,
+        "rows",
+        title="Rows a second",
+        about=f"The embedded MiniLM with a seeded two-class head, {rows:,} texts of 10 to 400 tokens in random order, "
+        f"{torch.get_num_threads()} threads, the model loaded once. Largest difference of a score in float32: "
+        f"{difference:.1e}.",
+        figures={name: {"seconds": taken, "rows/s": rows / taken} for name, taken in figures.items()},
+        ratios=ratios,
+    )
+
+
+def compared(seconds: dict[str, float]) -> dict[str, tuple[float, float]]:
+    """Return how many times as fast llmkit is, each with its target."""
+    best = min(taken for name, taken in seconds.items() if name.startswith("transformers"))
+    default, ours = seconds["transformers, batch_size=32"], seconds["llmkit, float32"]
+    found = {
+        "float32 against batch_size=32": (default / ours, 4.0),
+        "float32 against transformers' best setting": (best / ours, 1.35),
     }
-    if "llmkit, --dtype auto (bfloat16)" in figures:
-        ratios["--dtype auto against its best setting"] = best / figures["llmkit, --dtype auto (bfloat16)"]
-    for name, ratio in ratios.items():
-        print(f"  {name:40} {ratio:5.2f} times")
+    if "llmkit, --dtype auto (bfloat16)" in seconds:
+        found["--dtype auto against its best setting"] = (
+            best / seconds["llmkit, --dtype auto (bfloat16)"],
+            3.0,
+        )
+    return found
 
 
 SCRIPT = """
@@ -128,7 +149,7 @@ print(json.dumps(pipe([sys.argv[2]])[0]))
 """
 
 
-def whole_process(folder: Path, repeat: int) -> None:
+def whole_process(folder: Path, repeat: int, file: Path | None) -> None:
     """One text, from the shell's prompt to the answer, in turn with the script."""
     text = "What a lovely day it was"
     llmkit = str(Path(sys.executable).with_name("llmkit"))
@@ -149,17 +170,26 @@ def whole_process(folder: Path, repeat: int) -> None:
     print(f"\none text, whole process, best and median of {repeat}")
     for name, taken in times.items():
         print(f"  {name:36} {min(taken):8.2f} s  {sorted(taken)[len(taken) // 2]:8.2f} s")
-    print(
-        f"  llmkit takes {min(times['llmkit']) / min(times['five-line script']):.2f} times the script's time"
+    ratio = min(times["five-line script"]) / min(times["llmkit"])
+    print(f"  llmkit is {ratio:.2f} times as fast as the script")
+    record(
+        file,
+        "one-text",
+        title="One text, from the prompt to the answer",
+        about=f"Whole processes in turn, the best of {repeat}; the same model.",
+        figures={
+            name: {"seconds": min(taken), "median": statistics.median(taken)} for name, taken in times.items()
+        },
+        ratios={"the script against llmkit": (ratio, None)},
     )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--rows", type=int, default=2000)
-    parser.add_argument("--repeat", type=int, default=1)
-    parser.add_argument("--process-repeat", type=int, default=7)
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--rows", type=int, default=2000)
+    options.add_argument("--repeat", type=int, default=1)
+    options.add_argument("--process-repeat", type=int, default=7)
+    arguments = options.parse_args()
     print(
         f"python {platform.python_version()}, torch {torch.__version__}, transformers {transformers.__version__}, ",
         end="",
@@ -167,8 +197,8 @@ def main() -> None:
     print(f"{torch.get_num_threads()} threads")
     with tempfile.TemporaryDirectory() as folder:
         make_model(Path(folder))
-        rows_per_second(Path(folder), arguments.rows, arguments.repeat)
-        whole_process(Path(folder), arguments.process_repeat)
+        rows_per_second(Path(folder), arguments.rows, arguments.repeat, arguments.record)
+        whole_process(Path(folder), arguments.process_repeat, arguments.record)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ The arithmetic is one machine's in both, so two processes can at best be as fast
 say to each other, what they wait for each other, and what they compute twice. The model is the embedded MiniLM with
 a new head, the texts are those of benchmarks/finetune.py. The contestants take turns, each in processes of its own.
 
-    python benchmarks/scaling.py [--rows 480] [--rounds 3] [--threads 2]
+    python -m benchmarks.scaling [--rows 480] [--rounds 3] [--threads 2]
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from finetune import header, llmkit_config, prepare
+from benchmarks.figures import parser, record
+from benchmarks.finetune import header, llmkit_config, prepare
 
 TARGET = 0.9
 _WARMING = 2  # steps
@@ -28,14 +29,14 @@ _WARMING = 2  # steps
 
 def main() -> None:
     """Compare, or be one process of a contestant where it was started for that."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--rows", type=int, default=480)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--precision", default="float32")
-    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--rows", type=int, default=480)
+    options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--precision", default="float32")
+    options.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    options.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    arguments = options.parse_args()
     if arguments.one:
         train(arguments.folder, arguments.precision)
         return
@@ -93,23 +94,40 @@ def compare(folder: Path, arguments: argparse.Namespace) -> None:
     for _ in range(arguments.rounds):
         for count, runs in found.items():
             runs.append(run_one(count, folder, arguments))
-    wall, cpu = {}, {}
+    wall, cpu, share = {}, {}, {}
     for count, runs in found.items():
         wall[count] = max(run["tokens"] / run["seconds"] for run in runs)
         cpu[count] = max(run["tokens"] / run["cpu"] for run in runs)
-        share = statistics.median(run["spoken"] / run["seconds"] for run in runs)
+        share[count] = statistics.median(run["spoken"] / run["seconds"] for run in runs)
         print(
             f"  {count} process{'es' if count > 1 else '':2} {wall[count]:8,.0f} tokens/s  "
-            f"{cpu[count]:8,.0f} tokens a second of CPU time  {share:.1%} of the time in all-reduce"
+            f"{cpu[count]:8,.0f} tokens a second of CPU time  {share[count]:.1%} of the time in all-reduce"
         )
     ratio = wall[2] / wall[1]
     print(f"  two against one: {ratio:.2f} (target {TARGET}: {'reached' if ratio >= TARGET else 'missed'})")
     print(f"  by CPU time, which a busy machine does not change: {cpu[2] / cpu[1]:.2f}")
+    record(
+        arguments.record,
+        "scaling",
+        title="One process against two",
+        about=f"The texts and the model of fine-tuning, {arguments.rows} rows, {arguments.precision}, "
+        f"{arguments.threads} threads shared by the processes (gloo); the best of {arguments.rounds} rounds.",
+        figures={
+            f"{count} process{'es' if count > 1 else ''}": {
+                "tokens/s": wall[count],
+                "tokens a second of processor time": cpu[count],
+                "share of the time in all-reduce": share[count],
+            }
+            for count in found
+        },
+        ratios={"two against one": (ratio, TARGET)},
+    )
 
 
 def run_one(count: int, folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Return what one contestant found, in processes of its own."""
-    alone = [sys.executable, __file__]
+    module = ["-m", "benchmarks.scaling"]
+    alone = [sys.executable, *module]
     several = [
         sys.executable,
         "-m",
@@ -117,7 +135,7 @@ def run_one(count: int, folder: Path, arguments: argparse.Namespace) -> dict[str
         "--standalone",
         "--nproc-per-node",
         str(count),
-        __file__,
+        *module,
     ]
     done = subprocess.run(
         [

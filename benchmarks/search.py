@@ -6,12 +6,11 @@ rows that they find are checked to be the same. numpy has the matrix in memory, 
 lengths; faiss has its own copy, made before the clock runs. llmkit maps the file anew for each search and computes
 the lengths, as it must for vectors of any length.
 
-    python benchmarks/search.py [--rows 1000000] [--dimension 384] [--queries 1 16] [--repeat 5]
+    python -m benchmarks.search [--rows 1000000] [--dimension 384] [--queries 1 16] [--repeat 5]
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import resource
 import tempfile
@@ -23,6 +22,7 @@ from typing import Any
 
 import numpy
 
+from benchmarks.figures import parser, record
 from llmkit.embeddings.top_k import nearest
 from llmkit.embeddings.vector_files import open_vectors
 
@@ -81,8 +81,8 @@ def contestants(path: Path, matrix: Any, queries: Any) -> dict[str, Callable[[],
     return found
 
 
-def measure(path: Path, matrix: Any, count: int, repeat: int) -> None:
-    """Time each contestant in turn on as many queries, and print the ratios."""
+def measure(path: Path, matrix: Any, count: int, repeat: int) -> dict[str, float]:
+    """Time each contestant in turn on as many queries, and print the ratios; return the best seconds of each."""
     queries = numpy.random.default_rng(count).standard_normal((count, matrix.shape[1]), dtype=numpy.float32)
     queries /= numpy.linalg.norm(queries, axis=1, keepdims=True)
     runs = contestants(path, matrix, queries)
@@ -100,25 +100,41 @@ def measure(path: Path, matrix: Any, count: int, repeat: int) -> None:
         print(
             f"  {name:28} {min(seconds):7.3f} s  {min(taken['llmkit']) / min(seconds):5.2f} of llmkit's speed"
         )
+    return {name: min(seconds) for name, seconds in taken.items()}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--dimension", type=int, default=384)
-    parser.add_argument("--queries", type=int, nargs="+", default=[1, 16])
-    parser.add_argument("--repeat", type=int, default=5)
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--rows", type=int, default=1_000_000)
+    options.add_argument("--dimension", type=int, default=384)
+    options.add_argument("--queries", type=int, nargs="+", default=[1, 16])
+    options.add_argument("--repeat", type=int, default=5)
+    arguments = options.parse_args()
     print(f"numpy {numpy.__version__}, {THREADS} threads")
     print(f"{arguments.rows:,} vectors of {arguments.dimension}")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "vectors.npy")
         make_vectors(path, arguments.rows, arguments.dimension)
-        print(f"memory of a search beside the file's pages: {peak_memory(path) / 1e6:,.0f} MB")
+        beside = peak_memory(path) / 1e6
+        print(f"memory of a search beside the file's pages: {beside:,.0f} MB")
         matrix = numpy.load(path)
+        figures: dict[str, dict[str, float]] = {}
         for count in arguments.queries:
-            measure(path, matrix, count, arguments.repeat)
+            for name, seconds in measure(path, matrix, count, arguments.repeat).items():
+                figures.setdefault(name, {})[f"seconds of {count} quer{'y' if count == 1 else 'ies'}"] = (
+                    seconds
+                )
     print(f"\npeak of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:,.1f} GB")
+    record(
+        arguments.record,
+        "search",
+        title="Searching vectors",
+        about=f"{arguments.rows:,} vectors of {arguments.dimension}, {THREADS} threads, the best of "
+        f"{arguments.repeat}; all find the same rows. llmkit maps the file and takes {beside:,.0f} MB beside its "
+        "pages; numpy has the whole matrix in memory, faiss a copy of its own.",
+        figures=figures,
+        peers=("faiss-cpu",),
+    )
 
 
 if __name__ == "__main__":

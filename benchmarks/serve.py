@@ -9,7 +9,6 @@ cores as the server.
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 import re
@@ -24,9 +23,11 @@ import httpx
 import torch
 import transformers
 
+from benchmarks.figures import parser, record
 from benchmarks.pipeline import load, make_model, make_texts, with_llmkit
 
 CLIENTS = (1, 8, 64)
+TARGETS = {64: 0.8}  # of the batch rate
 
 
 def batch_rate(folder: Path, texts: list[str]) -> tuple[float, list[float]]:
@@ -52,10 +53,15 @@ def served_rate(url: str, texts: list[str], clients: int) -> tuple[float, list[f
             return len(texts) / (time.perf_counter() - start), scores
 
 
+def named(clients: int) -> str:
+    return f"served, {clients} client{'s' if clients > 1 else ''}"
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--rows", type=int, default=600)
-    texts = make_texts(parser.parse_args().rows)
+    options = parser(__doc__)
+    options.add_argument("--rows", type=int, default=600)
+    arguments = options.parse_args()
+    texts = make_texts(arguments.rows)
     print(
         f"python {platform.python_version()}, torch {torch.__version__}, transformers {transformers.__version__}, "
         f"{torch.get_num_threads()} threads"
@@ -79,7 +85,20 @@ def main() -> None:
     print(f"\n{len(texts)} texts of 10 to 400 tokens; answers equal to 1e-5")
     print(f"  {'the model alone, in batches':32} {own:8.1f} rows/s")
     for clients, rate in rates.items():
-        print(f"  {f'served, {clients} clients':32} {rate:8.1f} rows/s  {rate / own:5.2f} of that")
+        print(f"  {named(clients):32} {rate:8.1f} rows/s  {rate / own:5.2f} of that")
+    record(
+        arguments.record,
+        "serve",
+        title="The server",
+        about=f"The embedded MiniLM with a seeded two-class head, {len(texts)} texts of 10 to 400 tokens, one a "
+        f"request, {torch.get_num_threads()} threads; the clients run on the same cores. Answers are equal to 1e-5.",
+        figures={"the model alone, in batches": {"rows/s": own}}
+        | {named(clients): {"rows/s": rate} for clients, rate in rates.items()},
+        ratios={
+            f"{named(clients)} against the model alone": (rate / own, TARGETS.get(clients))
+            for clients, rate in rates.items()
+        },
+    )
 
 
 if __name__ == "__main__":

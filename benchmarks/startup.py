@@ -1,17 +1,18 @@
 """How long `llmkit --help` takes, in turn with `hf --help` of huggingface_hub.
 
-python benchmarks/startup.py [--repeat 21]
+python -m benchmarks.startup [--repeat 21]
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import subprocess
 import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
+
+from benchmarks.figures import parser, record
 
 BIN = Path(sys.executable).parent
 
@@ -23,9 +24,10 @@ def seconds(command: list[str]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--repeat", type=int, default=21)
-    repeat = parser.parse_args().repeat
+    options = parser(__doc__)
+    options.add_argument("--repeat", type=int, default=21)
+    arguments = options.parse_args()
+    repeat = arguments.repeat
     commands = {
         "python -c pass": [sys.executable, "-c", "pass"],
         "llmkit --help": [str(BIN / "llmkit"), "--help"],
@@ -45,8 +47,18 @@ def main() -> None:
     print(f"{'':24}  median     best   (of {repeat}, in turn)")
     for name, times in taken.items():
         print(f"  {name:22} {statistics.median(times):6.3f} s {min(times):6.3f} s")
-    ratio = statistics.median(taken["llmkit --help"]) / statistics.median(taken["hf --help"])
-    print(f"  llmkit --help takes {ratio:.2f} of the time of hf --help")
+    ratio = statistics.median(taken["hf --help"]) / statistics.median(taken["llmkit --help"])
+    print(f"  llmkit --help is {ratio:.2f} times as fast as hf --help")
+    record(
+        arguments.record,
+        "startup",
+        title="Start",
+        about=f"Whole processes in turn, {repeat} times each.",
+        figures={
+            name: {"seconds": statistics.median(times), "best": min(times)} for name, times in taken.items()
+        },
+        ratios={"hf --help against llmkit --help": (ratio, 3.0)},
+    )
 
 
 if __name__ == "__main__":

@@ -4,12 +4,11 @@ The model is the embedded MiniLM with a seeded classification head. The calls ar
 the same for all; before them the worker is started and has its model. "The model's own time" is that of the same text
 in this process, the model loaded.
 
-    python benchmarks/warm.py [--repeat 50]
+    OMP_NUM_THREADS=1 python -m benchmarks.warm [--repeat 50]
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import platform
@@ -23,6 +22,7 @@ from pathlib import Path
 import torch
 import transformers
 
+from benchmarks.figures import parser, record
 from benchmarks.pipeline import SCRIPT, load, make_model, with_llmkit
 
 TEXT = "What a lovely day it was"
@@ -82,9 +82,10 @@ def in_a_row(folder: Path, environment: dict[str, str], calls: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--repeat", type=int, default=50)
-    repeat = parser.parse_args().repeat
+    options = parser(__doc__)
+    options.add_argument("--repeat", type=int, default=50)
+    arguments = options.parse_args()
+    repeat = arguments.repeat
     print(
         f"python {platform.python_version()}, torch {torch.__version__}, transformers {transformers.__version__}, "
         f"{torch.get_num_threads()} threads"
@@ -110,6 +111,24 @@ def main() -> None:
     print(f"  warm is {medians['llmkit'] / warm:.1f} times faster than cold")
     print(
         f"  warm takes {warm / least:.2f} times python -c pass and the model's own time (wanted: under 2.5)"
+    )
+    figures = {name: {"seconds": medians[name], "best": min(times)} for name, times in taken.items()}
+    figures["the model alone, in a process"] = {"seconds": own}
+    figures["llmkit --warm, one after the other"] = {"seconds": loop}
+    record(
+        arguments.record,
+        "warm",
+        title="Warm calls",
+        about=f"One short text, whole processes in turn, medians of up to {repeat}, "
+        f"{torch.get_num_threads()} threads; the worker has the model.",
+        figures=figures,
+        ratios={
+            "the script against a warm call": (medians["five-line script"] / warm, 15.0),
+            "a warm call against python -c pass and the model's own time (less is better)": (
+                warm / least,
+                2.5,
+            ),
+        },
     )
 
 

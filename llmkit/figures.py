@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NotRequired
 
-from llmkit.units import Amount
+from llmkit.units import Amount, Measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,17 @@ class Span:
     def map(self, function: Callable[[float], float]) -> Span:
         """Return what a rising function makes of it."""
         return Span(function(self.middle), function(self.low), function(self.high))
+
+
+class Worked(Measured):
+    """A figure as JSON has it: `low` and `high` where an input is uncertain, in the same unit."""
+
+    low: NotRequired[float]
+    high: NotRequired[float]
+    label: str
+    formula: str
+    numbers: str
+    source: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from typing_extensions import TypedDict
 
 from llmkit.errors import UsageError, did_you_mean
 
@@ -73,6 +74,13 @@ _ENERGY = Unit("energy", prefixes=("", "k", "M"))  # 1,287 MWh, as it is always 
 _READ_IN = {"time": ("days", "h", "s"), "emissions": ("t CO2e", "kg CO2e", "g CO2e")}
 
 
+class Measured(TypedDict):
+    """An amount as JSON has it."""
+
+    value: float
+    unit: str
+
+
 @dataclass(frozen=True, slots=True)
 class Amount:
     """A number with its unit; it is no number by itself, and has no text without the unit.
@@ -116,7 +124,7 @@ class Amount:
             raise ValueError("an amount is not formatted as a number: it would lose its unit")
         return str(self)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Measured:
         """Return the number beside its unit."""
         return {"value": self.value, "unit": self.unit}
 

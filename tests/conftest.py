@@ -13,6 +13,8 @@ from hypothesis import settings
 
 from tests.fixtures.command import Command
 
+pytest_plugins = ["tests.fixtures.ended"]
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -107,3 +109,16 @@ def native(
     monkeypatch.delenv("LLMKIT_NATIVE", raising=False)
     monkeypatch.setattr(native_attention.CODE, "_library", library)
     return str(request.param)
+
+
+@pytest.fixture
+def four_threads() -> Iterator[None]:
+    """PyTorch with four threads, which must be so at the end too."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield
+    after = torch.get_num_threads()
+    torch.set_num_threads(before)
+    assert after == 4

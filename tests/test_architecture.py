@@ -286,6 +286,8 @@ def assert_light(left, code):
         *([command, "--help"] for command in COMMANDS),
         ["tasks"],
         ["tasks", "summarization"],
+        ["schema", "evaluate"],
+        ["schema", "pipeline", "summarization"],
     ],
     ids=lambda arguments: "import" if arguments is None else " ".join(arguments),
 )
@@ -301,6 +303,8 @@ def test_start_up_is_light(arguments):
         ("llmkit ", "pipeline"),
         ("llmkit pipeline ", "summarization"),
         ("llmkit pipeline summarization --dev", "--device"),
+        ("llmkit finetune run.yaml --set training.ep", "training.epochs="),
+        ("llmkit params bert-la", "bert-large"),
     ],
 )
 def test_completion_is_light(words, candidate):

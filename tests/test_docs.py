@@ -1,16 +1,16 @@
 """The examples in README.md and docs/ run and print what they say.
 
-In a ```console block, a line that begins with `$` is a command and the lines after it are what it prints,
-standard error first; `…` stands for anything. A page of SLOW_PAGES is run by `make torture`, from its top: later
-commands take up what earlier ones made. In a ```bash block
-nothing is printed: the options of each command must exist. A ```python block must compile.
+In a ```console block, a line that begins with `$` is a command, lines with `>` right below go on with it, and the lines
+after them are what it prints, standard error first; `…` stands for anything. A page of SLOW_PAGES is run by `make
+torture`, from its top: later commands take up what earlier ones made. In a ```bash block nothing is printed: the
+options of each command must exist. A ```python block must compile.
 """
 
 from __future__ import annotations
 
 import ast
 import functools
-import os
+import itertools
 import re
 import shutil
 import subprocess
@@ -20,20 +20,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures.command import base_environment
+from tests.fixtures.shell import warm_shell
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # It trains models; what else its commands show is tried more quickly elsewhere.
 SLOW_PAGES = ("lecture.md",)
+# Programs that a recipe needs and a machine may lack.
+OTHERS = ("curl", "jq", "make", "parallel", "split", "xargs")
 PATIENCE = 900  # seconds: a training on a busy machine
-WARM = """#!{python}
-import sys
-
-from llmkit.serving.client import run_warm
-
-sys.exit(run_warm("llmkit.cli.warm_worker"))
-"""
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -49,13 +44,25 @@ def blocks(language: str) -> list[tuple[str, str]]:
     return found
 
 
+def divided(part: str) -> tuple[str, str]:
+    """A command, and what it prints."""
+    first, *rest = part.splitlines()
+    more = list(itertools.takewhile(lambda line: line.startswith("> ") or line == ">", rest))
+    return "\n".join([first, *(line[2:] for line in more)]), "\n".join(rest[len(more) :])
+
+
 def examples() -> list[pytest.param]:
     """Each command of the console blocks with what it should print."""
     found = []
     for place, block in blocks("console"):
         for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-            command, _, output = part.partition("\n")
+            command, output = divided(part)
             marks = [pytest.mark.slow] if place.partition(":")[0] in SLOW_PAGES else []
+            marks += [
+                pytest.mark.skipif(shutil.which(program) is None, reason=f"{program} is not installed")
+                for program in OTHERS
+                if re.search(rf"\b{program}\b", command)
+            ]
             found.append(pytest.param(command, output, id=f"{place} {command[:40]}", marks=marks))
     return found
 
@@ -70,16 +77,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """What a page's shell runs in: its `llmkit` is run by a warm worker, so that no example pays for imports."""
-    place = tmp_path_factory.mktemp("bin")
-    (place / "llmkit").write_text(WARM.format(python=sys.executable))
-    (place / "llmkit").chmod(0o755)
-    path = os.pathsep.join((str(place), str(Path(sys.executable).parent), os.environ["PATH"]))
-    runtime = tmp_path_factory.mktemp("run")
-    found = base_environment() | {"PATH": path, "XDG_RUNTIME_DIR": str(runtime), "LLMKIT_WARM_IDLE": "20"}
-    yield found
-    subprocess.run(
-        [sys.executable, "-m", "llmkit", "warm", "stop"], env=found, check=True, capture_output=True
-    )
+    with warm_shell(tmp_path_factory.mktemp("shell")) as found:
+        yield found
 
 
 @pytest.mark.parametrize(("command", "output"), examples())

@@ -51,7 +51,7 @@ JUDGED: dict[str, dict[str, Any]] = {
     },
     "fill-mask": {
         "metric": ("accuracy", "accuracy", ".3f", 0.25),
-        "test": ("data/wikitext2.test.txt.gz", "the hidden tokens of WikiText-2's test set"),
+        "test": ("data/wikitext2.test.txt.gz", "the 41,200 hidden tokens of WikiText-2's test set"),
         "files": ["train.raw.gz", "test.raw.gz"],
         "source": "WikiText-2, raw (Merity et al. 2016; text of Wikipedia)",
         "licence": "CC BY-SA",

@@ -15,6 +15,7 @@ from math import prod
 from llmkit.architectures.checkpoint_names import as_loaded, folded, with_new_words, without_prefix
 from llmkit.architectures.counted import Counted
 from llmkit.architectures.headers import DTYPE_BITS, Headers, read_headers
+from llmkit.data.shapes import also
 
 Shape = tuple[int, ...]
 Shapes = Counter[Shape]
@@ -52,6 +53,7 @@ class Difference:
         return self.copies * prod(self.shape)
 
 
+@also(agrees=bool)
 @dataclass(frozen=True, slots=True)
 class Report:
     """A checkpoint beside the architecture.

@@ -11,6 +11,7 @@ from llmkit.architectures.activations import BFLOAT16, FLOAT32
 from llmkit.architectures.counted import Counted, Quantity
 from llmkit.architectures.generation_cache import cache_bytes
 from llmkit.architectures.lora import LoraSpec
+from llmkit.data.shapes import also
 from llmkit.errors import UsageError, did_you_mean
 
 # What is not the model's: an assumption, as it differs with the driver and the allocator.
@@ -26,6 +27,7 @@ _UNITS = {
 }
 
 
+@also(fits=bool | None, left=int)
 @dataclass(frozen=True, slots=True)
 class Fit:
     """One way to use a model, and whether the memory is enough for it.

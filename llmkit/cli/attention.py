@@ -9,6 +9,7 @@ import typer
 from llmkit.cli import options
 from llmkit.cli.attention_formats import attention_format, check_page
 from llmkit.cli.channels import claim_stdout, set_quiet
+from llmkit.cli.examples import examples
 from llmkit.data.pictures import check_picture
 from llmkit.errors import UsageError, did_you_mean
 
@@ -17,9 +18,11 @@ _KINDS = ("encoder", "decoder", "cross")
 
 
 @app.command(
-    epilog="Examples:  llmkit attention 'Your cat is a lovely cat'   |   "
-    "llmkit attention 'The cat sat.' -m gpt2 --layer 5 --head 2 --plot cat.png   |   "
-    "llmkit attention 'The cat sat.' --explain cat   |   llmkit attention 'I love eating' -m gpt2 --html gpt2.html"
+    epilog=examples(
+        "llmkit attention 'Your cat is a lovely cat'",
+        "llmkit attention 'The cat sat.' --explain cat",
+        "llmkit attention 'I love eating' -m gpt2 --html gpt2.html",
+    )
 )
 def show_attention(
     text: Annotated[str, typer.Argument(metavar="TEXT", help="A text; - is stdin.", show_default=False)],
@@ -32,13 +35,7 @@ def show_attention(
             help="A second text, which the model reads together with the first.", show_default=False
         ),
     ] = None,
-    layer: Annotated[
-        str | None,
-        typer.Option(
-            help="1 is the first, -1 the last; several: 1,2; all.  [default: the last in tables and plots, else all]",
-            show_default=False,
-        ),
-    ] = None,
+    layer: options.AttentionLayer = None,
     head: Annotated[
         str | None,
         typer.Option(
@@ -70,20 +67,9 @@ def show_attention(
         typer.Option(help="Write a page to look into every head: FILE.html.", show_default=False),
     ] = None,
     device: options.Device = "auto",
-    dtype: Annotated[
-        str | None,
-        typer.Option(help="float32, bfloat16, float16, auto.  [default: float32]", show_default=False),
-    ] = None,
+    dtype: options.ExactDtype = None,
     format: options.ReportFormat = None,  # noqa: A002
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="Write to this file; its ending says the format. .npy is (layers, heads, query, key).",
-            show_default=False,
-        ),
-    ] = None,
+    output: options.ArrayOutput = None,
     overwrite: options.Overwrite = False,
     trust_remote_code: options.TrustRemoteCode = False,
     allow_pickle: options.AllowPickle = False,

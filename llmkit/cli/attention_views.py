@@ -3,16 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NotRequired
+
+from typing_extensions import TypedDict
 
 from llmkit.cli.embed_views import floats
 from llmkit.cli.sheets import Column, Sheet
 
 if TYPE_CHECKING:
     from llmkit.insight.attention import AttentionWeights, Reading
-    from llmkit.insight.predictions import Prediction
+    from llmkit.insight.predictions import Prediction as FoundPrediction
 
 _MOST_CANDIDATES = 10
+Kind = Literal["encoder", "decoder", "cross"]
+
+
+class Weights(TypedDict):
+    """Weights of one kind of attention: (layers, heads, query, key), each row summing to 1."""
+
+    is_causal: bool
+    layers: list[int]
+    heads: list[int | str]
+    query_tokens: list[str]
+    key_tokens: list[str]
+    weights: list[list[list[list[float]]]]
+
+
+class Expected(TypedDict):
+    """A token that a model expects at some place."""
+
+    token: str | None
+    id: int
+    probability: float
+
+
+class Prediction(TypedDict):
+    """What a model expects in a blank, or after the token at `position`, counted from 0."""
+
+    position: int
+    is_blank: bool
+    candidates: list[Expected]
+
+
+class Attended(TypedDict):
+    """What each token of a text attends to."""
+
+    model: str
+    text: str
+    text_pair: NotRequired[str]
+    attention: dict[Kind, Weights]
+    predictions: list[Prediction]
+
+
 _CANDIDATES_SHOWN = 5
 
 
@@ -38,7 +80,7 @@ def reading_object(reading: Reading, kinds: Sequence[AttentionWeights]) -> dict[
     }
 
 
-def _prediction_object(prediction: Prediction) -> dict[str, Any]:
+def _prediction_object(prediction: FoundPrediction) -> dict[str, Any]:
     return {
         "position": prediction.position,
         "is_blank": prediction.is_blank,

@@ -9,14 +9,17 @@ import typer
 
 from llmkit.cli import options
 from llmkit.cli.channels import claim_stdout, set_quiet
+from llmkit.cli.examples import examples
 from llmkit.cli.push import License, RunFolder
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command(
-    epilog="Examples:  llmkit card runs/reviews --license apache-2.0   |   "
-    "llmkit card runs/reviews --repo me/reviews --license mit -o card.md"
+    epilog=examples(
+        "llmkit card runs/reviews --license apache-2.0",
+        "llmkit card runs/reviews --repo me/reviews --license mit -o card.md",
+    )
 )
 def card(
     run: RunFolder,
@@ -25,9 +28,7 @@ def card(
         typer.Option(help="The repository that it is for.  [default: the folder's name]", show_default=False),
     ] = None,
     license: License = None,  # noqa: A002
-    output: Annotated[
-        str | None, typer.Option("--output", "-o", help="Write to this file.", show_default=False)
-    ] = None,
+    output: options.TextOutput = None,
     overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,

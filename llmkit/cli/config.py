@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from llmkit.cli import options
-from llmkit.cli.channels import ResultStream, claim_stdout, note
+from llmkit.cli.channels import ResultStream, claim_stdout, note, set_quiet
+from llmkit.cli.completion import complete_training_task
+from llmkit.cli.examples import examples
 from llmkit.cli.parameters import parse_pairs
 from llmkit.data.atomic import write_whole
 from llmkit.errors import UsageError
@@ -21,37 +23,52 @@ app = typer.Typer(
 )
 
 
-@app.callback()
+@app.callback(
+    epilog=examples(
+        "llmkit config init text-classification --output run.yaml",
+        "llmkit config show run.yaml",
+    )
+)
 def about(ctx: typer.Context) -> None:
     """Look into fine-tuning configs: their schema, one to start from, one as it is understood."""
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help())
 
 
-@app.command(epilog="Example:  llmkit config schema > finetune.schema.json")
-def schema(debug: options.Debug = False) -> None:
+@app.command(
+    epilog=examples(
+        "llmkit config schema",
+        "llmkit config schema > finetune.schema.json",
+    )
+)
+def schema(quiet: options.Quiet = False, debug: options.Debug = False) -> None:
     """Print the JSON Schema of a config: editors complete and check with it."""
+    set_quiet(quiet)
     results = claim_stdout()
-    from llmkit.data.encoding import dump_json
+    from llmkit.cli.shapes import document
+    from llmkit.data.shapes import DIALECT
     from llmkit.training.config import FinetuneConfig
 
-    described = FinetuneConfig.model_json_schema()
-    described["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    _print(results, f"{dump_json(described)}\n")
+    _print(results, document(FinetuneConfig.model_json_schema() | {"$schema": DIALECT}).decode())
 
 
 @app.command(
-    epilog="Examples:  llmkit config init text-classification   |   llmkit config init causal-lm --output run.yaml"
+    epilog=examples(
+        "llmkit config init text-classification",
+        "llmkit config init causal-lm --output run.yaml",
+    )
 )
 def init(
-    task: Annotated[str, typer.Argument(metavar="TASK", help="The training task.")],
-    output: Annotated[
-        str | None, typer.Option("--output", "-o", help="Write it to this file.", show_default=False)
-    ] = None,
+    task: Annotated[
+        str, typer.Argument(metavar="TASK", help="The training task.", autocompletion=complete_training_task)
+    ],
+    output: options.TextOutput = None,
     overwrite: options.Overwrite = False,
+    quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
     """Write a commented config to start from."""
+    set_quiet(quiet)
     results = claim_stdout()
     from llmkit.training.starting import starting_config
 
@@ -67,15 +84,20 @@ def init(
     note(f"wrote {output}; check it with: llmkit config show {output}")
 
 
-@app.command(epilog="Example:  llmkit config show configs/text-classification.yaml --set training.epochs=1")
+@app.command(
+    epilog=examples(
+        "llmkit config show configs/text-classification.yaml",
+        "llmkit config show configs/text-classification.yaml --set training.epochs=1",
+    )
+)
 def show(
     config: Annotated[str, typer.Argument(metavar="CONFIG", help="The config, a YAML file.")],
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Another value, as for finetune.", show_default=False)
-    ] = None,
+    set_: options.Set = None,
+    quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
     """Check a config and print it as it is understood, every default filled in."""
+    set_quiet(quiet)
     results = claim_stdout()
     import yaml
 

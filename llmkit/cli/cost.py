@@ -6,18 +6,21 @@ from typing import Annotated
 
 import typer
 
-from llmkit.architectures import catalogue
 from llmkit.cli import options
 from llmkit.cli.answers import checked_format
 from llmkit.cli.channels import claim_stdout, set_quiet
+from llmkit.cli.completion import complete_accelerator, complete_catalogue
+from llmkit.cli.examples import examples
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command(
-    epilog="Examples:  llmkit cost llama-3.1-405b --tokens 15.6T --gpu h100 --gpus 16384   |   "
-    "llmkit cost gpt-3 --budget 5000usd --gpu h100 --price 2.5   |   "
-    "llmkit cost --finetune configs/text-classification.yaml   |   llmkit cost --table"
+    epilog=examples(
+        "llmkit cost llama-3.1-405b --tokens 15.6T --gpu h100 --gpus 16384",
+        "llmkit cost gpt-3 --budget 5000usd --gpu h100 --price 2.5",
+        "llmkit cost --finetune configs/text-classification.yaml",
+    )
 )
 def show_cost(
     model: Annotated[
@@ -26,20 +29,53 @@ def show_cost(
             metavar="MODEL",
             help="A name of the catalogue, a folder, a config.json, or a hub id, as of `llmkit params`.",
             show_default=False,
-            autocompletion=lambda: list(catalogue.entries()),
+            autocompletion=complete_catalogue,
         ),
+    ] = None,
+    revision: options.Revision = None,
+    settings: options.CostSet = None,
+    lora: Annotated[
+        str | None,
+        typer.Option(help="Train adapters alone: r=8, or r=8,targets=q_proj,v_proj.", show_default=False),
     ] = None,
     tokens: Annotated[
         str | None,
         typer.Option(help="Tokens it is trained on, epochs included: 15T, 300B.", show_default=False),
     ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            help="Turn it round: what 5000usd, 100gpuh or 1e23flops train.",
+            show_default=False,
+        ),
+    ] = None,
+    finetune: Annotated[
+        str | None,
+        typer.Option(
+            help="A config of `llmkit finetune`: its cost on the device at hand, by a short probe; by the table "
+            "with --gpu.",
+            show_default=False,
+        ),
+    ] = None,
+    sequence_length: Annotated[
+        int | None,
+        typer.Option(
+            help="Tokens a sequence.  [default: what the model takes, 8192 at most]", show_default=False
+        ),
+    ] = None,
+    recompute: Annotated[
+        str, typer.Option(help="Activations that are computed again: none, selective, full.")
+    ] = "none",
+    device: options.Device = "auto",
     gpu: Annotated[
         str | None,
         typer.Option(
-            help="The accelerator: h100, a100-80gb, tpu-v4, …; cpu measures this one.", show_default=False
+            help="The accelerator: h100, a100-80gb, tpu-v4, …; cpu measures this one.",
+            show_default=False,
+            autocompletion=complete_accelerator,
         ),
     ] = None,
-    gpus: Annotated[int | None, typer.Option(help="How many of them.", show_default=False)] = None,
+    gpus: options.PlannedGpus = None,
     mfu: Annotated[
         str | None,
         typer.Option(
@@ -76,43 +112,7 @@ def show_cost(
         str | None,
         typer.Option(help="What memory one device has: 24GB.  [default: by the table]", show_default=False),
     ] = None,
-    recompute: Annotated[
-        str, typer.Option(help="Activations that are computed again: none, selective, full.")
-    ] = "none",
-    sequence_length: Annotated[
-        int | None,
-        typer.Option(
-            help="Tokens a sequence.  [default: what the model takes, 8192 at most]", show_default=False
-        ),
-    ] = None,
-    batch_size: Annotated[int, typer.Option(help="Sequences on a device at once, for the memory.")] = 1,
-    lora: Annotated[
-        str | None,
-        typer.Option(help="Train adapters alone: r=8, or r=8,targets=q_proj,v_proj.", show_default=False),
-    ] = None,
-    budget: Annotated[
-        str | None,
-        typer.Option(
-            help="Turn it round: what 5000usd, 100gpuh or 1e23flops train.",
-            show_default=False,
-        ),
-    ] = None,
-    finetune: Annotated[
-        str | None,
-        typer.Option(
-            help="A config of `llmkit finetune`: its cost on the device at hand, by a short probe; by the table "
-            "with --gpu.",
-            show_default=False,
-        ),
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", help="key=value, another value of the model's config, or of the --finetune config."
-        ),
-    ] = None,
-    revision: options.Revision = None,
-    device: options.Device = "auto",
+    batch_size: options.DeviceBatchSize = 1,
     table: Annotated[bool, typer.Option("--table", help="Published runs beside llmkit's formulas.")] = False,
     accelerators: Annotated[bool, typer.Option("--accelerators", help="The table of accelerators.")] = False,
     format: options.ReportFormat = None,  # noqa: A002

@@ -8,7 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import TypedDict
+
 from llmkit.cli.sheets import Column, Sheet
+from llmkit.data.shapes import others
+from llmkit.figures import Worked
 
 if TYPE_CHECKING:
     from llmkit.costs.estimate import Estimate
@@ -16,6 +20,14 @@ if TYPE_CHECKING:
     from llmkit.figures import Figure
     from llmkit.hardware.accelerators import Accelerator
     from llmkit.units import Amount
+
+
+@others(Worked)
+class EstimateObject(TypedDict):
+    """What a run takes, each figure under its own key: `training_flops`, `device_hours`, `energy`, …"""
+
+    of: str
+    notes: list[str]
 
 
 def _text(amount: Amount | None) -> str:

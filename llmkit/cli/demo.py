@@ -8,14 +8,19 @@ import typer
 
 from llmkit.cli import options
 from llmkit.cli.channels import claim_stdout, set_quiet
+from llmkit.cli.completion import complete_demo, complete_task
+from llmkit.cli.examples import examples
 from llmkit.errors import UsageError
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command(
-    epilog="Examples:  llmkit demo sentiment-analysis   |   llmkit demo runs/reviews --port 7861   |   "
-    "llmkit demo runs/reviews --space my-space"
+    epilog=examples(
+        "llmkit demo sentiment-analysis",
+        "llmkit demo runs/reviews --port 7861",
+        "llmkit demo runs/reviews --space my-space",
+    )
 )
 def demo(
     name: Annotated[
@@ -24,15 +29,20 @@ def demo(
             metavar="MODEL|TASK",
             help="A model: folder or hub id; or a task, for its default model.",
             show_default=False,
+            autocompletion=complete_demo,
         ),
     ],
     model: options.Model = None,
-    task: Annotated[
-        str | None,
-        typer.Option(help="What the model is shown for.  [default: what it says]", show_default=False),
-    ] = None,
     revision: options.Revision = None,
     embedded: options.Embedded = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="What the model is shown for.  [default: what it says]",
+            show_default=False,
+            autocompletion=complete_task,
+        ),
+    ] = None,
     space: Annotated[
         str | None,
         typer.Option(
@@ -44,7 +54,6 @@ def demo(
     title: Annotated[
         str | None, typer.Option(help="The page's title.  [default: the model's name]", show_default=False)
     ] = None,
-    overwrite: options.Overwrite = False,
     host: Annotated[
         str, typer.Option(help="The address to listen at; any but this machine's own wants --auth.")
     ] = "127.0.0.1",
@@ -62,6 +71,7 @@ def demo(
     open_: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     device: options.Device = "auto",
     dtype: options.Dtype = None,
+    overwrite: options.Overwrite = False,
     trust_remote_code: options.TrustRemoteCode = False,
     allow_pickle: options.AllowPickle = False,
     quiet: options.Quiet = False,

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import TypedDict
+
 from llmkit.cli.channels import ResultStream, note
 from llmkit.errors import MissingExtraError, ModelError, UsageError, did_you_mean
 from llmkit.models.loading import LoadOptions
@@ -158,6 +160,15 @@ def _open(address: str) -> None:
     threading.Timer(1.0, webbrowser.open, [address]).start()
 
 
+class SpaceFolder(TypedDict):
+    """The folder of a Space that was written (--space)."""
+
+    folder: str
+    task: str
+    files: int
+    bytes: int
+
+
 def write_space(
     wanted: Wanted, load: LoadOptions, folder: str, results: ResultStream, *, overwrite: bool
 ) -> None:
@@ -190,7 +201,7 @@ def write_space(
     check_files(files, known_tokens())
     write_folder(Path(folder), files)
     row = {
-        "space": folder,
+        "folder": folder,
         "task": found.call.name,
         "files": len(files),
         "bytes": sum(file.size for file in files),

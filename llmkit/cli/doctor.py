@@ -12,9 +12,10 @@ import typer
 from llmkit.cli import options
 from llmkit.cli.answers import Answer, checked_format, deliver
 from llmkit.cli.channels import claim_stdout, note, set_quiet, warn
+from llmkit.cli.examples import examples
 from llmkit.cli.launch import launch
 from llmkit.cli.sheets import Column, Sheet
-from llmkit.errors import EXIT_FAILED
+from llmkit.errors import EXIT_FAILED, UsageError
 from llmkit.launching.plan import LaunchOptions
 from llmkit.launching.surroundings import join_slurm_step
 
@@ -22,8 +23,11 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command(
-    epilog="Examples:  llmkit doctor   |   llmkit doctor --devices   |   "
-    "llmkit doctor --devices --device cpu --processes 2 --format json"
+    epilog=examples(
+        "llmkit doctor",
+        "llmkit doctor --devices",
+        "llmkit doctor --devices --device cpu --processes 2 --format json",
+    )
 )
 def doctor(
     devices: Annotated[
@@ -35,15 +39,7 @@ def doctor(
     nodes: options.Nodes = None,
     node_rank: options.NodeRank = None,
     rendezvous: options.Rendezvous = None,
-    format: Annotated[  # noqa: A002
-        str | None,
-        typer.Option(
-            "--format",
-            "-f",
-            help="table, json, jsonl, markdown.  [default: table on a terminal, else jsonl]",
-            show_default=False,
-        ),
-    ] = None,
+    format: options.ReportFormat = None,  # noqa: A002
     output: options.Output = None,
     overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
@@ -54,8 +50,13 @@ def doctor(
     is_first = int(os.environ.get("RANK", 0)) == 0
     set_quiet(quiet or not is_first)
     chosen = checked_format(format, output)
+    wanted = LaunchOptions(gpus, processes, nodes, node_rank, rendezvous)
     if devices:
-        launch(LaunchOptions(gpus, processes, nodes, node_rank, rendezvous), device=device)
+        launch(wanted, device=device)
+    elif wanted.names_any:
+        raise UsageError(
+            "processes and machines are for a trial of the links between them.", hint="Add --devices."
+        )
     results = claim_stdout()
     from llmkit.cli.loading import quiet_libraries
 

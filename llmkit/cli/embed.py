@@ -8,6 +8,7 @@ import typer
 
 from llmkit.cli import options
 from llmkit.cli.channels import claim_stdout, set_quiet
+from llmkit.cli.examples import examples
 from llmkit.cli.launch import join_launch, launch_over_files
 from llmkit.cli.pipeline_call import check_split, chosen_format, rows_a_batch
 from llmkit.data.formats import FORMATS
@@ -20,8 +21,11 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command(
-    epilog="Examples:  llmkit embed 'He went to the bank.'   |   llmkit embed -i texts.txt -o vectors.npy   |   "
-    "llmkit embed --level token --layer -4: --layers-merge sum 'The bank raised rates.'"
+    epilog=examples(
+        "llmkit embed 'He went to the bank.'",
+        "llmkit embed -i texts.txt -o vectors.npy",
+        "llmkit embed --level token --layer -4: --layers-merge sum 'The bank raised rates.'",
+    )
 )
 def embed_texts(
     texts: Annotated[
@@ -56,16 +60,7 @@ def embed_texts(
     max_restarts: options.MaxRestarts = 0,
     dtype: options.Dtype = None,
     batch_size: options.BatchSize = "auto",
-    format: Annotated[  # noqa: A002
-        str | None,
-        typer.Option(
-            "--format",
-            "-f",
-            help="table, jsonl, json, csv, tsv; files also npy, safetensors, parquet."
-            "  [default: table on a terminal, else jsonl]",
-            show_default=False,
-        ),
-    ] = None,
+    format: options.VectorFormat = None,  # noqa: A002
     output: options.Output = None,
     rejects: options.Rejects = None,
     keep_input: options.KeepInput = False,

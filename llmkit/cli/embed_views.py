@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import TypedDict
+
 from llmkit.cli.channels import ResultStream
 from llmkit.cli.drawing import rendered
 from llmkit.data.formats import TABLE, Format
@@ -18,6 +20,46 @@ if TYPE_CHECKING:
     from llmkit.embeddings.embedding import Embedding
     from llmkit.embeddings.settings import EmbedSettings
 
+
+class _OfText(TypedDict):
+    text: str
+    token_count: int
+    cut: int
+
+
+class TextVector(_OfText):
+    """A text's vector; `cut` tells how many of its tokens did not count, as the model takes no more."""
+
+    embedding: list[float]
+
+
+class WordVector(TextVector):
+    """The vector of one word of a text (--word), with its place in characters."""
+
+    word: str
+    start: int
+    end: int
+
+
+class TokenVectors(_OfText):
+    """A vector for each token of a text (--level token); `offsets` are characters, `special` what was added."""
+
+    tokens: list[str]
+    ids: list[int]
+    offsets: list[list[int]]
+    special: list[bool]
+    embedding: list[list[float]]
+
+
+class WordVectors(_OfText):
+    """A vector for each word of a text (--level word)."""
+
+    words: list[str]
+    offsets: list[list[int]]
+    embedding: list[list[float]]
+
+
+VECTORS_OF_TEXT = TextVector | WordVector | TokenVectors | WordVectors
 Shaper = Callable[["Embedding", Row], Any]
 _MOST_COMPARED = 12
 _VALUES_SHOWN = 4

@@ -11,11 +11,12 @@ import typer
 from llmkit.cli import options
 from llmkit.cli.answers import Answer, checked_format, deliver
 from llmkit.cli.channels import claim_stdout, note, set_quiet
+from llmkit.cli.completion import complete_metric, complete_model, complete_training_task
+from llmkit.cli.examples import examples
 from llmkit.cli.parameters import parse_mapping
 from llmkit.cli.progress import progress
 from llmkit.errors import UsageError
 from llmkit.models.loading import LoadOptions, check_options
-from llmkit.training.objectives import OBJECTIVES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,39 +27,31 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command(
-    epilog="Examples:  llmkit evaluate runs/reviews --data test.csv   |   "
-    "llmkit evaluate runs/reviews --data hub:stanfordnlp/sst2:validation --columns text=sentence   |   "
-    "llmkit evaluate OWNER/NAME --data test.conll --format json --output figures.json"
+    epilog=examples(
+        "llmkit evaluate runs/reviews --data test.csv",
+        "llmkit evaluate runs/reviews --data hub:stanfordnlp/sst2:validation --columns text=sentence",
+        "llmkit evaluate OWNER/NAME --data test.conll --format json --output figures.json",
+    )
 )
 def evaluate(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="The folder of a run or of a model, a hub id, or 'minilm'.")
-    ],
-    data: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--data",
-            "-i",
-            help="csv tsv json jsonl parquet txt conll, a folder, or hub:NAME[:config][:split]. Repeatable."
-            "  [default: what the run was judged on]",
-            show_default=False,
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="The folder of a run or of a model, a hub id, or 'minilm'.",
+            autocompletion=complete_model,
         ),
-    ] = None,
+    ],
+    revision: options.Revision = None,
+    data: options.JudgedData = None,
+    input_format: options.InputFormat = None,
+    columns: options.TrainingColumns = None,
     task: Annotated[
         str | None,
         typer.Option(
             help="The training task.  [default: the run's, else what the model was saved for]",
             show_default=False,
-            autocompletion=lambda: list(OBJECTIVES),
-        ),
-    ] = None,
-    columns: Annotated[
-        str | None,
-        typer.Option(
-            "--columns",
-            "--map",
-            help="The task's fields and your columns: text=review,label=stars.",
-            show_default=False,
+            autocompletion=complete_training_task,
         ),
     ] = None,
     labels: Annotated[
@@ -73,30 +66,18 @@ def evaluate(
             help="Judge by this metric; hub:NAME loads one by evaluate.load. Repeatable."
             "  [default: the run's, else the task's]",
             show_default=False,
+            autocompletion=complete_metric,
         ),
     ] = None,
     worst: Annotated[int, typer.Option(help="Show so many examples with the highest loss.")] = 10,
     confidence: Annotated[float, typer.Option(help="What the intervals hold of the resamples.")] = 0.95,
     resamples: Annotated[int, typer.Option(help="Resamples of the bootstrap; 0 for no intervals.")] = 1000,
-    input_format: options.InputFormat = None,
     max_rows: Annotated[int | None, typer.Option(help="Only the first rows.", show_default=False)] = None,
-    max_length: Annotated[
-        int | None, typer.Option(help="Tokens an example may have.", show_default=False)
-    ] = None,
-    revision: options.Revision = None,
+    max_length: options.MaxLength = None,
     device: options.Device = "auto",
-    dtype: Annotated[
-        str | None,
-        typer.Option(
-            help="auto, float32, bfloat16, float16.  [default: what the run computed in, else as saved]",
-            show_default=False,
-        ),
-    ] = None,
+    dtype: options.JudgedDtype = None,
     batch_size: options.BatchSize = "auto",
-    seed: Annotated[
-        int | None,
-        typer.Option(help="Of the masks and the resamples.  [default: the run's, and 0]", show_default=False),
-    ] = None,
+    seed: options.JudgedSeed = None,
     format: options.ReportFormat = None,  # noqa: A002
     output: options.Output = None,
     overwrite: options.Overwrite = False,

@@ -29,8 +29,8 @@ def sheets(found: Evaluation) -> Iterator[Sheet]:
 def rows(found: Evaluation) -> Iterator[dict[str, Any]]:
     """Go through the figures: metric, value and interval."""
     for name, value in found.metrics.items():
-        interval = found.intervals.get(name, {})
-        yield {"metric": name, "value": value, "low": interval.get("low"), "high": interval.get("high")}
+        interval = found.intervals.get(name, {"low": None, "high": None})
+        yield {"metric": name, "value": value, **interval}
 
 
 def _figures(found: Evaluation) -> Sheet:
@@ -55,7 +55,11 @@ def _classes(found: Evaluation) -> Sheet:
         "Each class",
         (Column("class"), *(Column(name, True) for name in _OF_A_CLASS), Column("support", True)),
         tuple(
-            (str(each["label"]), *(_number(each[name]) for name in _OF_A_CLASS), f"{each['support']:,}")
+            (
+                str(each["label"]),
+                *map(_number, (each["precision"], each["recall"], each["f1"])),
+                f"{each['support']:,}",
+            )
             for each in found.classes
         ),
     )

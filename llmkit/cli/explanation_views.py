@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NotRequired
 
+from typing_extensions import TypedDict
+
+from llmkit.cli.attention_views import Attended, Kind
 from llmkit.cli.sheets import Column, Sheet
 
 if TYPE_CHECKING:
@@ -13,6 +16,36 @@ if TYPE_CHECKING:
     from llmkit.insight.explaining import Explanation, Step
 
 _VALUES_SHOWN = 4
+
+
+class Computed(TypedDict):
+    """A step: what is computed, the shape of all of it, and the row of the token; null is minus infinity."""
+
+    step: str
+    formula: str
+    shape: list[int]
+    values: list[float | None]
+
+
+class Explained(TypedDict):
+    """One token's calculation in one layer and head, held against the model's own output (--explain)."""
+
+    model: str
+    text: str
+    text_pair: NotRequired[str]
+    family: str
+    which: Kind
+    layer: int
+    head: int
+    token: str
+    position: int
+    steps: list[Computed]
+    checked_against: str
+    largest_difference: float
+    tolerance: float
+
+
+ATTENTION = Attended | Explained
 
 
 def explanation_sheets(model: str, found: Explanation) -> list[Sheet]:

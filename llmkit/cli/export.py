@@ -9,6 +9,8 @@ import typer
 
 from llmkit.cli import options
 from llmkit.cli.channels import claim_stdout, set_quiet
+from llmkit.cli.completion import complete_model, complete_task, one_of
+from llmkit.cli.examples import examples
 from llmkit.errors import UsageError, did_you_mean
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -17,12 +19,19 @@ FORMS = ("onnx", "merged", "gguf")
 
 
 @app.command(
-    epilog="Examples:  llmkit export runs/reviews --to onnx   |   "
-    "llmkit export runs/adapter --to merged -o models/whole"
+    epilog=examples(
+        "llmkit export runs/reviews --to onnx",
+        "llmkit export runs/adapter --to merged -o models/whole",
+    )
 )
 def export(
     run: Annotated[
-        str, typer.Argument(help="The folder of a run, or any model: folder, hub id.", show_default=False)
+        str,
+        typer.Argument(
+            help="The folder of a run, or any model: folder, hub id.",
+            show_default=False,
+            autocompletion=complete_model,
+        ),
     ],
     to: Annotated[
         str,
@@ -30,18 +39,21 @@ def export(
             "--to",
             help="onnx: for ONNX Runtime. merged: an adapter and its base as one model. gguf: says the way there.",
             show_default=False,
+            autocompletion=one_of(*FORMS),
         ),
     ],
-    output: Annotated[
-        str | None,
-        typer.Option("--output", "-o", help="The folder to write.  [default: RUN-FORM]", show_default=False),
-    ] = None,
     task: Annotated[
-        str | None, typer.Option(help="What the model is for.  [default: what it says]", show_default=False)
+        str | None,
+        typer.Option(
+            help="What the model is for.  [default: what it says]",
+            show_default=False,
+            autocompletion=complete_task,
+        ),
     ] = None,
     revision: options.Revision = None,
-    overwrite: options.Overwrite = False,
     format: options.OutputFormat = None,  # noqa: A002
+    output: options.FolderOutput = None,
+    overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from typing_extensions import TypedDict
+
 from llmkit.cli.channels import ResultStream, note
 from llmkit.cli.demo_run import Wanted, find
 from llmkit.cli.loading import quiet_client, quiet_libraries
@@ -23,6 +25,16 @@ if TYPE_CHECKING:
 
 # Of the largest number in the outputs: orders of summation differ by 1e-6 in float32, by 1e-2 in bfloat16.
 _FAR = 0.05
+
+
+class ExampleCompared(TypedDict):
+    """An example, and how far the exported model's outputs are from the original's."""
+
+    example: str
+    token_count: int
+    largest_difference: float
+    largest_output: float
+    same_answer: bool
 
 
 def run_export(
@@ -68,7 +80,7 @@ def run_export(
     rows = [
         {
             "example": each.shown,
-            "tokens": each.tokens,
+            "token_count": each.tokens,
             "largest_difference": each.largest,
             "largest_output": each.scale,
             "same_answer": each.same,

@@ -12,6 +12,7 @@ import typer
 from llmkit.cli import options
 from llmkit.cli.answers import checked_format, deliver
 from llmkit.cli.channels import claim_stdout, note, set_quiet
+from llmkit.cli.examples import examples
 from llmkit.cli.launch import launch, write_script
 from llmkit.cli.parameters import parse_pairs
 from llmkit.cli.results import write_rows
@@ -25,8 +26,11 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command(
-    epilog="Examples:  llmkit finetune configs/text-classification.yaml   |   "
-    "llmkit finetune run.yaml --set training.epochs=1   |   llmkit finetune run.yaml --resume"
+    epilog=examples(
+        "llmkit finetune configs/text-classification.yaml --check",
+        "llmkit finetune run.yaml --set training.epochs=1",
+        "llmkit finetune run.yaml --resume",
+    )
 )
 def finetune(
     config: Annotated[
@@ -35,14 +39,7 @@ def finetune(
             metavar="CONFIG", help="The config, a YAML file.  (llmkit config init TASK writes one)"
         ),
     ],
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            help="Another value of the config: training.learning_rate=3e-5. Repeatable.",
-            show_default=False,
-        ),
-    ] = None,
+    set_: options.Set = None,
     check: Annotated[
         bool, typer.Option("--check", help="Train nothing: show what would be learned from, and how.")
     ] = False,
@@ -52,16 +49,6 @@ def finetune(
             min=1, help="With --check: as the first of so many devices, a whole step.", show_default=False
         ),
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the newest whole checkpoint in the output folder.")
-    ] = False,
-    resume_anyway: Annotated[
-        bool,
-        typer.Option(
-            "--resume-anyway", help="The same, though the config, data or tokenizer are others now."
-        ),
-    ] = False,
-    overwrite: options.Overwrite = False,
     device: options.Device = "auto",
     gpus: options.Gpus = None,
     processes: options.Processes = None,
@@ -76,6 +63,14 @@ def finetune(
         ),
     ] = None,
     format: options.OutputFormat = None,  # noqa: A002
+    overwrite: options.Overwrite = False,
+    resume: options.ResumeRun = False,
+    resume_anyway: Annotated[
+        bool,
+        typer.Option(
+            "--resume-anyway", help="The same, though the config, data or tokenizer are others now."
+        ),
+    ] = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:

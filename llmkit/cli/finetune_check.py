@@ -46,6 +46,8 @@ def sheets(found: Mapping[str, Any], config: str) -> Iterator[Sheet]:
         ),
     )
     yield Sheet("The run", (Column(""), Column("")), tuple(_facts(found)), notes=_warnings(found))
+    if "each_device" in found:
+        yield _each_device(found["each_device"], found["devices"])
 
 
 def _labels(sets: Mapping[str, Any]) -> Sheet:
@@ -99,6 +101,26 @@ def _facts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "rows without a text", f"{found['empty_rows']:,}"
     if "validation" in found["sets"]:
         yield "in training and validation", f"{found['in_train_and_validation']:,}"
+
+
+def _each_device(shares: Mapping[str, Any], devices: int) -> Sheet:
+    """Return what each of the pretended devices has in a step, the fewest and the most."""
+    rows = tuple(
+        (title, *(f"{count:,}" for count in shares[key]))
+        for title, key in (
+            ("examples", "examples_a_step"),
+            ("tokens", "tokens_a_step"),
+            ("micro-batches", "micro_batches_a_step"),
+        )
+    )
+    whole = "its share of them" if shares["sharded"] else "all of them"
+    notes = [f"Each keeps {shares['own_parameters']:,} parameters: {whole}."]
+    if shares["idle_devices"]:
+        notes.append(
+            f"{shares['idle_devices']:,} of {devices:,} devices have nothing to do in the first step."
+        )
+    columns = (Column("of a step"), Column("fewest", True), Column("most", True))
+    return Sheet(f"Each of {devices:,} devices", columns, rows, notes=tuple(notes))
 
 
 def _warnings(found: Mapping[str, Any]) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from llmkit.errors import UsageError
 from llmkit.launching.plan import Launch, LaunchOptions, plan_launch
 from llmkit.launching.slurm import sbatch_script
 from llmkit.launching.surroundings import join_slurm_step
+from llmkit.launching.watch import silence_allowed
 from llmkit.launching.worker import take_own_gpu
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ def launch(options: LaunchOptions, *, device: str, devices: int | list[int] | No
         UsageError: the options do not go together, or there are not as many GPUs.
         LlmkitError: a process was lost.
     """
+    # Each wait that is begun again would be a warning, with a stack of C++; torch asks as it is loaded.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     planned = plan_launch(options, device=device, devices=devices)
     if planned is not None and not planned.is_one_process:
         start(planned)
@@ -71,7 +74,9 @@ def start(planned: Launch) -> None:
     Raises:
         SystemExit: they have run.
         LlmkitError: a process was lost.
+        UsageError: after how many seconds one is lost is said wrongly.
     """
+    silence_allowed()
     from llmkit.launching.agent import run_processes
 
     machines = f" on each of {planned.nodes} machines" if planned.nodes > 1 else ""

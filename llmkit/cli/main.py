@@ -17,8 +17,14 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+try:
+    from typer._click.shell_completion import CompletionItem
+except ImportError:  # releases before 0.29 have the parser as a package of its own
+    from click.shell_completion import CompletionItem  # type: ignore[assignment]
+
 from llmkit._version import __version__
 from llmkit.cli.channels import open_closed_descriptors, report, warn
+from llmkit.cli.examples import examples
 from llmkit.data.atomic import reason_of
 from llmkit.errors import (
     EXIT_DONE,
@@ -56,6 +62,7 @@ COMMANDS = {
     "warm": ("llmkit.cli.warm", "List the processes that keep models loaded for --warm, or stop them."),
     "doctor": ("llmkit.cli.doctor", "Show what this machine has for a long run, and try its devices' links."),
     "config": ("llmkit.cli.config", "Write, check or explain a file for finetune."),
+    "schema": ("llmkit.cli.schema", "Print the JSON Schema of what a command prints as JSON."),
 }
 
 
@@ -82,6 +89,16 @@ class LazyGroup(TyperGroup):
             guess = did_you_mean(cmd_name, COMMANDS)
             ctx.fail(f"no such command '{cmd_name}'" + (f"; {guess}" if guess else "."))
         return subcommand(cmd_name)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """Offer the commands without importing them."""
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        return [
+            CompletionItem(name, help=help_text)
+            for name, (_, help_text) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
@@ -172,7 +189,11 @@ app = typer.Typer(
 
 
 @app.callback(
-    epilog="Examples:  llmkit tasks   |   llmkit pipeline sentiment-analysis 'I love it'   |   llmkit pipeline --help"
+    epilog=examples(
+        "llmkit tasks",
+        "llmkit pipeline sentiment-analysis 'I love it'",
+        "llmkit pipeline --help",
+    )
 )
 def root(
     ctx: typer.Context,

@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typing_extensions import TypedDict
 
 from llmkit.cli import options
 from llmkit.cli.channels import claim_stdout, note, set_quiet
+from llmkit.cli.completion import complete_task
+from llmkit.cli.examples import examples
 from llmkit.cli.loading import quiet_client
 from llmkit.cli.results import write_rows
 from llmkit.errors import UsageError
-from llmkit.tasks.catalogue import find_task, task_names
+from llmkit.tasks.catalogue import find_task
 
 if TYPE_CHECKING:
     from llmkit.models.inventory import FoundModel
@@ -22,9 +25,36 @@ app = typer.Typer(
 )
 
 
+class Listed(TypedDict):
+    """A model that is here; `complete` has its weights, `quality` says how good an embedded adapter is."""
+
+    model: str
+    origin: str
+    source: str
+    revision: str | None
+    bytes: int
+    tasks: list[str]
+    quality: str | None
+    complete: bool
+    path: str
+
+
+class Fetched(TypedDict):
+    """A model that was fetched; `task` is null of one that was named itself."""
+
+    task: str | None
+    model: str
+    revision: str | None
+    bytes: int
+    path: str
+
+
 @app.callback(
     invoke_without_command=True,
-    epilog="Examples:  llmkit models   |   llmkit models prepare sentiment-analysis fill-mask --to models",
+    epilog=examples(
+        "llmkit models",
+        "llmkit models prepare sentiment-analysis fill-mask --to models",
+    ),
 )
 def models(
     context: typer.Context,
@@ -82,7 +112,10 @@ def _for_a_person(row: dict[str, Any]) -> dict[str, Any]:
 
 
 @app.command(
-    epilog="Then, on the other machine: HF_HOME=DIR HF_HUB_OFFLINE=1 llmkit pipeline sentiment-analysis 'What a day'"
+    epilog=examples(
+        "llmkit models prepare sentiment-analysis --to models",
+        "HF_HOME=models HF_HUB_OFFLINE=1 llmkit pipeline sentiment-analysis 'What a day'  # on the other machine",
+    )
 )
 def prepare(
     tasks: Annotated[
@@ -90,7 +123,7 @@ def prepare(
         typer.Argument(
             metavar="TASK",
             help="Tasks, whose default models are fetched; or hub ids.",
-            autocompletion=lambda: task_names(),
+            autocompletion=complete_task,
         ),
     ],
     to: Annotated[str, typer.Option(help="The folder to fill; HF_HOME names it on the other machine.")],

@@ -1,11 +1,23 @@
-"""The options that mean the same in every command, said once."""
+"""The options that mean the same in every command, said once, in the order in which every ``--help`` has them.
+
+Where one means something else for a command (which model is the default, what a column holds) a variant of it stands
+beside it under a name of its own. A test holds the order, and that no command declares one of these by itself.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
+
+from llmkit.cli import completion
+from llmkit.embeddings.settings import LEVELS, LONG_CHOICES, MERGES, POOLINGS, SUBWORDS
+
+_DEVICES = completion.one_of("auto", "cpu", "cuda", "mps")
+_DTYPES = completion.one_of("auto", "float32", "bfloat16", "float16")
+_TABLES = "[default: table on a terminal, else jsonl]"
 
 
 def _set_debug(value: bool) -> bool:
@@ -20,62 +32,47 @@ def _set_embedded(value: bool | None) -> bool | None:
     return value
 
 
+def _model(help_text: str) -> typer.models.OptionInfo:
+    return typer.Option(
+        "--model", "-m", help=help_text, show_default=False, autocompletion=completion.complete_model
+    )
+
+
+def _format(help_text: str, offered: Callable[..., list[str]]) -> typer.models.OptionInfo:
+    return typer.Option("--format", "-f", help=help_text, show_default=False, autocompletion=offered)
+
+
+def _output(help_text: str) -> typer.models.OptionInfo:
+    return typer.Option("--output", "-o", help=help_text, show_default=False)
+
+
+def _choice(help_text: str, names: tuple[str, ...], *, default: bool = True) -> typer.models.OptionInfo:
+    return typer.Option(help=help_text, show_default=default, autocompletion=completion.one_of(*names))
+
+
+# Which model
+
 Model = Annotated[
     str | None,
-    typer.Option(
-        "--model",
-        "-m",
-        help="Folder, file, hub id, or 'minilm' for the embedded encoder.  [default: the task's]",
-        show_default=False,
-    ),
+    _model("Folder, file, hub id, or 'minilm' for the embedded encoder.  [default: the task's]"),
 ]
 EncoderModel = Annotated[
+    str | None, _model("Folder, hub id, or short name such as bert-base.  [default: all-MiniLM-L6-v2]")
+]
+SearchModel = Annotated[
     str | None,
-    typer.Option(
-        "--model",
-        "-m",
-        help="Folder, hub id, or short name such as bert-base.  [default: all-MiniLM-L6-v2]",
-        show_default=False,
+    _model("Folder, hub id or short name.  [default: the one that made the vectors, else all-MiniLM-L6-v2]"),
+]
+SeveralModels = Annotated[
+    list[str] | None,
+    _model(
+        "Folder, hub id, or short name such as bert-base; repeat it to see several side by side."
+        "  [default: all-MiniLM-L6-v2]"
     ),
 ]
-Level = Annotated[str, typer.Option(help="sentence, token or word: what a vector is of.")]
-Pooling = Annotated[
-    str | None,
-    typer.Option(
-        help="mean, cls, max, pooler, last-token, weighted-mean, mean-sqrt-length, none."
-        "  [default: the model's own, else mean]",
-        show_default=False,
-    ),
+Revision = Annotated[
+    str | None, typer.Option(help="Branch, tag or commit of a hub model.", show_default=False)
 ]
-Layer = Annotated[
-    str, typer.Option(help="0 is the embedding, -1 the last; several: 1,2,3 or -4: for the last four.")
-]
-LayersMerge = Annotated[str, typer.Option(help="Several layers into one: mean, sum, concat.")]
-Normalize = Annotated[
-    bool | None,
-    typer.Option(
-        "--normalize/--no-normalize", help="Length 1.  [default: the model's own]", show_default=False
-    ),
-]
-Dim = Annotated[
-    int | None, typer.Option(help="Keep the first so many numbers (Matryoshka).", show_default=False)
-]
-Prompt = Annotated[
-    str | None,
-    typer.Option(
-        "--prompt",
-        "--query-prefix",
-        help="Put before each text: words, or the name of one of the model's own prompts.",
-        show_default=False,
-    ),
-]
-Word = Annotated[str | None, typer.Option(help="This word's vector in each text.", show_default=False)]
-Subwords = Annotated[str, typer.Option(help="A word's tokens into one: mean, first, max.")]
-Long = Annotated[str, typer.Option(help="Texts longer than the model takes: truncate, split-mean, error.")]
-MaxLength = Annotated[
-    int | None, typer.Option(help="Take at most so many tokens of a text.", show_default=False)
-]
-Measure = Annotated[str, typer.Option(help="cosine, dot, or euclidean: the distance.")]
 Embedded = Annotated[
     bool | None,
     typer.Option(
@@ -87,24 +84,37 @@ Embedded = Annotated[
         expose_value=False,
     ),
 ]
-Revision = Annotated[
-    str | None, typer.Option(help="Branch, tag or commit of a hub model.", show_default=False)
-]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
-Dtype = Annotated[
-    str | None,
+
+Set = Annotated[
+    list[str] | None,
     typer.Option(
-        help="auto (bfloat16 where the device computes in it natively), float32, bfloat16, float16."
-        "  [default: as the model was saved]",
+        "--set",
+        help="Another value of the config: training.learning_rate=3e-5. Repeatable.",
         show_default=False,
+        autocompletion=completion.complete_config_key,
     ),
 ]
-BatchSize = Annotated[
-    str,
+ModelSet = Annotated[
+    list[str] | None,
     typer.Option(
-        help="Rows that go through the model together; auto sorts by length under a budget of tokens."
+        "--set",
+        help="key=value, another value of the model's config: text_config.hidden_size=64. Repeatable.",
+        show_default=False,
+        autocompletion=completion.complete_model_key,
     ),
 ]
+CostSet = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="key=value, another value of the model's config, or of the --finetune config. Repeatable.",
+        show_default=False,
+        autocompletion=completion.complete_model_key,
+    ),
+]
+
+# What is read
+
 Input = Annotated[
     list[str] | None,
     typer.Option(
@@ -114,63 +124,139 @@ Input = Annotated[
         show_default=False,
     ),
 ]
+JudgedData = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--data",
+        "-i",
+        help="csv tsv json jsonl parquet txt conll, a folder, or hub:NAME[:config][:split]. Repeatable."
+        "  [default: what the run was judged on]",
+        show_default=False,
+    ),
+]
 InputFormat = Annotated[
     str | None, typer.Option(help="Read the input as this format, whatever its ending.", show_default=False)
 ]
 Column = Annotated[str | None, typer.Option(help="The column that holds the input.", show_default=False)]
+ComparedColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--column",
+        help="The column of texts to compare each with each other; without it a file has pairs.",
+        show_default=False,
+    ),
+]
+SearchedColumn = Annotated[
+    str | None, typer.Option("--column", help="The column of the texts in --in.", show_default=False)
+]
 Map = Annotated[
     str | None,
     typer.Option("--map", help="Fields to columns: question=q,context=passage.", show_default=False),
+]
+PairColumns = Annotated[
+    str | None,
+    typer.Option("--map", help="The columns of a file's pairs: a=sentence1,b=sentence2.", show_default=False),
+]
+TrainingColumns = Annotated[
+    str | None,
+    typer.Option(
+        "--columns",
+        "--map",
+        help="The task's fields and your columns: text=review,label=stars.",
+        show_default=False,
+    ),
 ]
 Dataset = Annotated[
     str | None, typer.Option(help="A dataset of the hub, NAME or NAME:CONFIG, streamed.", show_default=False)
 ]
 Split = Annotated[str | None, typer.Option(help="The dataset's split.", show_default=False)]
-Output = Annotated[
+
+# Which vectors
+
+Measure = Annotated[str, _choice("cosine, dot, or euclidean: the distance.", ("cosine", "dot", "euclidean"))]
+Level = Annotated[str, _choice("sentence, token or word: what a vector is of.", LEVELS)]
+Pooling = Annotated[
     str | None,
-    typer.Option(
-        "--output", "-o", help="Write to this file; its ending says the format.", show_default=False
+    _choice(
+        "mean, cls, max, pooler, last-token, weighted-mean, mean-sqrt-length, none."
+        "  [default: the model's own, else mean]",
+        POOLINGS,
+        default=False,
     ),
 ]
-OutputFormat = Annotated[
+Layer = Annotated[
+    str, typer.Option(help="0 is the embedding, -1 the last; several: 1,2,3 or -4: for the last four.")
+]
+AttentionLayer = Annotated[
     str | None,
     typer.Option(
-        "--format",
-        "-f",
-        help="table, jsonl, json, csv, tsv, parquet.  [default: table on a terminal, else jsonl]",
+        "--layer",
+        help="1 is the first, -1 the last; several: 1,2; all.  [default: the last in tables and plots, else all]",
         show_default=False,
     ),
 ]
-ReportFormat = Annotated[
+LayersMerge = Annotated[str, _choice("Several layers into one: mean, sum, concat.", MERGES)]
+Normalize = Annotated[
+    bool | None,
+    typer.Option(
+        "--normalize/--no-normalize", help="Length 1.  [default: the model's own]", show_default=False
+    ),
+]
+Dim = Annotated[
+    int | None, typer.Option(help="Keep the first so many numbers (Matryoshka).", show_default=False)
+]
+QueryPrefix = Annotated[
     str | None,
     typer.Option(
-        "--format",
-        "-f",
-        help="table, json, jsonl, csv, tsv, markdown, latex.  [default: table on a terminal, else jsonl]",
+        "--query-prefix",
+        help="Put before each query: words, or the name of one of the model's prompts.  [default: its 'query']",
         show_default=False,
     ),
 ]
-OutputDir = Annotated[
+Prompt = Annotated[
     str | None,
     typer.Option(
-        help="Folder for images, audio and arrays that results hold.  [default: OUTPUT.files, else a new llmkit-files]",
+        "--prompt",
+        "--query-prefix",
+        help="Put before each text: words, or the name of one of the model's own prompts.",
         show_default=False,
     ),
 ]
-Rejects = Annotated[
+SearchedPrompt = Annotated[
     str | None,
-    typer.Option(help="File for the rows that fail.  [default: OUTPUT.rejects.jsonl]", show_default=False),
+    typer.Option(
+        "--prompt",
+        help="Put before each text of --in, in the same way.  [default: its 'document' or 'passage']",
+        show_default=False,
+    ),
 ]
-KeepInput = Annotated[bool, typer.Option("--keep-input", help="Copy the input's columns beside the result.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that is there.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with an output that was not finished.")]
-Seed = Annotated[int | None, typer.Option(help="Make sampling repeatable.", show_default=False)]
-TrustRemoteCode = Annotated[
-    bool, typer.Option("--trust-remote-code", help="Run Python code that came with the model.")
+Word = Annotated[str | None, typer.Option(help="This word's vector in each text.", show_default=False)]
+Subwords = Annotated[str, _choice("A word's tokens into one: mean, first, max.", SUBWORDS)]
+
+# How long a text may be
+
+Long = Annotated[
+    str, _choice("Texts longer than the model takes: truncate, split-mean, error.", LONG_CHOICES)
 ]
-AllowPickle = Annotated[
-    bool, typer.Option("--allow-pickle", help="Read weights from pickles where there are no safetensors.")
+LongOfTask = Annotated[
+    str,
+    typer.Option(
+        "--long",
+        help="Texts longer than the model takes: chunk, truncate, error.",
+        autocompletion=completion.one_of("chunk", "truncate", "error"),
+    ),
 ]
+MaxLength = Annotated[
+    int | None, typer.Option(help="Take at most so many tokens of a text.", show_default=False)
+]
+
+# Where it runs
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+"""Hosts that nobody but this machine reaches."""
+
+Port = Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", autocompletion=_DEVICES)]
 Gpus = Annotated[
     str | None,
     typer.Option(
@@ -178,6 +264,9 @@ Gpus = Annotated[
         help="How many GPUs, or which: 2, or 0,1.  [default: all that can be seen]",
         show_default=False,
     ),
+]
+PlannedGpus = Annotated[
+    int | None, typer.Option("--gpus", help="How many of them (--gpu).", show_default=False)
 ]
 Processes = Annotated[
     int | None,
@@ -199,10 +288,109 @@ Rendezvous = Annotated[
 MaxRestarts = Annotated[
     int, typer.Option(help="Begin again so often, from what is whole, when a process or a machine is lost.")
 ]
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
-"""Hosts that nobody but this machine reaches."""
+Dtype = Annotated[
+    str | None,
+    typer.Option(
+        help="auto (bfloat16 where the device computes in it natively), float32, bfloat16, float16."
+        "  [default: as the model was saved]",
+        show_default=False,
+        autocompletion=_DTYPES,
+    ),
+]
+ExactDtype = Annotated[
+    str | None,
+    typer.Option(
+        "--dtype",
+        help="float32, bfloat16, float16, auto.  [default: float32]",
+        show_default=False,
+        autocompletion=_DTYPES,
+    ),
+]
+JudgedDtype = Annotated[
+    str | None,
+    typer.Option(
+        "--dtype",
+        help="auto, float32, bfloat16, float16.  [default: what the run computed in, else as saved]",
+        show_default=False,
+        autocompletion=_DTYPES,
+    ),
+]
+BatchSize = Annotated[
+    str,
+    typer.Option(
+        help="Rows that go through the model together; auto sorts by length under a budget of tokens."
+    ),
+]
+CostBatchSize = Annotated[int, typer.Option("--batch-size", help="Inputs at once, for the costs.")]
+DeviceBatchSize = Annotated[
+    int, typer.Option("--batch-size", help="Sequences on a device at once, for the memory.")
+]
+Seed = Annotated[int | None, typer.Option(help="Make sampling repeatable.", show_default=False)]
+JudgedSeed = Annotated[
+    int | None,
+    typer.Option(
+        "--seed", help="Of the masks and the resamples.  [default: the run's, and 0]", show_default=False
+    ),
+]
 
-Port = Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")]
+# What is written
+
+OutputFormat = Annotated[
+    str | None,
+    _format(f"table, jsonl, json, csv, tsv, parquet.  {_TABLES}", completion.complete_format),
+]
+ReportFormat = Annotated[
+    str | None,
+    _format(f"table, json, jsonl, csv, tsv, markdown, latex.  {_TABLES}", completion.complete_report_format),
+]
+VectorFormat = Annotated[
+    str | None,
+    _format(
+        f"table, jsonl, json, csv, tsv; files also npy, safetensors, parquet.  {_TABLES}",
+        completion.complete_vector_format,
+    ),
+]
+SimilarityFormat = Annotated[
+    str | None,
+    _format(
+        f"table, jsonl, json, csv, tsv; a matrix also markdown, latex; pairs also parquet.  {_TABLES}",
+        completion.complete_any_format,
+    ),
+]
+Output = Annotated[str | None, _output("Write to this file; its ending says the format.")]
+ArrayOutput = Annotated[
+    str | None,
+    _output("Write to this file; its ending says the format. .npy is (layers, heads, query, key)."),
+]
+TextOutput = Annotated[str | None, _output("Write to this file.")]
+FolderOutput = Annotated[str | None, _output("The folder to write.  [default: RUN-FORM]")]
+OutputDir = Annotated[
+    str | None,
+    typer.Option(
+        help="Folder for images, audio and arrays that results hold.  [default: OUTPUT.files, else a new llmkit-files]",
+        show_default=False,
+    ),
+]
+Rejects = Annotated[
+    str | None,
+    typer.Option(help="File for the rows that fail.  [default: OUTPUT.rejects.jsonl]", show_default=False),
+]
+KeepInput = Annotated[bool, typer.Option("--keep-input", help="Copy the input's columns beside the result.")]
+KeepFound = Annotated[bool, typer.Option("--keep-input", help="Copy the columns of what is found beside it.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that is there.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with an output that was not finished.")]
+ResumeRun = Annotated[
+    bool, typer.Option("--resume", help="Go on from the newest whole checkpoint in the output folder.")
+]
+
+# What is allowed, and what is said
+
+TrustRemoteCode = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Run Python code that came with the model.")
+]
+AllowPickle = Annotated[
+    bool, typer.Option("--allow-pickle", help="Read weights from pickles where there are no safetensors.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notes.")]
 Debug = Annotated[
     bool,

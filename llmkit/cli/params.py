@@ -6,18 +6,22 @@ from typing import Annotated
 
 import typer
 
-from llmkit.architectures import catalogue
 from llmkit.cli import options
 from llmkit.cli.answers import checked_format
 from llmkit.cli.channels import claim_stdout, set_quiet
+from llmkit.cli.completion import complete_catalogue, complete_head
+from llmkit.cli.examples import examples
 from llmkit.errors import UsageError
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command(
-    epilog="Examples:  llmkit params bert-large   |   llmkit params bert-base distilbert   |   "
-    "llmkit params llama-2-7b --lora r=8 --fits 24GB   |   llmkit params --list mixtral"
+    epilog=examples(
+        "llmkit params bert-large",
+        "llmkit params llama-2-7b --lora r=8 --fits 24GB",
+        "llmkit params --list mixtral",
+    )
 )
 def show_parameters(
     models: Annotated[
@@ -27,32 +31,26 @@ def show_parameters(
             help="A name of the catalogue, a folder, a config.json (- for standard input), or a hub id. "
             "Several are compared.",
             show_default=False,
-            autocompletion=lambda: list(catalogue.entries()),
+            autocompletion=complete_catalogue,
         ),
     ] = None,
+    revision: options.Revision = None,
     model_types: Annotated[
         list[str] | None,
         typer.Option(
             "--type", help="The defaults of a model type, such as bert. Repeatable.", show_default=False
         ),
     ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            help="key=value, another value of the config: text_config.hidden_size=64. Repeatable.",
-            show_default=False,
-        ),
-    ] = None,
+    settings: options.ModelSet = None,
     head: Annotated[
         str | None,
         typer.Option(
             help="masked-lm, sequence-classification, …, none; checkpoint: what the config's architectures say."
             "  [default: as the paper counts]",
             show_default=False,
+            autocompletion=complete_head,
         ),
     ] = None,
-    revision: options.Revision = None,
     total: Annotated[bool, typer.Option("--total", help="The number alone, a line a model.")] = False,
     tree: Annotated[bool, typer.Option("--tree", help="The modules, as they are inside each other.")] = False,
     depth: Annotated[
@@ -66,7 +64,6 @@ def show_parameters(
     fits: Annotated[
         str | None, typer.Option(help="Whether it fits a memory, and how: 24GB.", show_default=False)
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Inputs at once, for the costs.")] = 1,
     sequence_length: Annotated[
         int | None,
         typer.Option(help="Tokens an input, for the costs.  [default: 512 at most]", show_default=False),
@@ -75,6 +72,7 @@ def show_parameters(
         int | None,
         typer.Option(help="Tokens the KV cache holds.  [default: all the model takes]", show_default=False),
     ] = None,
+    batch_size: options.CostBatchSize = 1,
     checkpoint: Annotated[
         bool, typer.Option("--checkpoint", help="Hold the headers of its safetensors against the config.")
     ] = False,

@@ -8,6 +8,8 @@ import typer
 
 from llmkit.cli import options
 from llmkit.cli.channels import claim_stdout, set_quiet
+from llmkit.cli.completion import complete_parameter, complete_task
+from llmkit.cli.examples import examples
 from llmkit.cli.launch import join_launch, launch_over_files
 from llmkit.cli.parameters import parse_mapping, parse_pairs
 from llmkit.cli.pipeline_call import (
@@ -23,14 +25,17 @@ from llmkit.cli.pipeline_call import (
 )
 from llmkit.errors import UsageError
 from llmkit.launching.plan import LaunchOptions
-from llmkit.tasks.catalogue import find_task, task_names
+from llmkit.tasks.catalogue import find_task
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command(
-    epilog="Examples:  llmkit pipeline sentiment-analysis 'What a day'   |   cat lines.txt | llmkit pipeline ner   |   "
-    "llmkit pipeline text-classification -i reviews.csv --column review -o labels.parquet"
+    epilog=examples(
+        "llmkit pipeline sentiment-analysis 'What a day'",
+        "cat lines.txt | llmkit pipeline ner",
+        "llmkit pipeline text-classification -i reviews.csv --column review -o labels.parquet",
+    )
 )
 def run_task(
     task: Annotated[
@@ -38,7 +43,7 @@ def run_task(
         typer.Argument(
             metavar="TASK",
             help="A task or an alias; `llmkit tasks` lists them.",
-            autocompletion=lambda: task_names(),
+            autocompletion=complete_task,
         ),
     ],
     inputs: Annotated[
@@ -82,6 +87,7 @@ def run_task(
             "--parameter",
             help="key=value, any parameter of the pipeline call. Repeatable.",
             show_default=False,
+            autocompletion=complete_parameter,
         ),
     ] = None,
     model_arg: Annotated[
@@ -91,12 +97,8 @@ def run_task(
     scores: Annotated[
         bool, typer.Option("--scores", help="Give translations and other generated texts a score.")
     ] = False,
-    long: Annotated[
-        str, typer.Option(help="Texts longer than the model takes: chunk, truncate, error.")
-    ] = "chunk",
-    max_length: Annotated[
-        int | None, typer.Option(help="Take at most so many tokens of a text.", show_default=False)
-    ] = None,
+    long: options.LongOfTask = "chunk",
+    max_length: options.MaxLength = None,
     device: options.Device = "auto",
     gpus: options.Gpus = None,
     processes: options.Processes = None,

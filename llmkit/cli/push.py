@@ -3,26 +3,54 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NotRequired
 
 import typer
+from typing_extensions import TypedDict
 
 from llmkit.cli import options
 from llmkit.cli.channels import claim_stdout, note, set_quiet
+from llmkit.cli.completion import complete_run
+from llmkit.cli.examples import examples
 from llmkit.cli.results import write_rows
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+class WouldGo(TypedDict):
+    """A file that would be sent (--dry-run)."""
+
+    file: str
+    bytes: int
+
+
+class Pushed(TypedDict):
+    """What was sent; `space` is the address of the page (--space)."""
+
+    repo: str
+    commit: str
+    url: str
+    files: int
+    space: NotRequired[str]
+
+
+PUSHED = WouldGo | Pushed
 
 License = Annotated[
     str | None,
     typer.Option(help="Short name on the hub: apache-2.0, mit, …  [default: the card's]", show_default=False),
 ]
-RunFolder = Annotated[str, typer.Argument(help="The folder of a finished run.", show_default=False)]
+RunFolder = Annotated[
+    str,
+    typer.Argument(help="The folder of a finished run.", show_default=False, autocompletion=complete_run),
+]
 
 
 @app.command(
-    epilog="Examples:  llmkit push runs/reviews me/reviews --license apache-2.0 --dry-run   |   "
-    "llmkit push runs/reviews me/reviews --license apache-2.0 --private --space"
+    epilog=examples(
+        "llmkit push runs/reviews me/reviews --license apache-2.0 --dry-run",
+        "llmkit push runs/reviews me/reviews --license apache-2.0 --private --space",
+    )
 )
 def push(
     run: RunFolder,

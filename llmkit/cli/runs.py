@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typing_extensions import TypedDict
 
 from llmkit.cli import options
 from llmkit.cli.answers import Answer, checked_format, deliver
 from llmkit.cli.channels import claim_stdout, note, set_quiet
+from llmkit.cli.completion import complete_run_name
+from llmkit.cli.examples import examples
 from llmkit.cli.sheets import Column, Sheet
 from llmkit.errors import UsageError
 
@@ -26,14 +29,31 @@ _LISTED = (
 _COMPARED = ("state", "steps", "total_steps", "loss", "tokens_per_second", "seconds", "begun")
 
 
+class Comparison(TypedDict):
+    """Runs side by side: of each setting that differs, and of each figure, what each run has."""
+
+    runs: list[str]
+    settings: dict[str, dict[str, Any]]
+    figures: dict[str, dict[str, Any]]
+
+
 @app.command(
-    epilog="Examples:  llmkit runs   |   llmkit runs runs --sort best   |   llmkit runs runs reviews reviews-2"
+    epilog=examples(
+        "llmkit runs",
+        "llmkit runs runs --sort best",
+        "llmkit runs runs reviews reviews-2",
+    )
 )
 def runs(
     folder: Annotated[str, typer.Argument(metavar="FOLDER", help="The folder that holds the runs.")] = "runs",
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME", help="Compare these runs of it.", show_default=False),
+        typer.Argument(
+            metavar="NAME",
+            help="Compare these runs of it.",
+            show_default=False,
+            autocompletion=complete_run_name,
+        ),
     ] = None,
     sort: Annotated[
         str, typer.Option(help="begun, name, state, best, loss, …, or a figure such as eval_accuracy.")

@@ -8,6 +8,7 @@ import typer
 
 from llmkit.cli import options
 from llmkit.cli.channels import claim_stdout, set_quiet
+from llmkit.cli.examples import examples
 from llmkit.cli.pipeline_call import chosen_format, rows_a_batch
 from llmkit.embeddings.measures import check_measure
 from llmkit.embeddings.search import TOP_K, check_top_k
@@ -18,15 +19,20 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command(
-    epilog="Examples:  llmkit search 'opening a savings account' --in notes.txt   |   "
-    "llmkit embed -i faq.csv --column question -o faq.parquet && llmkit search 'lost card' --in faq.parquet   |   "
-    "llmkit search --queries questions.txt --in vectors.npy --texts notes.txt -k 3"
+    epilog=examples(
+        "llmkit search 'opening a savings account' --in notes.txt",
+        "llmkit embed -i faq.csv --column question -o faq.parquet && llmkit search 'lost card' --in faq.parquet",
+        "llmkit search --queries questions.txt --in vectors.npy --texts notes.txt -k 3",
+    )
 )
 def search_texts(
     queries: Annotated[
         list[str] | None,
         typer.Argument(metavar="QUERY", help="What to look for; - is lines of stdin.", show_default=False),
     ] = None,
+    model: options.SearchModel = None,
+    revision: options.Revision = None,
+    embedded: options.Embedded = None,
     among: Annotated[
         str,
         typer.Option(
@@ -36,9 +42,7 @@ def search_texts(
             show_default=False,
         ),
     ] = "",
-    column: Annotated[
-        str | None, typer.Option(help="The column of the texts in --in.", show_default=False)
-    ] = None,
+    column: options.SearchedColumn = None,
     vector_column: Annotated[
         str | None,
         typer.Option(help="The column of the vectors in --in.  [default: embedding]", show_default=False),
@@ -57,36 +61,13 @@ def search_texts(
         float | None,
         typer.Option(help="Leave out what is less alike (euclidean: what is farther).", show_default=False),
     ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            "-m",
-            help="Folder, hub id or short name.  [default: the one that made the vectors, else all-MiniLM-L6-v2]",
-            show_default=False,
-        ),
-    ] = None,
-    revision: options.Revision = None,
-    embedded: options.Embedded = None,
-    query_prefix: Annotated[
-        str | None,
-        typer.Option(
-            help="Put before each query: words, or the name of one of the model's prompts.  [default: its 'query']",
-            show_default=False,
-        ),
-    ] = None,
-    prompt: Annotated[
-        str | None,
-        typer.Option(
-            help="Put before each text of --in, in the same way.  [default: its 'document' or 'passage']",
-            show_default=False,
-        ),
-    ] = None,
     pooling: options.Pooling = None,
     layer: options.Layer = "-1",
     layers_merge: options.LayersMerge = "mean",
     normalize: options.Normalize = None,
     dim: options.Dim = None,
+    query_prefix: options.QueryPrefix = None,
+    prompt: options.SearchedPrompt = None,
     long: options.Long = "truncate",
     max_length: options.MaxLength = None,
     device: options.Device = "auto",
@@ -94,9 +75,7 @@ def search_texts(
     batch_size: options.BatchSize = "auto",
     format: options.OutputFormat = None,  # noqa: A002
     output: options.Output = None,
-    keep_input: Annotated[
-        bool, typer.Option("--keep-input", help="Copy the columns of what is found beside it.")
-    ] = False,
+    keep_input: options.KeepFound = False,
     overwrite: options.Overwrite = False,
     trust_remote_code: options.TrustRemoteCode = False,
     allow_pickle: options.AllowPickle = False,

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NotRequired
+
+from typing_extensions import TypedDict
 
 from llmkit.cli.channels import ResultStream
 from llmkit.cli.drawing import rendered
 
 _TEXT_WIDTH = 200
+
+
+class Hit(TypedDict):
+    """What was found for a query: its rank from 1, its row from 0, and its text where that is known."""
+
+    query: str
+    rank: int
+    score: float
+    row: int
+    text: NotRequired[str | None]
 
 
 class SearchTable:

@@ -9,6 +9,8 @@ import typer
 
 from llmkit.cli import options
 from llmkit.cli.channels import claim_stdout, set_quiet
+from llmkit.cli.completion import complete_served
+from llmkit.cli.examples import examples
 from llmkit.errors import UsageError
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -19,9 +21,11 @@ _KEPT_SHAPES = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64", "LRU_CACHE_CAPACITY": "
 
 
 @app.command(
-    epilog="Examples:  llmkit serve sentiment-analysis embeddings   |   "
-    "llmkit serve text-classification=runs/reviews embeddings=minilm --port 8080   |   "
-    "llmkit serve chat --model FOLDER --host 0.0.0.0 --token SECRET"
+    epilog=examples(
+        "llmkit serve sentiment-analysis embeddings",
+        "llmkit serve text-classification=runs/reviews embeddings=minilm --port 8080",
+        "llmkit serve chat --model FOLDER --host 0.0.0.0 --token SECRET",
+    )
 )
 def serve(
     tasks: Annotated[
@@ -31,6 +35,7 @@ def serve(
             help="Any tasks; embeddings for /v1/embeddings, chat for /v1/chat/completions.  "
             "[default: what --model is for]",
             show_default=False,
+            autocompletion=complete_served,
         ),
     ] = None,
     model: options.Model = None,

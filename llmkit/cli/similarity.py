@@ -8,6 +8,7 @@ import typer
 
 from llmkit.cli import options
 from llmkit.cli.channels import claim_stdout, set_quiet
+from llmkit.cli.examples import examples
 from llmkit.cli.parameters import parse_mapping
 from llmkit.cli.pipeline_call import check_split, rows_a_batch
 from llmkit.data.pictures import check_picture
@@ -18,9 +19,11 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command(
-    epilog="Examples:  llmkit similarity 'A cat sleeps.' 'A kitten naps.' 'Stocks fell.'   |   "
-    "llmkit similarity --word bank 'He went to the bank.' 'The bank of the river.' --plot bank.png   |   "
-    "llmkit similarity -i pairs.csv --map a=sentence1,b=sentence2 -o scored.csv --keep-input"
+    epilog=examples(
+        "llmkit similarity 'A cat sleeps.' 'A kitten naps.' 'Stocks fell.'",
+        "llmkit similarity --word bank 'He went to the bank.' 'The bank of the river.' --plot bank.png",
+        "llmkit similarity -i pairs.csv --map a=sentence1,b=sentence2 -o scored.csv --keep-input",
+    )
 )
 def compare_texts(
     texts: Annotated[
@@ -32,23 +35,11 @@ def compare_texts(
     embedded: options.Embedded = None,
     input: options.Input = None,  # noqa: A002
     input_format: options.InputFormat = None,
-    column: Annotated[
-        str | None,
-        typer.Option(
-            help="The column of texts to compare each with each other; without it a file has pairs.",
-            show_default=False,
-        ),
-    ] = None,
-    map: Annotated[  # noqa: A002
-        str | None,
-        typer.Option(
-            "--map", help="The columns of a file's pairs: a=sentence1,b=sentence2.", show_default=False
-        ),
-    ] = None,
+    column: options.ComparedColumn = None,
+    map: options.PairColumns = None,  # noqa: A002
     dataset: options.Dataset = None,
     split: options.Split = None,
     measure: options.Measure = "cosine",
-    word: options.Word = None,
     level: options.Level = "sentence",
     pooling: options.Pooling = None,
     layer: options.Layer = "-1",
@@ -56,6 +47,7 @@ def compare_texts(
     normalize: options.Normalize = None,
     dim: options.Dim = None,
     prompt: options.Prompt = None,
+    word: options.Word = None,
     subwords: options.Subwords = "mean",
     long: options.Long = "truncate",
     max_length: options.MaxLength = None,
@@ -66,16 +58,7 @@ def compare_texts(
     device: options.Device = "auto",
     dtype: options.Dtype = None,
     batch_size: options.BatchSize = "auto",
-    format: Annotated[  # noqa: A002
-        str | None,
-        typer.Option(
-            "--format",
-            "-f",
-            help="table, jsonl, json, csv, tsv; a matrix also markdown, latex; pairs also parquet."
-            "  [default: table on a terminal, else jsonl]",
-            show_default=False,
-        ),
-    ] = None,
+    format: options.SimilarityFormat = None,  # noqa: A002
     output: options.Output = None,
     rejects: options.Rejects = None,
     keep_input: options.KeepInput = False,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NotRequired
+
+from typing_extensions import TypedDict
 
 from llmkit.cli.drawing import look_of
 from llmkit.cli.scatter import scatter
@@ -14,6 +16,51 @@ if TYPE_CHECKING:
     from llmkit.embeddings.comparing import Comparison, Item
     from llmkit.embeddings.projection import Projection
 
+
+class _Pair(TypedDict):
+    a: str
+    b: str
+    a_text: NotRequired[int]
+    b_text: NotRequired[int]
+
+
+class CosineOfPair(_Pair):
+    """How alike two texts are, or two words or tokens of the texts with these numbers, from 0."""
+
+    cosine: float
+
+
+class DotOfPair(_Pair):
+    """The same with --measure dot."""
+
+    dot: float
+
+
+class DistanceOfPair(_Pair):
+    """The same with --measure euclidean: 0 for what is equal."""
+
+    euclidean: float
+
+
+class Compared(TypedDict):
+    """A word or token that is compared: of which text, from 0, and where, in characters."""
+
+    label: NotRequired[str]
+    text: int
+    start: int
+    end: int
+
+
+class Matrix(TypedDict):
+    """All texts, each with each other (--format json)."""
+
+    measure: Literal["cosine", "dot", "euclidean"]
+    texts: list[str]
+    items: NotRequired[list[Compared]]
+    matrix: list[list[float]]
+
+
+SIMILARITY = CosineOfPair | DotOfPair | DistanceOfPair | Matrix
 _LABEL_WIDTH = 44
 _CONTEXT = 24
 _MOST_DRAWN = 99
@@ -71,18 +118,19 @@ def matrix_object(comparison: Comparison) -> dict[str, Any]:
     """Return the whole comparison as one object."""
     items: dict[str, Any] = {}
     if comparison.items[0].place is not None:
-        items["items"] = [
-            {"label": each.label, "text": each.text, "offsets": list(each.place or ())}
-            if each.label != comparison.texts[each.text]
-            else {"text": each.text, "offsets": list(each.place or ())}
-            for each in comparison.items
-        ]
+        items["items"] = [_item_object(each, comparison) for each in comparison.items]
     return {
         "measure": comparison.measure,
         "texts": comparison.texts,
         **items,
         "matrix": comparison.matrix.tolist(),
     }
+
+
+def _item_object(item: Item, comparison: Comparison) -> dict[str, Any]:
+    label = {} if item.label == comparison.texts[item.text] else {"label": item.label}
+    start, end = item.place or (0, 0)
+    return {**label, "text": item.text, "start": start, "end": end}
 
 
 def pair_objects(comparison: Comparison) -> list[dict[str, Any]]:

@@ -5,31 +5,65 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
+from typing_extensions import TypedDict
 
 from llmkit.cli import options
-from llmkit.cli.channels import claim_stdout
+from llmkit.cli.channels import claim_stdout, set_quiet
+from llmkit.cli.completion import complete_task
+from llmkit.cli.examples import examples
 from llmkit.cli.results import write_rows
 from llmkit.models.embedded import EMBEDDED_NAME, MEASURED, embedded_adapter, has_embedded_adapter
-from llmkit.tasks.catalogue import Task, find_task, task_names, tasks
+from llmkit.tasks.catalogue import Task, find_task, tasks
 from llmkit.tasks.parameters import parameters_of
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
+class Listed(TypedDict):
+    """A task; inputs in brackets need not be given."""
+
+    task: str
+    aliases: list[str]
+    modality: str
+    inputs: list[str]
+    default_model: str | None
+    revision: str | None
+    provider: str
+    embedded: str | None
+
+
+class Explained(Listed):
+    """A task explained: what is known of its embedded model, the parameters of its call, an example."""
+
+    embedded_quality: str | None
+    summary: str
+    parameters: list[str]
+    example: str
+
+
+TASK = Listed | Explained
+
+
 @app.command(
-    epilog="Examples:  llmkit tasks   |   llmkit tasks question-answering   |   llmkit tasks --format json"
+    epilog=examples(
+        "llmkit tasks",
+        "llmkit tasks question-answering",
+        "llmkit tasks --format json",
+    )
 )
 def list_tasks(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="TASK", help="Explain this task.", show_default=False, autocompletion=lambda: task_names()
+            metavar="TASK", help="Explain this task.", show_default=False, autocompletion=complete_task
         ),
     ] = None,
     format: options.OutputFormat = None,  # noqa: A002
+    quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
     """List the tasks with what they take, their default model and who provides them, or explain one."""
+    set_quiet(quiet)
     results = claim_stdout()
     if name is None:
         rows = [describe(task) for task in tasks().values()]

@@ -8,6 +8,7 @@ import typer
 
 from llmkit.cli import options
 from llmkit.cli.channels import claim_stdout, set_quiet
+from llmkit.cli.examples import examples
 from llmkit.cli.pipeline_call import check_split, chosen_format
 from llmkit.errors import UsageError
 
@@ -15,24 +16,17 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command(
-    epilog="Examples:  llmkit tokenize 'unbelievably good' -m bert-base   |   "
-    "llmkit tokenize -m bert-base -m gpt2 'Zürich, naïve café'   |   "
-    "llmkit tokenize -i reviews.csv --column review --count"
+    epilog=examples(
+        "llmkit tokenize 'unbelievably good'",
+        "llmkit tokenize -m minilm -m gpt2 'Zürich, naïve café'",
+        "llmkit tokenize -i reviews.csv --column review --count",
+    )
 )
 def tokenize_texts(
     texts: Annotated[
         list[str] | None, typer.Argument(metavar="TEXT", help="Texts; - is stdin.", show_default=False)
     ] = None,
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--model",
-            "-m",
-            help="Folder, hub id, or short name such as bert-base; repeat it to see several side by side."
-            "  [default: all-MiniLM-L6-v2]",
-            show_default=False,
-        ),
-    ] = None,
+    model: options.SeveralModels = None,
     revision: options.Revision = None,
     embedded: options.Embedded = None,
     input: options.Input = None,  # noqa: A002

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NotRequired
+
+from typing_extensions import TypedDict
 
 from llmkit.cli.channels import ResultStream
 from llmkit.cli.drawing import rendered
@@ -15,6 +17,56 @@ if TYPE_CHECKING:
     from llmkit.insight.tokens import ModelTokenizer, TokenizedText
 
 _TABLE_FORMATS = ("csv", "tsv")
+
+
+class Tokens(TypedDict):
+    """A text's tokens: `offsets` are characters, `special` what the tokenizer added."""
+
+    tokens: list[str]
+    ids: list[int]
+    offsets: NotRequired[list[list[int]]]
+    special: list[bool]
+    token_count: int
+
+
+class TokensOfText(Tokens):
+    """A text with its tokens."""
+
+    text: str
+
+
+class TokensOfModel(Tokens):
+    """What one of several models makes of a text."""
+
+    model: str
+
+
+class SideBySide(TypedDict):
+    """What several models make of a text."""
+
+    text: str
+    models: list[TokensOfModel]
+
+
+class Count(TypedDict):
+    """How many tokens there are in all (--count): a text's mean, median, 95th percentile and most.
+
+    `longer` texts than `limit` are cut by the model; both are null for a model without a limit.
+    """
+
+    model: str
+    rows: int
+    tokens: int
+    mean: float
+    median: int
+    p95: int
+    max: int
+    limit: int | None
+    longer: int | None
+    share_longer: float | None
+
+
+TOKENIZED = TokensOfText | SideBySide | Count
 
 
 def described(

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from typing_extensions import TypedDict
 
 from llmkit.cli import options
 from llmkit.cli.channels import claim_stdout, note, set_quiet
+from llmkit.cli.examples import examples
 from llmkit.cli.results import write_rows
 from llmkit.errors import LlmkitError
 from llmkit.serving.place import NoPlaceError, Place, runtime_folder
@@ -21,12 +23,38 @@ app = typer.Typer(
 )
 
 
-@app.callback(epilog="Examples:  llmkit warm list   |   llmkit warm stop")
+class Worker(TypedDict):
+    """A process that keeps models loaded; it leaves when it had nothing to do for so long."""
+
+    process: int
+    models: list[str]
+    calls: int
+    running: int
+    begun: str
+    idle_seconds: float
+    leaves_after_seconds: float
+    llmkit: str
+    torch: str
+    transformers: str
+
+
+@app.callback(
+    epilog=examples(
+        "llmkit warm list",
+        "llmkit warm stop",
+    )
+)
 def warm() -> None:
     """List the processes that keep models loaded for `llmkit pipeline --warm`, or stop them."""
 
 
-@app.command("list")
+@app.command(
+    "list",
+    epilog=examples(
+        "llmkit warm list",
+        "llmkit warm list --format json",
+    ),
+)
 def list_workers(
     format: options.OutputFormat = None,  # noqa: A002
     quiet: options.Quiet = False,
@@ -41,7 +69,12 @@ def list_workers(
     write_rows(results, rows, format, title="Warm workers", table_rows=[_for_a_person(row) for row in rows])
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "llmkit warm stop",
+        "llmkit warm stop --quiet",
+    )
+)
 def stop(quiet: options.Quiet = False, debug: options.Debug = False) -> None:
     """Stop them; calls that run go on to their end."""
     from llmkit.serving.starting import end

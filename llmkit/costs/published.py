@@ -15,15 +15,46 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import TypedDict
+
 from llmkit.architectures.count import ModelCount, count_parameters
 from llmkit.costs.choice import Choice
 from llmkit.costs.estimate import Estimate, estimate
 from llmkit.costs.flops import token_flops
 from llmkit.hardware.accelerators import find_accelerator
 from llmkit.hardware.grids import Grid
-from llmkit.units import Amount
+from llmkit.units import Amount, Measured
 
 KINDS = ("measured", "authors' estimate", "third party")
+
+
+class PublishedFigure(TypedDict):
+    """What was published of a run beside what llmkit's formula gives; null where too little is known."""
+
+    published: Measured
+    kind: str
+    llmkit: Measured | None
+    ratio: Measured | None
+    formula: str | None
+    source: str
+    url: str
+    note: str | None
+
+
+_Utilization = TypedDict("_Utilization", {"value": float, "unit": str, "is": str})
+
+
+class PublishedObject(TypedDict):
+    """A published run (--table), its figures by their keys."""
+
+    run: str
+    model: str | None
+    tokens: Measured | None
+    device: str | None
+    utilization: _Utilization | None
+    figures: dict[str, PublishedFigure]
+    undisclosed: str | None
+    notes: list[str]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import TypedDict
+
 from llmkit.errors import UsageError, did_you_mean
-from llmkit.units import Amount
+from llmkit.units import Amount, Measured
 
 CPU = "cpu"  # the one whose peak is measured
+
+
+class AcceleratorObject(TypedDict):
+    """An accelerator as JSON has it (--accelerators); `peak` is by dtype, null is what nobody published."""
+
+    name: str
+    kind: str
+    peak: dict[str, Measured]
+    memory: Measured | None
+    bandwidth: Measured | None
+    power: Measured | None
+    power_is: str | None
+    source: str
+    url: str | None
+    from_memory: list[str]
+    note: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,6 @@ def run_processes(
     logging.disable(logging.ERROR)  # of what the agent says, its own words here are enough
     run_id = uuid.uuid4().hex
     os.environ[LAUNCH] = run_id
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # each wait that is begun again would be a warning
     if not os.environ.get("OMP_NUM_THREADS"):
         os.environ["OMP_NUM_THREADS"] = str(threads_each(launch.processes))
     if launch.gpus is not None:

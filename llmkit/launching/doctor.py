@@ -10,10 +10,13 @@ import subprocess
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 from urllib.parse import urlsplit
 
+from typing_extensions import TypedDict
+
 from llmkit.data.cache_folder import cache_folder
+from llmkit.launching.trial import Trial
 
 _PACKAGES = [
     "hf-llmkit",
@@ -32,6 +35,65 @@ _PACKAGES = [
     "flash-attn",
 ]
 _SECONDS = 3.0  # for the hub to answer
+
+
+class System(TypedDict):
+    """The machine: `cores` are those that this process may use."""
+
+    platform: str
+    host: str
+    cpu: str | None
+    cores: int
+    native_bfloat16: bool
+
+
+class Gpu(TypedDict):
+    """A GPU, its bytes of memory and the others that it reaches directly."""
+
+    number: int
+    name: str
+    capability: str
+    memory: int
+    free: int
+    peers: list[int]
+
+
+class Memory(TypedDict):
+    """Bytes of this machine's memory."""
+
+    total: int
+    available: int
+
+
+class Disk(TypedDict):
+    """A folder, and the bytes that are free there."""
+
+    path: str
+    free: int
+    writable: bool
+
+
+class Hub(TypedDict):
+    """The hub; `answers` is null where nobody asked it, `reason` says why it does not."""
+
+    endpoint: str
+    offline: bool
+    token: bool
+    answers: bool | None
+    reason: NotRequired[str]
+
+
+class Examined(TypedDict):
+    """What this machine has for a long run; `trial` with --devices, where there are several."""
+
+    versions: dict[str, str | None]
+    system: System
+    gpus: list[Gpu]
+    links: str | None
+    memory: Memory
+    disks: dict[str, Disk]
+    hub: Hub
+    trial: NotRequired[Trial]
 
 
 def examined() -> dict[str, Any]:
@@ -146,6 +208,6 @@ def _hub() -> dict[str, Any]:
         try:
             socket.create_connection((address.hostname, port), timeout=_SECONDS).close()
             found["answers"] = True
-        except OSError as error:
-            found["answers"], found["reason"] = False, error.strerror or str(error)
+        except (OSError, UnicodeError) as error:  # no such name, or one that no name can be
+            found["answers"], found["reason"] = False, getattr(error, "strerror", None) or str(error)
     return found

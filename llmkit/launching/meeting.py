@@ -8,6 +8,7 @@ round. The rank of a machine is the one it was given, so the same machine writes
 from __future__ import annotations
 
 import json
+import socket
 import time
 import uuid
 from contextlib import suppress
@@ -44,11 +45,7 @@ class Meeting(RendezvousHandler):
         self._launch, self._run_id, self._patience = launch, run_id, patience
         self._number = 0
         self._used: set[str] = set()
-        self._server = (
-            TCPStore(launch.address, launch.port, is_master=True, wait_for_workers=False)
-            if launch.node_rank == 0
-            else None
-        )
+        self._server = _opened(launch, launch.port) if launch.node_rank == 0 else None
         self._rounds_store: Store | None = None  # of the processes of this round
 
     def next_rendezvous(self) -> RendezvousInfo:
@@ -77,8 +74,8 @@ class Meeting(RendezvousHandler):
                 missing = [rank for rank in range(1, self._launch.nodes) if str(rank) not in words]
                 _pause(deadline, f"machine {missing[0]} did not come")
         self._used |= set(words.values())
-        self._rounds_store = TCPStore(self._launch.address, 0, is_master=True, wait_for_workers=False)
-        found = {"number": self._number + 1, "port": self._rounds_store.port, "words": words}
+        self._rounds_store = opened = _opened(self._launch, 0)
+        found = {"number": self._number + 1, "port": opened.port, "words": words}
         self._server.set(_ROUND, json.dumps(found))
         return found
 
@@ -140,6 +137,24 @@ class Meeting(RendezvousHandler):
         with suppress(AttributeError):
             del self._rounds_store, self._server
         return True
+
+
+def _opened(launch: Launch, port: int) -> TCPStore:
+    """Open a store that others may join; where there is no other machine, by nobody from outside this one.
+
+    Raises:
+        RuntimeError: the port is taken.
+    """
+    if launch.nodes > 1:
+        return TCPStore(launch.address, port, is_master=True, wait_for_workers=False)
+    with socket.create_server((launch.address, port)) as listening:
+        return TCPStore(
+            launch.address,
+            listening.getsockname()[1],
+            is_master=True,
+            wait_for_workers=False,
+            master_listen_fd=listening.detach(),
+        )
 
 
 def _pause(deadline: float, why: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +75,7 @@ def plan_launch(
     Raises:
         UsageError: the options do not go together, or there are not as many GPUs.
     """
-    _check(options)
+    check_options(options)
     if is_one_of_several():
         return None
     processes, gpus = _devices(options, device, devices)
@@ -82,7 +83,12 @@ def plan_launch(
     return Launch(processes, gpus, nodes, rank, address, port, options.max_restarts)
 
 
-def _check(options: LaunchOptions) -> None:
+def check_options(options: LaunchOptions) -> None:
+    """Look at numbers that are wrong wherever the command runs.
+
+    Raises:
+        UsageError: one is out of range.
+    """
     for name, least in (("processes", 1), ("nodes", 1), ("node_rank", 0), ("max_restarts", 0)):
         value = getattr(options, name)
         if value is not None and value < least:
@@ -121,21 +127,27 @@ def _devices(
 def _wanted_gpus(text: str | None, devices: int | Sequence[int] | None) -> int | list[int] | None:
     if text is None:
         return devices if devices is None or isinstance(devices, int) else list(devices)
-    parts = [part.strip() for part in text.split(",") if part.strip()]
-    if not parts or not all(part.isdigit() for part in parts) or text.strip() == "0":
+    numbers = [_number(part.strip()) for part in text.split(",") if part.strip()]
+    known = [number for number in numbers if number is not None]
+    if not known or len(known) < len(numbers) or ("," not in text and known == [0]):
         raise UsageError(
             f"--gpus {text}: use a number of GPUs (2), or which of them (0,1; the first alone: 0,)."
         )
-    return int(parts[0]) if "," not in text else [int(part) for part in parts]
+    return known[0] if "," not in text else known
+
+
+def _number(text: str) -> int | None:
+    """Return a number that is written in digits alone; None for anything else."""
+    return int(text) if re.fullmatch("[0-9]{1,9}", text) else None
 
 
 def _chosen(wanted: int | list[int], visible: list[str]) -> list[str]:
     """Return the GPUs that are meant, by what CUDA_VISIBLE_DEVICES calls them."""
-    numbers = list(range(wanted)) if isinstance(wanted, int) else wanted
-    missing = [number for number in numbers if number >= len(visible)]
-    if missing:
+    numbers = range(wanted) if isinstance(wanted, int) else wanted
+    missing = next((number for number in numbers if number >= len(visible)), None)
+    if missing is not None:
         there = "one GPU" if len(visible) == 1 else f"{len(visible)} GPUs"
-        raise UsageError(f"GPU {missing[0]} is not there: {there} can be seen, numbered from 0.")
+        raise UsageError(f"GPU {missing} is not there: {there} can be seen, numbered from 0.")
     if len(set(numbers)) < len(numbers):
         raise UsageError("a GPU is named twice: each has one process.")
     return [visible[number] for number in numbers]
@@ -158,6 +170,10 @@ def _machines(options: LaunchOptions) -> tuple[int, int, str, int]:
         address, port = slurm_rendezvous()
         return int(os.environ["SLURM_STEP_NUM_NODES"]), int(os.environ["SLURM_NODEID"]), address, port
     nodes = options.nodes or 1
+    if options.nodes is None and options.rendezvous is not None:
+        raise UsageError(
+            f"--rendezvous {options.rendezvous}: how many machines meet there?", hint="Say it with --nodes N."
+        )
     if nodes == 1:
         return 1, 0, "127.0.0.1", 0
     if options.node_rank is None or options.rendezvous is None:
@@ -165,10 +181,11 @@ def _machines(options: LaunchOptions) -> tuple[int, int, str, int]:
             f"--nodes {nodes} needs --node-rank and --rendezvous.",
             hint="On each machine its own number from 0, and on all the same HOST:PORT of the first.",
         )
-    address, separator, port_text = options.rendezvous.rpartition(":")
-    if not separator or not address or not port_text.isdigit() or not 0 < int(port_text) < 2**16:
+    address, _, port_text = options.rendezvous.rpartition(":")
+    number = _number(port_text)
+    if not address or number is None or not 0 < number < 2**16:
         raise UsageError(f"--rendezvous {options.rendezvous}: write HOST:PORT, such as 10.0.0.1:29400.")
-    return nodes, options.node_rank, address.strip("[]"), int(port_text)
+    return nodes, options.node_rank, address.strip("[]"), number
 
 
 def threads_each(processes: int) -> int:

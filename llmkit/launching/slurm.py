@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from llmkit.errors import UsageError
-from llmkit.launching.plan import LaunchOptions
+from llmkit.launching.plan import LaunchOptions, check_options
 
 _RESTARTS = 3
 _GPUS = 8  # of a machine, where nobody says it
@@ -28,6 +29,8 @@ _SCRIPT = """\
 set -u
 cd {folder}
 again=${{SLURM_RESTART_COUNT:+--resume}}
+# sbatch --cpus-per-task N is for srun too, which does not take it over by itself since SLURM 22.05.
+[ -z "${{SLURM_CPUS_PER_TASK:-}}" ] || export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"
 srun --kill-on-bad-exit=1 {command}
 """
 
@@ -47,10 +50,11 @@ def sbatch_script(
         devices: as the config says it; ``--gpus`` wins.
 
     Raises:
-        UsageError: which GPUs is for SLURM to say.
+        UsageError: which GPUs is for SLURM to say; a number is out of range.
     """
-    if options.gpus is not None and not options.gpus.isdigit():
-        raise UsageError(f"--gpus {options.gpus}: SLURM chooses which; say how many.")
+    check_options(options)
+    if options.gpus is not None and not re.fullmatch("[1-9][0-9]{0,8}", options.gpus):
+        raise UsageError(f"--gpus {options.gpus}: SLURM chooses which; say how many, 1 or more.")
     if options.node_rank is not None or options.rendezvous is not None:
         raise UsageError("--node-rank and --rendezvous follow from SLURM: leave them out.")
     number = devices if devices is None or isinstance(devices, int) else len(devices)

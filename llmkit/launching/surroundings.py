@@ -57,8 +57,8 @@ def slurm_rendezvous(environment: MutableMapping[str, str] = os.environ) -> tupl
 
 
 def first_host(hosts: str) -> str:
-    """Return the first machine of a list as SLURM writes it: ``node[003-006,9],login`` gives node003."""
-    first = re.match(r"([^,\[]+)(?:\[(\d+)[^\]]*\])?([^,\[]*)", hosts)
+    """Return the first machine of a list as SLURM writes it: ``rack[1-2]n[003-006,9],login`` gives rack1n003."""
+    first = re.match(r"(?:[^,\[]|\[\d+[^\]]*\])+", hosts)
     if first is None:
         raise ValueError(f"{hosts!r} is no list of machines")
-    return f"{first[1]}{first[2] or ''}{first[3]}"
+    return re.sub(r"\[(\d+)[^\]]*\]", r"\1", first[0])

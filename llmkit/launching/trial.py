@@ -7,9 +7,30 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from typing_extensions import TypedDict
+
 _SIZES = (1 << 16, 1 << 20, 1 << 24)  # numbers of float32
 _ROUNDS = 5
 _WARMING = 2
+
+
+class Tried(TypedDict):
+    """A link, tried with so many bytes; `right` tells whether the numbers arrived as they were."""
+
+    bytes: int
+    seconds: float
+    bytes_per_second: float
+    right: bool
+
+
+class Trial(TypedDict):
+    """Sums over all processes, and copies from each to the next."""
+
+    processes: int
+    backend: str
+    device: str
+    all_reduce: list[Tried]
+    copies: list[Tried]
 
 
 def tried(*, on_cpu: bool, said: Callable[[str], None]) -> dict[str, Any]:

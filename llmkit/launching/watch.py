@@ -14,9 +14,11 @@ import os
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from llmkit.errors import UsageError
 from llmkit.launching.worker import EXIT_LOST
 
 if TYPE_CHECKING:
@@ -26,10 +28,25 @@ LOST_AFTER = "LLMKIT_LOST_AFTER"
 """Name of the variable that says after how many seconds of silence a process is lost."""
 
 _LOST_AFTER = 60.0
+_LEAST, _MOST = 0.1, 86_400.0
 _LOOKS = 10  # in that time
 _TO_APPEAR = 10  # times as long may pass before a process is heard of at all: it imports libraries
 _LOST = "lost"
 _DONE = "done"
+
+
+def silence_allowed() -> float:
+    """Return after how many seconds of silence a process is lost.
+
+    Raises:
+        UsageError: the variable that says it holds no such number.
+    """
+    text = os.environ.get(LOST_AFTER) or str(_LOST_AFTER)
+    with suppress(ValueError):
+        seconds = float(text)
+        if _LEAST <= seconds <= _MOST:
+            return seconds
+    raise UsageError(f"{LOST_AFTER} is {text!r}: use seconds, from {_LEAST} to {_MOST:,.0f}.")
 
 
 class Watch:
@@ -53,7 +70,7 @@ class Watch:
     ) -> None:
         self._store, self._rank, self._count = store, rank, count
         self._said, self._end = said, end
-        self._lost_after = lost_after or float(os.environ.get(LOST_AFTER, _LOST_AFTER))
+        self._lost_after = lost_after or silence_allowed()
         self._pause = self._lost_after / _LOOKS
         self._is_over = threading.Event()
         self._beats = 0

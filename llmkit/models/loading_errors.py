@@ -378,6 +378,7 @@ MESSAGES: tuple[tuple[str, Description], ...] = (
             f"{CONFIG_FILE} of {{model}} is missing or names no model_type: it is not a transformers model."
         ),
     ),
+    (r"Missing optional dependencies: [^.]*\b(Pillow)\b", _needed_package),
     (r"requires the (?:\W*)([\w-]+) library|`pip install (?:-\S+ )*([\w.-]+)", _needed_package),
     (r"Couldn't instantiate the backend tokenizer|Can't load tokenizer for", _no_tokenizer),
     (

@@ -7,8 +7,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from llmkit._version import __version__
+from llmkit.data.shapes import json_schema
 from llmkit.serving.request_media import MEDIA
-from llmkit.serving.served_answers import KIND_OF_ANSWER
+from llmkit.serving.served_answers import KIND_OF_ANSWER, answer_shape
 from llmkit.tasks.catalogue import Field, Kind, Task
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ _TYPES: dict[Kind, dict[str, Any]] = {
     Kind.AUDIO: _MEDIUM,
     Kind.VIDEO: _MEDIUM,
 }
+_PARTS = "#/components/schemas/{model}"
 _BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 
 
@@ -93,9 +95,12 @@ def description(served: Served) -> dict[str, Any]:
         "/metrics": {"get": _told("Figures for Prometheus.", "text/plain")},
         "/v1/models": {"get": _told("The models by name, in OpenAI's shape.", "application/json")},
     }
+    parts: dict[str, Any] = {}
     for task in served.tasks:
+        answer = json_schema(answer_shape(task.task), ref_template=_PARTS)
+        parts |= answer.pop("$defs", {})
         for path in task.paths:
-            asked = _asked(f"{task.task.summary}.", _task_request(task.task))
+            asked = _asked(f"{task.task.summary}.", _task_request(task.task), answer)
             if task.takes_bytes:
                 asked["requestBody"]["content"] |= _BYTES
             if (kind := KIND_OF_ANSWER.get(task.task.name)) is not None:
@@ -105,19 +110,20 @@ def description(served: Served) -> dict[str, Any]:
         paths["/v1/embeddings"] = {"post": _asked("Vectors of texts, in OpenAI's shape.", _EMBEDDINGS)}
     if served.chat is not None:
         paths["/v1/chat/completions"] = {"post": _asked("Answer a chat, in OpenAI's shape.", _CHAT)}
-    return {"openapi": "3.1.0", "info": {"title": "llmkit serve", "version": __version__}, "paths": paths}
+    about = {"title": "llmkit serve", "version": __version__}
+    return {"openapi": "3.1.0", "info": about, "paths": paths, "components": {"schemas": parts}}
 
 
 def _told(summary: str, kind: str) -> dict[str, Any]:
     return {"summary": summary, "responses": {"200": {"description": "It is told.", "content": {kind: {}}}}}
 
 
-def _asked(summary: str, request: dict[str, Any]) -> dict[str, Any]:
+def _asked(summary: str, request: dict[str, Any], answer: dict[str, Any] | None = None) -> dict[str, Any]:
     refusals = {
         status: {"description": text, "content": {"application/json": {"schema": _ERROR}}}
         for status, text in _REFUSALS.items()
     }
-    content: dict[str, Any] = {"application/json": {}} | (
+    content: dict[str, Any] = {"application/json": {} if answer is None else {"schema": answer}} | (
         {"text/event-stream": {}} if request is _CHAT else {}
     )
     return {

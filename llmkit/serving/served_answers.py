@@ -7,9 +7,12 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, get_args, get_origin
 
 from llmkit.data.encoding import ResultEncoder
+from llmkit.data.shapes import find_shape
+from llmkit.tasks.catalogue import Task
+from llmkit.tasks.results import LABELS
 
 # The hub gives a list of these for one input.
 _LISTED = ("summarization", "translation", "text2text-generation", "text-generation")
@@ -64,6 +67,16 @@ def shaped(task: str, value: Any) -> Any:
         pairs = zip(value["labels"], value["scores"], strict=True)
         return [{"label": label, "score": score} for label, score in pairs]
     return value
+
+
+def answer_shape(task: Task) -> Any:
+    """Return the shape of what `answer_of` gives, of one input or of a list of them."""
+    if not task.result:
+        return Any
+    one = LABELS if task.name == _RANKED else find_shape(task.result)
+    if task.name in (*_LISTED, _CLASSIFIED):
+        one = next((each for each in get_args(one) if get_origin(each) is list), one)
+    return list[one] if task.name == _CLASSIFIED else one | list[one]  # type: ignore[valid-type]
 
 
 def answer_of(task: str, results: list[Any], *, is_list: bool, as_file: bool) -> Any:

@@ -240,7 +240,12 @@ def _assemble(
     placed = {"device": model.device if device is None else device}
     if getattr(model, "hf_device_map", None) is not None:
         placed = {}
-    pipe: Pipeline = cls(model=model, task=call.name, **placed, **parameters)
+    try:
+        pipe: Pipeline = cls(model=model, task=call.name, **placed, **parameters)
+    except ImportError as error:  # a pipeline that reads films wants what reads them
+        if resolved is None:
+            raise
+        raise explain_loading_error(error, resolved, call.task.name) from error
     if call.task.name == "mask-generation":
         from llmkit.tasks.mask_generation import work_without_torchvision
 

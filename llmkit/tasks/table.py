@@ -20,6 +20,7 @@ MESSAGES = Field("messages", Kind.CHAT, required=False)
 LABELS = Field("candidate_labels", many=True, parameter=True)
 
 T5_BASE = ("google-t5/t5-base", "a9723ea")
+_RESULTS = "llmkit.tasks.results"
 _TEXT_TO_TEXT = "llmkit.tasks.text_to_text"
 
 ROWS = (
@@ -36,6 +37,7 @@ ROWS = (
         ),
         "llmkit pipeline any-to-any --image cat.jpg 'What is on the picture?' --model FOLDER",
         shape=Shape.CHAT,
+        result=f"{_RESULTS}:FROM_MEDIA",
     ),
     Task(
         "audio-classification",
@@ -43,6 +45,7 @@ ROWS = (
         "audio",
         (AUDIO,),
         "llmkit pipeline audio-classification speech.wav",
+        result=f"{_RESULTS}:LABELS",
     ),
     Task(
         "automatic-speech-recognition",
@@ -50,6 +53,7 @@ ROWS = (
         "audio",
         (AUDIO,),
         "llmkit pipeline automatic-speech-recognition speech.flac",
+        result=f"{_RESULTS}:Transcript",
     ),
     Task(
         "decision",
@@ -62,6 +66,7 @@ ROWS = (
         ),
         """llmkit pipeline decision --input requests.jsonl   # {"state": …, "questions": {…}} a line""",
         shape=Shape.MAPPING,
+        result=f"{_RESULTS}:DECISIONS",
     ),
     Task(
         "depth-estimation",
@@ -69,6 +74,7 @@ ROWS = (
         "image",
         (IMAGE,),
         "llmkit pipeline depth-estimation room.jpg --output-dir depth",
+        result=f"{_RESULTS}:Depth",
     ),
     Task(
         "document-question-answering",
@@ -77,6 +83,7 @@ ROWS = (
         (IMAGE, QUESTION, Field("word_boxes", Kind.JSON, required=False)),
         "llmkit pipeline document-question-answering invoice.png --question 'What is the total?'",
         shape=Shape.MAPPING,
+        result=f"{_RESULTS}:DOCUMENT_ANSWERS",
     ),
     Task(
         "feature-extraction",
@@ -87,6 +94,7 @@ ROWS = (
         batching=Batching.TRIMMED,
         embedded="",
         window_rows=256,
+        result=f"{_RESULTS}:FEATURES",
     ),
     Task(
         "fill-mask",
@@ -98,6 +106,7 @@ ROWS = (
         unwraps_single=True,
         has_blank=True,
         embedded="fill-mask",
+        result=f"{_RESULTS}:FILLED",
     ),
     Task(
         "image-classification",
@@ -106,6 +115,7 @@ ROWS = (
         (IMAGE,),
         "llmkit pipeline image-classification cat.jpg",
         batching=Batching.FIXED,
+        result=f"{_RESULTS}:LABELS",
     ),
     Task(
         "image-feature-extraction",
@@ -114,6 +124,7 @@ ROWS = (
         (IMAGE,),
         "llmkit pipeline image-feature-extraction cat.jpg",
         batching=Batching.FIXED,
+        result=f"{_RESULTS}:IMAGE_FEATURES",
     ),
     Task(
         "image-segmentation",
@@ -121,6 +132,7 @@ ROWS = (
         "image",
         (IMAGE,),
         "llmkit pipeline image-segmentation street.jpg --output-dir masks",
+        result=f"{_RESULTS}:REGIONS",
     ),
     Task(
         "image-text-to-text",
@@ -129,6 +141,7 @@ ROWS = (
         (Field("image", Kind.IMAGE, required=False), TEXT, MESSAGES),
         "llmkit pipeline image-text-to-text --image cat.jpg 'What is it doing?'",
         shape=Shape.CHAT,
+        result=f"{_RESULTS}:FROM_MEDIA",
     ),
     Task(
         "keypoint-matching",
@@ -138,6 +151,7 @@ ROWS = (
         "llmkit pipeline keypoint-matching left.jpg right.jpg",
         shape=Shape.PAIR,
         unwraps_single=True,
+        result=f"{_RESULTS}:MATCHES",
     ),
     Task(
         "mask-generation",
@@ -145,6 +159,7 @@ ROWS = (
         "image",
         (IMAGE,),
         "llmkit pipeline mask-generation street.jpg --output-dir masks",
+        result=f"{_RESULTS}:Masks",
     ),
     Task(
         "object-detection",
@@ -152,6 +167,7 @@ ROWS = (
         "image",
         (IMAGE,),
         "llmkit pipeline object-detection street.jpg",
+        result=f"{_RESULTS}:OBJECTS",
     ),
     Task(
         "table-question-answering",
@@ -161,6 +177,7 @@ ROWS = (
         "llmkit pipeline table-question-answering 'How many repositories?' --table repos.csv",
         shape=Shape.MAPPING,
         unwraps_single=True,
+        result=f"{_RESULTS}:TABLE_ANSWERS",
     ),
     Task(
         "text-classification",
@@ -171,6 +188,7 @@ ROWS = (
         batching=Batching.PADDED,
         long=Long.SCORES,
         embedded="sentiment",
+        result=f"{_RESULTS}:LABELLED",
     ),
     Task(
         "text-generation",
@@ -182,6 +200,7 @@ ROWS = (
         long=Long.LAST,
         window_rows=64,
         streams=True,
+        result=f"{_RESULTS}:CONTINUED",
     ),
     Task(
         "text-to-audio",
@@ -189,6 +208,7 @@ ROWS = (
         "audio",
         (TEXT,),
         "llmkit pipeline text-to-speech 'Good morning' --output-dir audio",
+        result=f"{_RESULTS}:Sound",
     ),
     Task(
         "token-classification",
@@ -199,6 +219,7 @@ ROWS = (
         batching=Batching.PADDED,
         long=Long.SPANS,
         embedded="token-classification",
+        result=f"{_RESULTS}:TAGGED",
     ),
     Task(
         "video-classification",
@@ -206,6 +227,7 @@ ROWS = (
         "video",
         (VIDEO,),
         "llmkit pipeline video-classification clip.mp4",
+        result=f"{_RESULTS}:LABELS",
     ),
     Task(
         "zero-shot-audio-classification",
@@ -213,6 +235,7 @@ ROWS = (
         "audio",
         (AUDIO, LABELS),
         "llmkit pipeline zero-shot-audio-classification dog.wav --labels barking,meowing",
+        result=f"{_RESULTS}:LABELS",
     ),
     Task(
         "zero-shot-classification",
@@ -223,6 +246,7 @@ ROWS = (
         batching=Batching.PADDED,
         embedded="",
         encoder_impl="llmkit.tasks.zero_shot_similarity.ZeroShotSimilarityPipeline",
+        result=f"{_RESULTS}:Ranked",
     ),
     Task(
         "zero-shot-image-classification",
@@ -230,6 +254,7 @@ ROWS = (
         "image",
         (IMAGE, LABELS),
         "llmkit pipeline zero-shot-image-classification cat.jpg --labels cat,dog",
+        result=f"{_RESULTS}:LABELS",
     ),
     Task(
         "zero-shot-object-detection",
@@ -238,6 +263,7 @@ ROWS = (
         (IMAGE, replace(LABELS, parameter=False)),
         "llmkit pipeline zero-shot-object-detection street.jpg --labels bicycle,lamp",
         shape=Shape.MAPPING,
+        result=f"{_RESULTS}:OBJECTS",
     ),
     Task(
         "question-answering",
@@ -253,6 +279,7 @@ ROWS = (
         heads=("AutoModelForQuestionAnswering",),
         default_model=("distilbert/distilbert-base-cased-distilled-squad", "564e9b5"),
         embedded="question-answering",
+        result=f"{_RESULTS}:ANSWERED",
     ),
     Task(
         "summarization",
@@ -268,6 +295,7 @@ ROWS = (
         default_model=("sshleifer/distilbart-cnn-12-6", "a4f8f3e"),
         result_key="summary_text",
         window_rows=64,
+        result=f"{_RESULTS}:SUMMARIES",
     ),
     Task(
         "translation",
@@ -284,6 +312,7 @@ ROWS = (
         result_key="translation_text",
         aliases=("translation_XX_to_YY",),
         window_rows=64,
+        result=f"{_RESULTS}:TRANSLATIONS",
     ),
     Task(
         "text2text-generation",
@@ -298,6 +327,7 @@ ROWS = (
         default_model=T5_BASE,
         result_key="generated_text",
         window_rows=64,
+        result=f"{_RESULTS}:GENERATED",
     ),
     Task(
         "image-to-text",
@@ -309,6 +339,7 @@ ROWS = (
         impl="llmkit.tasks.image_to_text.ImageToTextPipeline",
         heads=("AutoModelForImageTextToText",),
         default_model=("ydshieh/vit-gpt2-coco-en", "5bebf1e"),
+        result=f"{_RESULTS}:CAPTIONS",
     ),
     Task(
         "image-to-image",
@@ -320,6 +351,7 @@ ROWS = (
         impl="llmkit.tasks.image_to_image.ImageToImagePipeline",
         heads=("AutoModelForImageToImage",),
         default_model=("caidas/swin2SR-classical-sr-x2-64", "cee1c92"),
+        result=f"{_RESULTS}:File",
     ),
     Task(
         "visual-question-answering",
@@ -333,6 +365,7 @@ ROWS = (
         heads=("AutoModelForVisualQuestionAnswering",),
         default_model=("dandelin/vilt-b32-finetuned-vqa", "d0a1f6a"),
         aliases=("vqa",),
+        result=f"{_RESULTS}:IMAGE_ANSWERS",
     ),
     Task(
         "conversational",
@@ -347,6 +380,7 @@ ROWS = (
         default_model=("microsoft/DialoGPT-medium", "8bada3b"),
         window_rows=64,
         streams=True,
+        result=f"{_RESULTS}:Conversation",
     ),
     Task(
         "sentence-similarity",
@@ -361,5 +395,6 @@ ROWS = (
         heads=("AutoModel",),
         default_model=("sentence-transformers/all-MiniLM-L6-v2", "c9745ed"),
         embedded="",
+        result=f"{_RESULTS}:SIMILARITIES",
     ),
 )

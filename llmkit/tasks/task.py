@@ -80,6 +80,7 @@ class Task:
         unwraps_single: for a list of one input the pipeline gives that input's result, not a list of it.
         streams: its text can be shown as it is generated.
         has_blank: its text has a blank to fill (`llmkit.tasks.blanks`).
+        result: where the shape of what it gives for one input is (`llmkit.data.shapes`); "" where nobody says it.
         window_rows: most rows worked on at a time; fewer where inputs or results are large.
     """
 
@@ -103,6 +104,7 @@ class Task:
     streams: bool = False
     has_blank: bool = False
     window_rows: int = 2048
+    result: str = ""
 
     @property
     def required_fields(self) -> tuple[Field, ...]:

@@ -84,7 +84,8 @@ def save_adapter(model: Any, folder: Path) -> None:
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 
-    tensors = get_peft_model_state_dict(model)
+    # Embeddings are those of the base: to find out whether they were resized, peft would ask a hub.
+    tensors = get_peft_model_state_dict(model, save_embedding_layers=False)
     own = ("lora_", "modules_to_save", "original_module")
     for name, parameter in model.named_parameters():
         if parameter.requires_grad and not any(part in name for part in own):

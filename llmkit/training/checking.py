@@ -8,7 +8,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NotRequired
+
+from typing_extensions import TypedDict
 
 from llmkit.errors import UsageError
 from llmkit.models.loading import choose_device
@@ -18,12 +20,69 @@ from llmkit.training.objectives.base import Objective
 from llmkit.training.objectives.batch import Draw
 from llmkit.training.precision import precision_name
 from llmkit.training.preparing import Data, prepare
-from llmkit.training.pretending import pretended, rehearsed
+from llmkit.training.pretending import EachDevice, pretended, rehearsed
 from llmkit.training.state import Listener, Run
 from llmkit.training.zero_config import is_zero
 
 if TYPE_CHECKING:
     from llmkit.training.config import FinetuneConfig
+
+
+class SetFacts(TypedDict):
+    """A set of examples: lengths are in tokens, `cut` is the share of the examples that are."""
+
+    examples: int
+    tokens: int
+    median_length: int
+    longest: int
+    cut: float
+    labels: NotRequired[dict[str, int]]
+
+
+class Shown(TypedDict):
+    """An example as the model will see it, with its label, or a label for each token."""
+
+    tokens: list[str] | list[list[str]]
+    label: Any
+    place: str
+
+
+class Memory(TypedDict):
+    """Bytes that each device needs, by what for; `activations` is null where they are not known."""
+
+    weights: int
+    gradients: int
+    optimizer: int
+    gathered: NotRequired[int]
+    average: NotRequired[int]
+    copies: NotRequired[int]
+    activations: int | None
+    total: int
+    available: int
+    fits: bool
+
+
+class Checked(TypedDict):
+    """What there is to know of a run before it begins (--check)."""
+
+    task: str
+    sets: dict[str, SetFacts]
+    examples: list[Shown]
+    duplicate_rows: int
+    empty_rows: int
+    in_train_and_validation: int
+    parameters: int
+    trained_parameters: int
+    steps: int
+    steps_an_epoch: int
+    batch_size: int
+    padding: float
+    memory: Memory
+    devices: int
+    device: str
+    precision: str
+    each_device: NotRequired[EachDevice]
+
 
 _SHOWN = 2
 _STEPS_SAMPLED = 20

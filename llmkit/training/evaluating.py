@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from typing_extensions import TypedDict
 
 from llmkit.errors import UsageError
 from llmkit.metrics import find_metric, load_metric
@@ -24,6 +26,7 @@ from llmkit.training.trained import Asked, Trained, find_trained
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
+Figure = float | None  # null in JSON where it is not defined
 _BY_CLASS = "f1_macro"  # the metric that has the figures of each class behind it
 
 
@@ -34,6 +37,30 @@ class Sureness:
     level: float = 0.95
     resamples: int = 1000
     seed: int = 0
+
+
+class Interval(TypedDict):
+    """A confidence interval."""
+
+    low: Figure
+    high: Figure
+
+
+class ClassFigures(TypedDict):
+    """The figures of a class or a type of entity, and how many examples have it."""
+
+    label: str | int
+    precision: Figure
+    recall: Figure
+    f1: Figure
+    support: int
+
+
+class Confusion(TypedDict):
+    """Examples by their expected class, a row each, and the predicted one, a column each."""
+
+    labels: list[str]
+    counts: list[list[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +76,7 @@ class WorstExample:
     """
 
     place: str
-    loss: float
+    loss: Figure
     row: dict[str, Any]
     expected: Any
     predicted: Any
@@ -73,11 +100,11 @@ class Evaluation:
     task: str
     data: list[str]
     examples: int
-    metrics: dict[str, float]
-    intervals: dict[str, dict[str, float]]
+    metrics: dict[str, Figure]
+    intervals: dict[str, Interval]
     confidence: float
-    classes: list[dict[str, Any]] = field(default_factory=list)
-    confusion: dict[str, Any] | None = None
+    classes: list[ClassFigures] = field(default_factory=list)
+    confusion: Confusion | None = None
     worst: list[WorstExample] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -213,10 +240,10 @@ def _judged(
 
 def _figures(
     objective: Objective, judged: Judged, names: Sequence[str] | None, sureness: Sureness
-) -> tuple[dict[str, float], dict[str, dict[str, float]], dict[str, Any]]:
+) -> tuple[dict[str, float], dict[str, Interval], dict[str, Any]]:
     """Return the metrics' results, the interval of each, and what is behind them."""
     figures: dict[str, float] = {}
-    intervals: dict[str, dict[str, float]] = {}
+    intervals: dict[str, Interval] = {}
     details: dict[str, Any] = {}
     for name in names or objective.metrics_for():
         metric: StreamedMetric = load_metric(name)
@@ -239,7 +266,7 @@ def _figures(
 
 def _by_class(
     objective: Objective, judged: Judged, details: dict[str, Any]
-) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+) -> tuple[list[ClassFigures], Confusion | None]:
     """Return the figures of each class, and which was taken for which; nothing for a task without classes."""
     names = objective.facts().get("labels")
     if not names:
@@ -249,17 +276,28 @@ def _by_class(
     metric = load_metric(_BY_CLASS, labels=list(names) if is_named else list(range(len(names))))
     metric.update(given.predictions, given.references)
     found = metric.details()
-    confusion = found.get("confusion_matrix")
-    if confusion is not None:
-        confusion = {"labels": list(names), "counts": [list(row) for row in confusion["counts"]]}
+    confusion: Confusion | None = None
+    if "confusion_matrix" in found:
+        counts = [list(row) for row in found["confusion_matrix"]["counts"]]
+        confusion = {"labels": list(names), "counts": counts}
     if "types" in details:  # entities say more than the tags that they are made of
         return [
-            {"label": kind, **{k: v for k, v in each.items() if k != "number"}, "support": each["number"]}
-            for kind, each in details["types"].items()
+            _class_figures(kind, each, each["number"]) for kind, each in details["types"].items()
         ], confusion
     return [
-        {"label": label if is_named else names[label], **each} for label, each in found["classes"].items()
+        _class_figures(label if is_named else names[label], each, each["support"])
+        for label, each in found["classes"].items()
     ], confusion
+
+
+def _class_figures(label: str | int, figures: Mapping[str, Any], support: int) -> ClassFigures:
+    return {
+        "label": label,
+        "precision": figures["precision"],
+        "recall": figures["recall"],
+        "f1": figures["f1"],
+        "support": support,
+    }
 
 
 def _worst(objective: Objective, examples: Examples, judged: Judged, count: int) -> Iterator[WorstExample]:

@@ -8,8 +8,11 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
+from typing_extensions import TypedDict
+
 from llmkit._version import __version__
 from llmkit.data.atomic import explained_write, write_whole
+from llmkit.data.shapes import others
 from llmkit.errors import MissingExtraError
 from llmkit.training.adapters import ADAPTER_FILES, merged, save_adapter
 from llmkit.training.card import model_card
@@ -21,6 +24,14 @@ from llmkit.training.state import CONFIG, COST, METRICS, RUN, Run
 LOSS_CURVE = "loss.png"
 CARD = "README.md"
 MODEL_FILES = ("model.safetensors", "adapter_model.safetensors", "config.json", CARD)
+
+
+@others(float | None)
+class Outcome(TypedDict):
+    """What a run came to: its folder, the steps it took, and figures such as `eval_loss`."""
+
+    output: str
+    steps: int
 
 
 def write_start(run: Run) -> None:

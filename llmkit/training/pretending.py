@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import TypedDict
+
 from llmkit.errors import UsageError
 from llmkit.training.sharding import is_sharded
 
@@ -34,7 +36,12 @@ def pretended(devices: int) -> Iterator[None]:
     from accelerate.state import AcceleratorState
     from torch.testing._internal.distributed.fake_pg import FakeStore
 
-    os.environ.update(zip(_NAMES, ("0", str(devices), "0", str(devices)), strict=True))
+    said = dict(zip(_NAMES, ("0", str(devices), "0", str(devices)), strict=True))
+    if not os.environ.get(
+        "OMP_NUM_THREADS"
+    ):  # accelerate would divide this machine's cores among the devices
+        said["OMP_NUM_THREADS"] = str(torch.get_num_threads())
+    os.environ.update(said)
     os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
     torch.distributed.init_process_group("fake", store=FakeStore(), rank=0, world_size=devices)
     try:
@@ -42,8 +49,19 @@ def pretended(devices: int) -> Iterator[None]:
     finally:
         torch.distributed.destroy_process_group()
         AcceleratorState._reset_state(reset_partial_state=True)
-        for name in _NAMES:
+        for name in said:
             os.environ.pop(name, None)
+
+
+class EachDevice(TypedDict):
+    """How a step is shared out to devices (--pretend-gpus): the fewest and the most of each."""
+
+    examples_a_step: list[int]
+    tokens_a_step: list[int]
+    micro_batches_a_step: list[int]
+    idle_devices: int
+    sharded: bool
+    own_parameters: int
 
 
 def rehearsed(run: Run) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import LlmkitError, LostProcessError
-from llmkit.launching.watch import Watch, is_loss
+from llmkit.launching.watch import Watch, is_loss, silence_allowed
 
 if TYPE_CHECKING:
     import torch
@@ -42,10 +42,15 @@ def meet(*, on_cpu: bool, said: Callable[[str], None] = lambda text: None) -> No
 
     Args:
         said: takes the message on a process that was lost.
+
+    Raises:
+        UsageError: after how many seconds one is lost is said wrongly.
     """
     global _watch, _store
     if process_count() == 1:
         return
+    with said_once():
+        silence_allowed()
     from accelerate import PartialState
     from torch.distributed import PrefixStore, TCPStore, rendezvous
 

@@ -83,6 +83,13 @@ def find_runs(folder: Path, names: Sequence[str] = ()) -> list[RunSummary]:
     return [read_run(children[name]) for name in names or children]
 
 
+def run_names(folder: Path) -> list[str]:
+    """Return the names of what looks like a run in a folder, none where there is no such folder."""
+    if not folder.is_dir():
+        return []
+    return [path.name for path in sorted(folder.iterdir()) if _is_candidate(path) and _has_run(path)]
+
+
 def _is_candidate(path: Path) -> bool:
     return path.is_dir() and not path.name.startswith(".")
 

@@ -11,8 +11,10 @@ import io
 import logging
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -174,15 +176,11 @@ def start_engine(
         settings: as `zero_settings` returned them.
 
     Raises:
-        UsageError: on a CPU, there is no compiler for what DeepSpeed builds.
+        UsageError: on a CPU, there is nothing to build with what DeepSpeed builds.
     """
     if device.type == "cpu":
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
-        if not any(map(shutil.which, (os.environ.get("CXX", "c++"), "g++", "clang++"))):
-            raise UsageError(
-                "sharding: deepspeed: on a CPU DeepSpeed builds a part of itself, and there is no C++ compiler.",
-                hint="Install one, or take sharding: fsdp, which needs none.",
-            )
+        find_builders()
     with redirect_stdout(io.StringIO()):  # it prints what it builds
         import deepspeed
 
@@ -193,6 +191,24 @@ def start_engine(
     engine = Engine(wrapped, optimizer)
     _ENGINES[model] = engine
     return engine
+
+
+def find_builders() -> None:
+    """See to it that DeepSpeed finds a C++ compiler, and ninja, which is installed with it beside Python.
+
+    Raises:
+        UsageError: one of them is not there.
+    """
+    if shutil.which("ninja") is None:  # the environment was not activated
+        beside = str(Path(sys.executable).parent)
+        os.environ["PATH"] = os.pathsep.join([beside, os.environ.get("PATH", os.defpath)])
+    compilers = (os.environ.get("CXX", "c++"), "g++", "clang++")
+    for what, names in (("C++ compiler", compilers), ("ninja", ("ninja",))):
+        if not any(map(shutil.which, names)):
+            raise UsageError(
+                f"sharding: deepspeed: on a CPU DeepSpeed builds a part of itself, and there is no {what}.",
+                hint="Install one, or take sharding: fsdp, which needs none.",
+            )
 
 
 def engine_of(model: Any) -> Engine | None:

@@ -43,6 +43,23 @@ def test_a_hub_that_does_not_answer(llmkit: Command) -> None:
     assert "hf_secret" not in done.text
 
 
+def test_a_hub_by_a_name_that_no_name_can_be(llmkit: Command) -> None:
+    environment = {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": f"http://{'a' * 70}.com"}
+    done = llmkit("doctor", "--format", "json", env=environment, fresh=True)
+
+    assert done.code == 0, done.stderr
+    assert done.json["hub"]["answers"] is False
+    assert "too long" in done.json["hub"]["reason"]
+
+
+@pytest.mark.parametrize("arguments", [("--processes", "2"), ("--gpus", "2"), ("--nodes", "2")])
+def test_processes_without_a_trial(llmkit: Command, arguments: tuple[str, ...]) -> None:
+    done = llmkit("doctor", *arguments)
+
+    assert done.code == 2
+    assert "Add --devices." in done.stderr
+
+
 def test_for_a_person(llmkit: Command) -> None:
     done = llmkit("doctor", "--devices", "--device", "cpu", "--format", "table")
 

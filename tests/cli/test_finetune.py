@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from tests.fixtures.command import Command, base_environment
+from tests.fixtures.ended import ended
 
 WORDS = {"good": ["delight", "warm", "funny"], "bad": ["worst", "cold", "tasteless"]}
 
@@ -129,7 +130,8 @@ def test_a_run_killed_half_way_ends_in_the_same_weights(llmkit: Command, folder:
 
     assert code == 0, errors
     assert "going on after step" in errors
-    assert weights_of(folder / "out") == weights_of(folder / "whole")
+    with ended("kill half way"):
+        assert weights_of(folder / "out") == weights_of(folder / "whole")
     logs = [(folder / name / "log.jsonl").read_text().splitlines() for name in ("out", "whole")]
     steps = [[json.loads(line)["step"] for line in log] for log in logs]
     assert steps[0] == steps[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import importlib.util
 import json
 import re
@@ -169,11 +170,13 @@ def test_the_quickstart(folder, tmp_path):
 
 # What the cards say
 
+SLOW = ("question-answering", "fill-mask")
+
 
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(each.name, marks=pytest.mark.slow if each.name == "question-answering" else ())
+        pytest.param(each.name, marks=pytest.mark.slow if each.name in SLOW else ())
         for each in embedded_adapters()
     ],
 )
@@ -214,7 +217,19 @@ def squad(data: Path, folder: Path) -> Path:
     return folder / "dev.json"
 
 
-SAMPLES = {"sentiment": sst2, "token-classification": wnut17, "question-answering": squad}
+def wikitext2(data: Path, folder: Path) -> Path:
+    lines = gzip.decompress((data / "wikitext2" / "test.raw.gz").read_bytes()).decode().split("\n")
+    paragraphs = [line for line in lines if line.strip()]
+    (folder / "test.txt").write_text("\n".join(paragraphs[::10]), encoding="utf-8")
+    return folder / "test.txt"
+
+
+SAMPLES = {
+    "sentiment": sst2,
+    "token-classification": wnut17,
+    "question-answering": squad,
+    "fill-mask": wikitext2,
+}
 
 
 @pytest.mark.parametrize("adapter", embedded_adapters(), ids=lambda adapter: adapter.name)

@@ -49,7 +49,9 @@ def test_a_word_in_each_text(llmkit):
 def test_json_is_the_whole_matrix(llmkit):
     found = llmkit("similarity", *MINILM, "--word", "bank", *BANKS, "-f", "json").json
     assert found["texts"] == list(BANKS)
-    assert [found["texts"][item["text"]][slice(*item["offsets"])] for item in found["items"]] == ["bank"] * 3
+    assert [found["texts"][item["text"]][item["start"] : item["end"]] for item in found["items"]] == [
+        "bank"
+    ] * 3
     matrix = found["matrix"]
     assert [matrix[number][number] for number in range(3)] == pytest.approx([1, 1, 1], abs=1e-5)
     assert matrix[0][2] == matrix[2][0]

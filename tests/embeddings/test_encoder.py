@@ -261,3 +261,11 @@ def test_layers_are_numbers_too(tiny):
     start = str(tiny("feature-extraction"))
     assert (embed("a b", start, layers=-1) == embed("a b", start)).all()
     assert (embed("a b", start, layers=[1, 2]) == embed("a b", start, layers="1,2")).all()
+
+
+@pytest.mark.parametrize("layer", ["-1", "0,1,2"])
+def test_several_threads_give_the_same(folder_of, four_threads, layer):
+    folder = folder_of("bert")
+    found = embed(TEXTS * 4, str(folder), layers=layer, batch_size=2, normalize=False)
+    wanted = [embed([text], str(folder), layers=layer, normalize=False)[0] for text in TEXTS]
+    numpy.testing.assert_allclose(found, wanted * 4, atol=1e-5)

@@ -550,6 +550,13 @@ class TestRoomForNewTokens:
         assert outcome.reason == said
 
 
+@pytest.mark.parametrize("parameters", [{}, {"truncation": True, "max_length": 6}], ids=str)
+def test_several_threads_give_the_same(load, four_threads, parameters):
+    pipe = load("text-classification")
+    found = results(run(pipe, ROWS, batch_size=2, parameters=parameters))
+    assert_close(found, [pipe(text, **parameters)[0] for text in TEXTS])
+
+
 def test_a_window_of_images_is_small():
     assert window_rows(find_task("image-classification").task) == 16
     assert window_rows(find_task("text-classification").task) == 2048

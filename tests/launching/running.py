@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -51,6 +52,7 @@ class Launched:
         prefix: tuple[str, ...] = (),
     ) -> None:
         self.folder = folder
+        self._errors = tempfile.TemporaryFile("w+b")  # noqa: SIM115 - read while it is written
         self.process = subprocess.Popen(
             [*prefix, sys.executable, "-m", "llmkit", *arguments],
             cwd=folder,
@@ -58,26 +60,39 @@ class Launched:
             | {"LLMKIT_CACHE": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
             | dict(env or {}),
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._errors,
             text=True,
         )
 
     def wait(self, timeout: float = 180) -> tuple[int, str, str]:
         """Return the exit code, and what was written."""
-        output, errors = self.process.communicate(timeout=timeout)
-        return self.process.returncode, output, errors
+        output, _ = self.process.communicate(timeout=timeout)
+        return self.process.returncode, output, self.errors()
+
+    def errors(self) -> str:
+        """Return what was written on standard error so far."""
+        size = os.fstat(self._errors.fileno()).st_size
+        return os.pread(self._errors.fileno(), size, 0).decode(errors="replace")
 
     def wait_for(self, pattern: str) -> None:
         """Wait until a file is there."""
-        while not list(self.folder.glob(pattern)):
-            assert self.process.poll() is None, self.process.communicate()[1]
-            time.sleep(0.02)
+        self._wait_until(lambda: bool(list(self.folder.glob(pattern))))
 
     def wait_for_a_step(self) -> None:
         """Wait until a step is logged: the log itself is there before."""
         log = self.folder / "out/log.jsonl"
-        while not (log.exists() and '"loss"' in log.read_text()):
-            assert self.process.poll() is None, self.process.communicate()[1]
+        self._wait_until(lambda: log.exists() and '"loss"' in log.read_text())
+
+    def wait_for_word(self, text: str) -> None:
+        """Wait until something is said on standard error."""
+        self._wait_until(lambda: text in self.errors())
+
+    def _wait_until(self, is_so: Callable[[], bool]) -> None:
+        while True:
+            has_ended = self.process.poll() is not None
+            if is_so():
+                return
+            assert not has_ended, self.errors()
             time.sleep(0.02)
 
     def workers(self) -> list[int]:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.command import Command
+from tests.fixtures.ended import ended
 from tests.launching.running import TWO, Launched, Tiny, write_config
 
 FINETUNE = ("finetune", "run.yaml", *TWO)
@@ -19,12 +21,19 @@ FIRST_SAVE = "out/checkpoints/step-*"
 LONG = {"epochs": 1000}
 
 
-def weights(folder: Path) -> str:
-    return hashlib.sha256((folder / "out/model.safetensors").read_bytes()).hexdigest()
+def weights(folder: Path, output: str = "out") -> str:
+    return hashlib.sha256((folder / output / "model.safetensors").read_bytes()).hexdigest()
 
 
 def newest(folder: Path) -> int:
     return max(int(path.name.removeprefix("step-")) for path in folder.glob(FIRST_SAVE))
+
+
+def train_whole(llmkit: Command, folder: Path) -> None:
+    """Let two processes train, undisturbed, into the folder ``whole``."""
+    call = ("finetune", "run.yaml", "--device", "cpu", "--set", "output=whole")
+    done = llmkit(*call, cwd=folder, env={"LLMKIT_CACHE": str(folder / "cache")}, processes=2)
+    assert done.code == 0, done.stderr
 
 
 class TestLost:
@@ -44,7 +53,8 @@ class TestLost:
         assert errors.count("Beginning again from what is whole (2 restarts left).") == 1
         assert errors.count("going on after step") == 1
         assert len(output.splitlines()) == 1
-        assert weights(tmp_path) == whole
+        with ended("kill of one of two processes"):
+            assert weights(tmp_path) == whole
 
     @pytest.mark.slow
     def test_the_message_names_the_process_and_why(self, tiny: Tiny, tmp_path: Path) -> None:
@@ -73,6 +83,26 @@ class TestLost:
         assert code == 1
         assert f"lost sight of process {stopped} of 2" in errors
         assert "nothing was heard from it for 2 seconds" in errors
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("stopped", [0, 1])
+    def test_a_stopped_one_is_begun_again_to_the_same_weights(
+        self, llmkit: Command, tiny: Tiny, tmp_path: Path, stopped: int
+    ) -> None:
+        write_config(tmp_path, tiny, epochs=60)
+        train_whole(llmkit, tmp_path)
+        restarts = ("--max-restarts", "3")  # on a busy machine one may be missed that was not stopped
+        run = Launched(tmp_path, *FINETUNE, *restarts, env={"LLMKIT_LOST_AFTER": "3"})
+        run.wait_for(FIRST_SAVE)
+        run.kill(stopped, by=signal.SIGSTOP)
+
+        code, _, errors = run.wait(300)
+
+        assert code == 0, errors
+        assert f"lost sight of process {stopped} of 2" in errors
+        assert "going on after step" in errors
+        with ended("stop of one of two processes"):
+            assert weights(tmp_path) == weights(tmp_path, "whole")
 
     @pytest.mark.slow
     def test_one_that_goes_on_soon_is_not_missed(self, tiny: Tiny, tmp_path: Path) -> None:
@@ -110,8 +140,11 @@ class TestTold:
         assert errors.count("warning: ") == 1
 
     @pytest.mark.slow
-    def test_a_launcher_that_is_killed_leaves_nobody_behind(self, tiny: Tiny, tmp_path: Path) -> None:
-        write_config(tmp_path, tiny, save_steps=10_000, **LONG)
+    def test_a_launcher_that_is_killed_leaves_nobody_behind(
+        self, llmkit: Command, tiny: Tiny, tmp_path: Path
+    ) -> None:
+        write_config(tmp_path, tiny, save_steps=10_000, epochs=100)
+        train_whole(llmkit, tmp_path)
         run = Launched(tmp_path, *FINETUNE)
         run.wait_for_a_step()
         workers = run.workers()
@@ -122,7 +155,11 @@ class TestTold:
             assert time.monotonic() < end
             time.sleep(0.05)
 
-        assert newest(tmp_path) > 0, "they saved"
+        assert 0 < newest(tmp_path) < 300, "they saved"
+        code, _, errors = Launched(tmp_path, *FINETUNE, "--resume").wait(300)
+        assert code == 0, errors
+        with ended("kill of the launcher of two processes"):
+            assert weights(tmp_path) == weights(tmp_path, "whole")
 
 
 def is_running(pid: int) -> bool:
@@ -179,6 +216,7 @@ def test_two_machines_meet_and_train_as_one_does(tiny: Tiny, tmp_path: Path) -> 
     assert [code for code, _, _ in ends] == [0, 0], ends
     assert ends[0][1] == "", "the first machine's first process has the results"
     assert len(ends[1][1].splitlines()) == 1
+    assert not any("[c10d]" in errors for _, _, errors in ends), "torch's own words, and its stacks"
     two = weights(tmp_path)
     assert Launched(tmp_path, *FINETUNE, "--overwrite").wait()[0] == 0
     assert weights(tmp_path) == two

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from torch.distributed.elastic.rendezvous.api import RendezvousInfo, RendezvousTimeoutError
@@ -52,6 +54,29 @@ def test_one_that_was_begun_anew_is_seen_and_taken_into_the_next_round() -> None
     waiting.join()
 
     assert [info.rank for info in infos] == [0, 2]
+
+
+def listening() -> set[str]:
+    """The addresses at which this process listens, as Linux has them: 0100007F is 127.0.0.1."""
+    mine = {str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()}
+    lines = [
+        line.split()
+        for name in ("tcp", "tcp6")
+        for line in Path(f"/proc/net/{name}").read_text().splitlines()
+    ]
+    return {line[1] for line in lines if line[3] == "0A" and f"socket:[{line[9]}]" in mine}
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc/net is Linux's")
+def test_on_one_machine_nobody_else_can_reach_it() -> None:
+    before = listening()
+    meeting = machine(0, 0, nodes=1)
+    meeting.next_rendezvous()
+
+    opened = listening() - before
+    assert len(opened) == 2
+    assert {address.partition(":")[0] for address in opened} == {"0100007F"}
+    meeting.shutdown()
 
 
 def test_one_that_does_not_come_is_named() -> None:

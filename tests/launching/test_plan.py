@@ -62,6 +62,11 @@ class TestGpus:
             ({"gpus": "0,0"}, "auto", "named twice"),
             ({"gpus": "a"}, "auto", "--gpus a: use a number of GPUs (2), or which of them"),
             ({"gpus": "0"}, "auto", "--gpus 0: use a number"),
+            ({"gpus": "00"}, "auto", "--gpus 00: use a number"),
+            ({"gpus": "²"}, "auto", "--gpus ²: use a number"),
+            ({"gpus": "0,²"}, "auto", "--gpus 0,²: use a number"),
+            ({"gpus": "9" * 5_000}, "auto", ": use a number"),
+            ({"gpus": "999999999"}, "auto", "GPU 4 is not there"),
             ({"gpus": "2"}, "cpu", "--gpus 2 and --device cpu: give one of them."),
             ({"processes": 5}, "auto", "--processes 5: there are 4 GPUs for them."),
             ({"processes": 0}, "cpu", "--processes 0: use a number from 1."),
@@ -74,6 +79,12 @@ class TestGpus:
                 "cpu",
                 "--rendezvous host: write HOST:PORT",
             ),
+            (
+                {"nodes": 2, "node_rank": 1, "rendezvous": "host:²"},
+                "cpu",
+                "--rendezvous host:²: write HOST:PORT",
+            ),
+            ({"rendezvous": "host:29400"}, "cpu", "--rendezvous host:29400: how many machines meet there?"),
         ],
     )
     def test_what_does_not_go_together(self, options: dict[str, Any], device: str, said: str) -> None:

@@ -66,6 +66,19 @@ def test_the_shell_takes_it(tmp_path: Path) -> None:
     assert again.stdout == f"{first.stdout}--resume|"
 
 
+@pytest.mark.parametrize(("more", "told"), [({}, "none"), ({"SLURM_CPUS_PER_TASK": "64"}, "64")])
+def test_the_cores_that_were_asked_for_are_taken(more: dict[str, str], told: str) -> None:
+    script = sbatch_script(CALL, LaunchOptions()).replace("srun ", 'echo "${SRUN_CPUS_PER_TASK:-none}" ')
+    done = subprocess.run(
+        ["bash", "-c", script],
+        env={"PATH": "/usr/bin:/bin", **more},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith(f"{told} --kill")
+
+
 def test_what_replaces_a_run_at_first_goes_on_with_it_when_begun_again() -> None:
     script = sbatch_script([*CALL, "--overwrite"], LaunchOptions(nodes=2)).replace("srun ", "printf '%s|' ")
     ends = [
@@ -81,7 +94,18 @@ def test_what_replaces_a_run_at_first_goes_on_with_it_when_begun_again() -> None
     assert ends == ["--overwrite", "--resume"]
 
 
-@pytest.mark.parametrize("options", [LaunchOptions(gpus="0,1"), LaunchOptions(nodes=2, node_rank=0)])
-def test_what_slurm_says_itself(options: LaunchOptions) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        LaunchOptions(gpus="0,1"),
+        LaunchOptions(gpus="0"),
+        LaunchOptions(gpus="²"),
+        LaunchOptions(nodes=2, node_rank=0),
+        LaunchOptions(nodes=0),
+        LaunchOptions(nodes=-3),
+        LaunchOptions(max_restarts=-1),
+    ],
+)
+def test_what_slurm_says_itself_and_what_is_no_number_of_anything(options: LaunchOptions) -> None:
     with pytest.raises(UsageError):
         sbatch_script(CALL, options)

@@ -15,6 +15,7 @@ from llmkit.launching.surroundings import first_host, join_slurm_step
         ("node[003-006,9],login", "node003"),
         ("gpu-[7,9]", "gpu-7"),
         ("rack[1-2]-ib,x", "rack1-ib"),
+        ("rack[1-2]n[003-006,9],x", "rack1n003"),
     ],
 )
 def test_first_host(hosts: str, first: str) -> None:

@@ -8,7 +8,8 @@ import time
 import pytest
 from torch.distributed import TCPStore
 
-from llmkit.launching.watch import Watch, is_loss
+from llmkit.errors import UsageError
+from llmkit.launching.watch import LOST_AFTER, Watch, is_loss, silence_allowed
 from llmkit.launching.worker import EXIT_LOST
 
 SOON = 0.3
@@ -66,6 +67,19 @@ def test_a_store_that_is_gone_ends_all() -> None:
 
     assert all(each.ended.wait(20) for each in processes)
     assert "has lost the first one's machine" in processes[2].said[0]
+
+
+@pytest.mark.parametrize("text", ["abc", "0", "-1", "nan", "inf", "1e300", "0.05"])
+def test_a_time_that_is_none(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(LOST_AFTER, text)
+    with pytest.raises(UsageError, match=f"LLMKIT_LOST_AFTER is '{text}': use seconds, from 0.1 to 86,400."):
+        silence_allowed()
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("", 60), ("0.5", 0.5), ("86400", 86_400)])
+def test_a_time(text: str, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(LOST_AFTER, text)
+    assert silence_allowed() == seconds
 
 
 @pytest.mark.parametrize(

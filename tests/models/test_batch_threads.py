@@ -9,14 +9,7 @@ import torch
 
 from llmkit.models.batch_threads import on_threads
 
-
-@pytest.fixture(autouse=True)
-def four_cores():
-    before = torch.get_num_threads()
-    torch.set_num_threads(4)
-    yield
-    assert torch.get_num_threads() == 4
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("four_threads")
 
 
 def test_results_are_in_order_and_several_are_worked_on_at_once():

@@ -183,6 +183,14 @@ NEEDS_TIMM = (
     [
         (ImportError(NEEDS_TIMM), ModelError, "pip install timm"),
         (ImportError("\nX requires the PIL library but it was not found."), MissingExtraError, "[vision]"),
+        (
+            ValueError(
+                "Could not load any image processor class for x. None could be imported. Missing optional "
+                "dependencies: torchvision, Pillow. Please install the missing dependencies."
+            ),
+            MissingExtraError,
+            "[vision]",
+        ),
         (ImportError("Loading a model requires optimum (`pip install optimum`)"), ModelError, "'optimum'"),
         (ImportError("Using it requires bnb: `pip install -U bnb>=0.46`"), ModelError, "pip install bnb"),
         (ModuleNotFoundError("No module named 'soundfile'", name="soundfile"), MissingExtraError, "[audio]"),

@@ -11,7 +11,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 
-from tests.serving.serving import Server
+from tests.serving.serving import Server, answer_validators
 
 pytestmark = pytest.mark.slow
 
@@ -40,6 +40,8 @@ def test_no_request_breaks_it(server: Server) -> None:
     description = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
     operations = [found.ok() for found in description.get_all_operations()]
     assert len(operations) == len(TASKS) + 5
+    described = dict(answer_validators(server.client.get("/openapi.json").json()))
+    assert {f"/{task}" for task in TASKS} <= set(described)
 
     for operation, mode in product(operations, schemathesis.GenerationMode):
         if operation.method.lower() == "get" and mode is schemathesis.GenerationMode.NEGATIVE:
@@ -52,5 +54,7 @@ def test_no_request_breaks_it(server: Server) -> None:
             assert answer.status_code < 500 or answer.status_code == 504, answer.text
             if answer.status_code >= 400:
                 assert answer.json()["error"]["message"]
+            elif case.operation.path in described and "json" in answer.headers["content-type"][0]:
+                assert not list(described[case.operation.path].iter_errors(answer.json()))
 
         check()

@@ -12,7 +12,7 @@ import transformers
 from transformers.pipelines import PIPELINE_REGISTRY
 
 import llmkit
-from llmkit.errors import UsageError
+from llmkit.errors import MissingExtraError, UsageError
 from llmkit.tasks.build import load_class, register_tasks
 from llmkit.tasks.catalogue import find_task, tasks
 from tests.fixtures.hub import SmallHub
@@ -243,3 +243,17 @@ print(pipe("Paris")[0]["label"])
         )
         assert done.returncode == 0, done.stderr
         assert done.stdout.strip() in {"NEGATIVE", "NEUTRAL", "POSITIVE"}
+
+
+def test_a_pipeline_that_lacks_a_package_names_the_extra(tiny, monkeypatch):
+    from transformers import VideoClassificationPipeline
+
+    def without(*arguments, **options):
+        raise ImportError(
+            "\nVideoClassificationPipeline requires the PyAv library but it was not found in your environment. "
+            "You can install it with:\n```\npip install av\n```\n"
+        )
+
+    monkeypatch.setattr(VideoClassificationPipeline, "__init__", without)
+    with pytest.raises(MissingExtraError, match=r"hf-llmkit\[video\]"):
+        llmkit.pipeline("video-classification", model=str(tiny("video-classification")), device="cpu")

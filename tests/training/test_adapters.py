@@ -90,3 +90,19 @@ def test_a_new_head_that_shares_its_embeddings_is_trained(
     )
 
     torch.testing.assert_close(again(ids).logits, before, rtol=1e-4, atol=1e-4)
+
+
+def test_no_hub_is_asked_when_an_adapter_is_written(
+    model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A short name such as minilm is no folder: peft would look for it on the hub."""
+    asked: list[str] = []
+    monkeypatch.setattr(
+        "peft.utils.save_and_load.check_file_exists_on_hf_hub",
+        lambda repository, *_, **__: asked.append(repository),
+    )
+    adapted = add_adapter(model, AdapterSection(r=2, targets=["query"]), new_head=True, base="minilm")
+
+    save_adapter(adapted, tmp_path)
+
+    assert asked == [] and (tmp_path / "adapter_model.safetensors").exists()

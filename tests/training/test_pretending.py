@@ -27,6 +27,17 @@ def test_each_has_its_share(task: str, llmkit: Command, tiny: Tiny, tmp_path: Pa
     assert not (tmp_path / "out").exists()
 
 
+def test_a_person_sees_it_too(llmkit: Command, tiny: Tiny, tmp_path: Path) -> None:
+    write_config(tmp_path, tiny, "causal-lm")
+    environment = {"LLMKIT_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": ""}
+    done = llmkit(*CHECK[:-2], "table", "--pretend-gpus", "4", cwd=tmp_path, env=environment)
+
+    assert done.code == 0, done.stderr
+    assert "Each of 4 devices" in done.text
+    assert "1 of 4 devices have nothing to do in the first step." in done.text
+    assert "OMP_NUM_THREADS" not in done.stderr
+
+
 def test_a_sharded_one_needs_less(llmkit: Command, tiny: Tiny, tmp_path: Path) -> None:
     write_config(tmp_path, tiny, "causal-lm")
     environment = {"LLMKIT_CACHE": str(tmp_path / "cache")}

@@ -13,8 +13,11 @@ import pytest
 
 from llmkit.training.objectives import OBJECTIVES
 from tests.fixtures.command import Command
+from tests.fixtures.ended import ended
 from tests.training.syscalls import Call, why_not
-from tests.training.torture import COUNTS, KILLED, Tiny, Torture
+from tests.training.torture import KILLED, Tiny, Torture
+
+DAMAGED = "kill, then a checkpoint's file missing, cut or altered"
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +52,8 @@ class TestOneProcess:
         newest = torture.folder / "damaged/checkpoints/step-00000004"
         os.truncate(newest / "weights.safetensors", 100)
 
-        done = torture.resume("damaged", "damaged", damaged=True)
+        with ended(DAMAGED):
+            done = torture.resume("damaged", "damaged", damaged=True)
 
         assert (
             f"passing over {newest.relative_to(torture.folder)}: weights.safetensors has 100 bytes"
@@ -66,7 +70,8 @@ class TestOneProcess:
         assert "error: cannot write full/checkpoints/step-00000004: File too large.\n" in done.stderr
         assert "The checkpoints before it are whole." in done.stderr
         assert "Traceback" not in done.stderr
-        assert "going on after step 2." in torture.resume("full", "full").stderr
+        with ended("full disk in a save"):
+            assert "going on after step 2." in torture.resume("full", "full").stderr
 
     @pytest.mark.parametrize("kind", ["ftruncate", "rename"])
     def test_killed_on_the_way_into_a_system_call(
@@ -86,7 +91,8 @@ class TestOneProcess:
         for path in (torture.folder / "clock/checkpoints").glob("step-00000002/*"):
             os.utime(path, (4e9, 4e9))  # the older one is of another century
 
-        done = torture.resume("clock", "clock", env={"CLOCK_BACK": "1e8"})
+        with ended("kill, then a clock that was set back"):
+            done = torture.resume("clock", "clock", env={"CLOCK_BACK": "1e8"})
 
         assert "going on after step 4." in done.stderr
 
@@ -114,9 +120,9 @@ class TestDamaged:
             rest = b"" if damage == "cut" else bytes([content[half] ^ 1]) + content[half + 1 :]
             path.write_bytes(content[:half] + rest)
 
-        done = torture.resume(run, run, damaged=True)
+        with ended(DAMAGED):
+            done = torture.resume(run, run, damaged=True)
 
-        COUNTS["a checkpoint's file missing, cut or altered"] += 1
         assert "passing over" in done.stderr
         assert "going on after step 2." in done.stderr
 

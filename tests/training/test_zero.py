@@ -5,21 +5,38 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from safetensors import safe_open
 
-from tests.fixtures.command import Command
+from tests.fixtures.command import Command, base_environment
 from tests.launching.running import TWO, Launched, Tiny
 from tests.training.test_sharding import assert_same, write_config
 
+BUILD = "from deepspeed.ops.op_builder.cpu import ShareMemCommBuilder; ShareMemCommBuilder().load()"
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.usefixtures("built"),
     pytest.mark.skipif(importlib.util.find_spec("deepspeed") is None, reason="deepspeed is not installed"),
 ]
 SHARED = ("finetune", "run.yaml", *TWO)
+
+
+@pytest.fixture(scope="module")
+def built() -> None:
+    """Let DeepSpeed build its part for CPUs, once a machine: minutes on a busy one, which no run is given."""
+    done = subprocess.run(
+        [sys.executable, "-c", BUILD],
+        env=base_environment() | {"DS_ACCELERATOR": "cpu"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def write_runs(folder: Path, tiny: Tiny, task: str, zero: dict[str, Any], **sections: Any) -> None:

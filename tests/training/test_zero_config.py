@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.machinery
 import importlib.util
 import json
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 from llmkit.errors import MissingExtraError, UsageError
 from llmkit.training.config import FinetuneConfig
 from llmkit.training.config_file import check_config
+from llmkit.training.zero import find_builders
 from llmkit.training.zero_config import zero_settings
 from tests.fixtures.command import Command
 
@@ -125,6 +128,33 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match="sharding: deepspeed needs the extra 'deepspeed'"):
         zero_settings(config({"type": "deepspeed", "config": "none.json"}), "float32")
+
+
+@pytest.mark.parametrize(
+    ("there", "said"),
+    [
+        ({"path": ["c++", "ninja"]}, None),
+        ({"path": ["c++"], "beside": ["ninja"]}, None),
+        ({"path": ["g++"]}, r"there is no ninja\."),
+        ({"path": ["ninja"]}, r"there is no C\+\+ compiler\."),
+    ],
+)
+def test_what_it_builds_with(
+    there: dict[str, list[str]], said: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("path", "beside"):
+        (tmp_path / folder).mkdir()
+        for name in there.get(folder, []):
+            (tmp_path / folder / name).touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "path"))
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "beside/python"))
+    if said is None:
+        find_builders()
+        assert shutil.which("ninja")
+        return
+    with pytest.raises(UsageError, match=said):
+        find_builders()
 
 
 @pytest.mark.parametrize(

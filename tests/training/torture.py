@@ -9,7 +9,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,14 +16,13 @@ from typing import Any
 import yaml
 
 from tests.fixtures.command import Command, Completed, base_environment
+from tests.fixtures.ended import ended
 from tests.training.rows import TRIALS
 from tests.training.syscalls import Call, calls_in
 
 Tiny = Callable[[str], Path]
 ROOT = Path(__file__).parents[2]
 KILLED = -signal.SIGKILL
-COUNTS: Counter[str] = Counter()
-"""How many runs were ended in which way, gone on with, and found whole."""
 
 
 class Torture:
@@ -120,8 +118,10 @@ class Torture:
         name = f"{by} {at}"
         what = f"{name}: {self.events[at - 1]}"
         assert self.run(name, at=at, by=by).code == KILLED, what
-        COUNTS[f"{by} at a thing it does to a file"] += 1
-        return self.resume(name, what)
+        with ended(
+            f"{by} at a thing that {'two processes do' if self.processes > 1 else 'it does'} to a file"
+        ):
+            return self.resume(name, what)
 
     def calls(self) -> list[Call]:
         """Return the system calls by which a run writes its checkpoints and its best model."""
@@ -139,16 +139,16 @@ class Torture:
         name = f"{call.kind} {call.count}"
         done = self.traced(name, Path(os.devnull), DIES_IN_CALL=call.injection)
         assert done.code == KILLED, f"{name}: {done.stderr}"
-        COUNTS["kill on the way into a system call that writes"] += 1
-        self.resume(name, f"{name}: {call.arguments}")
+        with ended("kill on the way into a system call that writes"):
+            self.resume(name, f"{name}: {call.arguments}")
 
     def kill_after(self, seconds: float, name: str) -> bool:
         """Kill a run after a time, go on with it, and check that nothing is lost; False if it was done before."""
         done = self.run(name, env={"DIES_AFTER": f"{seconds:.3f}"})
         assert done.code in (0, KILLED), done.stderr
         if done.code == KILLED:
-            COUNTS["kill at a random moment"] += 1
-            self.resume(name, f"after {seconds:.3f} seconds")
+            with ended("kill at a random moment"):
+                self.resume(name, f"after {seconds:.3f} seconds")
         return done.code == KILLED
 
     def resume(

@@ -1,0 +1,193 @@
+"""What a shell offers after Tab: names from the tables and of the runs that are here, without anything heavy.
+
+The parser leaves out what does not begin as the word that is being typed, and where nothing is left the shell
+offers files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+
+RUNS = "runs"
+
+
+def one_of(*names: str) -> Callable[[], list[str]]:
+    """Return what offers some names."""
+    return lambda: list(names)
+
+
+def complete_task() -> list[str]:
+    """Offer the tasks of `llmkit pipeline`."""
+    from llmkit.tasks.catalogue import task_names
+
+    return task_names()
+
+
+def complete_served() -> list[str]:
+    """Offer what `llmkit serve` serves: tasks, embeddings and chat."""
+    return [*complete_task(), "embeddings", "chat"]
+
+
+def complete_training_task() -> list[str]:
+    """Offer the tasks of `llmkit finetune`."""
+    from llmkit.training.objectives import OBJECTIVES
+
+    return list(OBJECTIVES)
+
+
+def complete_metric() -> list[str]:
+    """Offer the metrics."""
+    from llmkit.metrics import metric_names
+
+    return metric_names()
+
+
+def complete_catalogue() -> list[str]:
+    """Offer the models of the catalogue, by all names that have no owner before them."""
+    from llmkit.architectures import catalogue
+
+    names = (name for entry in catalogue.entries().values() for name in (entry.name, *entry.aliases))
+    return list(dict.fromkeys(name for name in names if "/" not in name))
+
+
+def complete_head() -> list[str]:
+    """Offer the heads of `llmkit params`."""
+    from llmkit.architectures.heads import HEAD_NAMES
+
+    return list(HEAD_NAMES)
+
+
+def complete_accelerator() -> list[str]:
+    """Offer the accelerators of `llmkit cost`."""
+    from llmkit.hardware.accelerators import CPU, accelerators
+
+    return [*accelerators(), CPU]
+
+
+def complete_model(incomplete: str) -> list[str]:
+    """Offer the short names of models, and the runs that are here."""
+    from llmkit.models.embedded import EMBEDDED_NAME
+    from llmkit.models.short_names import SHORT_NAMES
+
+    return [EMBEDDED_NAME, *SHORT_NAMES, *complete_run(incomplete)]
+
+
+def complete_demo(incomplete: str) -> list[str]:
+    """Offer tasks and models."""
+    return [*complete_task(), *complete_model(incomplete)]
+
+
+def complete_run(incomplete: str) -> list[str]:
+    """Offer the runs in the folder that is being typed, else those in ``runs``."""
+    folder = incomplete.rpartition("/")[0] if "/" in incomplete else RUNS
+    return [f"{folder}/{name}" for name in _run_names(folder)]
+
+
+def complete_run_name(ctx: typer.Context) -> list[str]:
+    """Offer the runs in the folder that stands before."""
+    return _run_names(ctx.params.get("folder") or RUNS)
+
+
+def _run_names(folder: str) -> list[str]:
+    from llmkit.training.runs import run_names
+
+    return run_names(Path(folder))
+
+
+def complete_config_key() -> list[str]:
+    """Offer the keys of a config of `llmkit finetune`: ``training.learning_rate=``."""
+    from llmkit.training.config import FinetuneConfig
+
+    return [f"{key}=" for key in _keys(FinetuneConfig)]
+
+
+def _keys(section: Any) -> Iterator[str]:
+    """Go through the keys of a section of the config by their dotted names, without the sections themselves."""
+    for name, field in section.model_fields.items():
+        inner = [each for each in _types_in(field.annotation) if hasattr(each, "model_fields")]
+        if not inner:
+            yield name
+        for each in inner:
+            yield from (f"{name}.{key}" for key in _keys(each))
+
+
+def _types_in(annotation: Any) -> Iterator[Any]:
+    yield annotation
+    for part in getattr(annotation, "__args__", ()):
+        yield from _types_in(part)
+
+
+def complete_model_key(ctx: typer.Context) -> list[str]:
+    """Offer the keys of the config of the models that are named, of `--finetune` those of a config of a run."""
+    if ctx.params.get("finetune"):
+        return complete_config_key()
+    return [f"{key}=" for key in _model_keys(_arguments(ctx, "models") or _arguments(ctx, "model"))]
+
+
+def _arguments(ctx: typer.Context, name: str) -> list[str]:
+    """Return what was given for an argument; before an option that has no value yet it is left over."""
+    given = ctx.params.get(name) or ctx.args
+    return [given] if isinstance(given, str) else list(given)
+
+
+def _model_keys(names: Iterable[str]) -> list[str]:
+    from llmkit.architectures import catalogue
+
+    found = [entry for entry in map(catalogue.find, names) if entry is not None]
+    return list(dict.fromkeys(key for entry in found for key in entry.config))
+
+
+def complete_parameter(ctx: typer.Context) -> list[str]:
+    """Offer the parameters that the task's call takes: ``top_k=``."""
+    from llmkit.tasks.catalogue import find_task, task_names
+    from llmkit.tasks.parameters import parameters_of
+
+    known = [name for name in _arguments(ctx, "task")[:1] if name in task_names()]
+    return [f"{each}=" for name in known for each in parameters_of(find_task(name).task).own]
+
+
+def complete_shape() -> list[str]:
+    """Offer the commands that print JSON."""
+    from llmkit.cli.shapes import SHAPES
+
+    return list(dict.fromkeys(name.partition(" ")[0] for name in SHAPES))
+
+
+def complete_shape_part(ctx: typer.Context) -> list[str]:
+    """Offer the tasks of pipeline, or a command's subcommands that print JSON."""
+    from llmkit.cli.shapes import PIPELINE, SHAPES
+
+    command = ctx.params.get("command")
+    if command == PIPELINE:
+        return complete_task()
+    return [part for name, _, part in (each.partition(" ") for each in SHAPES) if part and name == command]
+
+
+def complete_format() -> list[str]:
+    """Offer the formats of results that come row by row."""
+    from llmkit.data.formats import FORMATS, TABLE
+
+    return [TABLE, *FORMATS]
+
+
+def complete_report_format() -> list[str]:
+    """Offer the formats of reports."""
+    from llmkit.cli.answers import FORMATS
+
+    return list(FORMATS)
+
+
+def complete_vector_format() -> list[str]:
+    """Offer the formats of vectors."""
+    from llmkit.embeddings.vector_formats import BARE_FORMATS
+
+    return [*complete_format(), *BARE_FORMATS]
+
+
+def complete_any_format() -> list[str]:
+    """Offer the formats of results that come row by row, and of reports."""
+    return list(dict.fromkeys((*complete_format(), *complete_report_format())))

@@ -1,0 +1,69 @@
+"""``llmkit schema``: the JSON Schema of what a command prints as JSON."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from typing_extensions import TypedDict
+
+from llmkit.cli import options
+from llmkit.cli.channels import claim_stdout, set_quiet
+from llmkit.cli.completion import complete_shape, complete_shape_part
+from llmkit.cli.examples import examples
+from llmkit.cli.results import write_rows
+from llmkit.cli.shapes import SHAPES, document, schema_of
+from llmkit.errors import UsageError
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+class Listed(TypedDict):
+    """A command that prints JSON, and what one object of it is."""
+
+    command: str
+    gives: str
+
+
+@app.command(
+    epilog=examples(
+        "llmkit schema",
+        "llmkit schema pipeline text-classification",
+        "llmkit schema embed > embed.schema.json",
+    )
+)
+def schema(
+    command: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="COMMAND",
+            help="A command that prints JSON.",
+            show_default=False,
+            autocompletion=complete_shape,
+        ),
+    ] = None,
+    part: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="TASK",
+            help="Of pipeline its task, of models and warm a subcommand.",
+            show_default=False,
+            autocompletion=complete_shape_part,
+        ),
+    ] = None,
+    format: options.OutputFormat = None,  # noqa: A002
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Print the JSON Schema (draft 2020-12) of one result of a command's JSON; without a command, list them."""
+    set_quiet(quiet)
+    if command is None:
+        rows = [{"command": name, "gives": given.gives} for name, given in SHAPES.items()]
+        write_rows(claim_stdout(), rows, format, title="What prints JSON")
+        return
+    if format not in (None, "json"):
+        raise UsageError(f"--format {format} is for the list: a schema is JSON.")
+    found = document(schema_of(command, part))
+    results = claim_stdout()
+    results.file.write(found)
+    results.file.flush()

@@ -1,0 +1,102 @@
+"""What JSON looks like, declared as types and given as JSON Schema (draft 2020-12), by pydantic.
+
+A shape is a `TypedDict`, a dataclass that `asdict` makes JSON of, or anything made of these: unions, lists, mappings.
+What it does not name is not allowed, and all of it is there but for what a `TypedDict` says is `NotRequired`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+Shape = TypeVar("Shape", bound=type)
+_ALSO: dict[type, Mapping[str, Any]] = {}
+_OTHERS: dict[type, Any] = {}
+
+
+def also(**shapes: Any) -> Callable[[Shape], Shape]:
+    """Declare what the JSON of a dataclass has beside its fields: ``@also(fits=bool | None)``."""
+
+    def declared(shape: Shape) -> Shape:
+        _ALSO[shape] = shapes
+        return shape
+
+    return declared
+
+
+def others(values: Any) -> Callable[[Shape], Shape]:
+    """Declare what keys hold that a TypedDict does not name: ``@others(float | None)``; without it there are none."""
+
+    def declared(shape: Shape) -> Shape:
+        _OTHERS[shape] = values
+        return shape
+
+    return declared
+
+
+def find_shape(place: str) -> Any:
+    """Return the shape at a place such as ``llmkit.cli.tasks:TASK``."""
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def json_schema(shape: Any, *, ref_template: str = "#/$defs/{model}") -> dict[str, Any]:
+    """Return the JSON Schema of a shape; the parts that have names of their own are under ``$defs``.
+
+    Args:
+        ref_template: where those are, for who puts them elsewhere.
+    """
+    from pydantic import TypeAdapter
+    from pydantic.json_schema import GenerateJsonSchema
+
+    class Strict(GenerateJsonSchema):
+        def field_title_should_be_set(self, schema: Any) -> bool:
+            return False
+
+        def field_is_required(self, field: Any, total: bool) -> bool:
+            return field["type"] == "dataclass-field" or super().field_is_required(field, total)
+
+        def typed_dict_schema(self, schema: Any) -> Any:
+            return _declared(schema, super().typed_dict_schema(schema), ref_template)
+
+        def dataclass_schema(self, schema: Any) -> Any:
+            return _declared(schema, super().dataclass_schema(schema), ref_template)
+
+    found = TypeAdapter(shape).json_schema(
+        mode="serialization", ref_template=ref_template, schema_generator=Strict
+    )
+    parts: dict[str, Any] = {}
+    for each in list(_parts_of(found)):
+        parts |= each.pop("$defs", {})
+        for value in each.get("properties", {}).values():
+            value.pop("default", None)
+    return found | ({"$defs": parts} if parts else {})
+
+
+def _declared(core: Mapping[str, Any], found: dict[str, Any], ref_template: str) -> dict[str, Any]:
+    """Return the schema of an object with what was declared of its class."""
+    cls = core["cls"]
+    values = _OTHERS.get(cls, False)
+    found["additionalProperties"] = values and json_schema(values, ref_template=ref_template)
+    for name, shape in _ALSO.get(cls, {}).items():
+        found["properties"][name] = json_schema(shape, ref_template=ref_template)
+        found["required"].append(name)
+    return found
+
+
+def _parts_of(schema: Any) -> Iterator[dict[str, Any]]:
+    """Go through a schema and all schemas in it."""
+    if isinstance(schema, list):
+        for each in schema:
+            yield from _parts_of(each)
+    elif isinstance(schema, dict):
+        yield schema
+        for key, each in schema.items():
+            if key in ("properties", "$defs"):
+                for part in each.values():
+                    yield from _parts_of(part)
+            elif key not in ("enum", "const", "default", "required"):
+                yield from _parts_of(each)

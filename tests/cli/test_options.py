@@ -1,0 +1,104 @@
+"""The shared options: one origin, one order in every `--help`; and every `--help` ends with examples."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, get_args, get_origin
+
+import pytest
+import typer
+
+from llmkit.cli import options
+from llmkit.cli.main import COMMANDS, subcommand, whole_command
+
+
+def commands() -> Iterator[tuple[str, Any]]:
+    """Every command and subcommand by its name."""
+    yield "llmkit", whole_command()
+    for name in COMMANDS:
+        found = subcommand(name)
+        yield name, found
+        for part, inner in getattr(found, "commands", {}).items():
+            yield f"{name} {part}", inner
+
+
+EVERY = dict(commands())
+each_command = pytest.mark.parametrize("name", EVERY)
+
+
+def flags_of(variable: str, info: Any) -> tuple[str, ...]:
+    """The flags of an option in options.py: those that it says, else one by its name."""
+    # Within Annotated the first of them is where the default is elsewhere.
+    declared = [each for each in (info.default, *(info.param_decls or ())) if isinstance(each, str)]
+    said = [flag for each in declared for flag in each.split("/")]
+    return tuple(said) or ("--" + re.sub(r"(?<!^)(?=[A-Z])", "-", variable).lower(),)
+
+
+def shared() -> list[tuple[tuple[str, ...], str]]:
+    """The options of options.py in their order: flags and help text."""
+    found = []
+    for variable, value in vars(options).items():
+        if get_origin(value) is Annotated:
+            (info,) = (each for each in get_args(value) if isinstance(each, typer.models.OptionInfo))
+            found.append((flags_of(variable, info), info.help))
+    return found
+
+
+SHARED = shared()
+PLACE = {each: place for place, each in enumerate(SHARED)}
+FLAGS = {flag for flags, _ in SHARED for flag in flags}
+
+
+def options_of(command: Any) -> list[tuple[tuple[str, ...], str]]:
+    """A command's options: flags and help text."""
+    return [
+        ((*each.opts, *each.secondary_opts), each.help)
+        for each in command.params
+        if each.param_type_name == "option"
+    ]
+
+
+@each_command
+def test_a_shared_option_comes_from_options(name: str) -> None:
+    own = [each for each in options_of(EVERY[name]) if FLAGS & set(each[0]) and each not in PLACE]
+    assert own == []
+
+
+@each_command
+def test_shared_options_stand_in_one_order(name: str) -> None:
+    places = [PLACE[each] for each in options_of(EVERY[name]) if each in PLACE]
+    assert places == sorted(places), [SHARED[place][0][0] for place in places]
+
+
+def test_every_option_of_options_is_used() -> None:
+    used = {each for command in EVERY.values() for each in options_of(command)}
+    assert [each for each in SHARED if each not in used] == []
+
+
+def test_what_is_asked_for_of_all_is_there() -> None:
+    asked = "--model --input --output --format --device --dtype --quiet --resume --overwrite --seed"
+    assert set(asked.split()) <= FLAGS
+    assert [name for name in COMMANDS if not {"--quiet", "--debug"} <= flags_below(name)] == []
+
+
+def flags_below(name: str) -> set[str]:
+    """All flags of a command and its subcommands."""
+    found = [EVERY[each] for each in EVERY if each == name or each.startswith(f"{name} ")]
+    return {flag for command in found for flags, _ in options_of(command) for flag in flags}
+
+
+@each_command
+def test_help_ends_with_examples(name: str) -> None:
+    command = EVERY[name]
+    shown = command.get_help(typer.Context(command, info_name=name, terminal_width=70)).splitlines()
+    head = shown.index("  Examples:")
+    examples = [line.removeprefix("    ") for line in shown[head + 1 :]]
+    assert 2 <= len(examples) <= 3
+    assert examples == [each.removeprefix("  ") for each in command.epilog.splitlines()[2:]]
+    assert all("llmkit" in each for each in examples)
+
+
+@each_command
+def test_every_option_and_argument_is_explained(name: str) -> None:
+    assert [each.name for each in EVERY[name].params if not each.help] == []
