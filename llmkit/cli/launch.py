@@ -13,7 +13,7 @@ from llmkit.data.sinks import refuse_existing
 from llmkit.errors import UsageError
 from llmkit.launching.plan import Launch, LaunchOptions, plan_launch
 from llmkit.launching.slurm import sbatch_script
-from llmkit.launching.surroundings import join_slurm_step
+from llmkit.launching.surroundings import join_slurm_step, torch_loaded_silently
 from llmkit.launching.watch import silence_allowed
 from llmkit.launching.worker import take_own_gpu
 
@@ -29,11 +29,10 @@ def launch(options: LaunchOptions, *, device: str, devices: int | list[int] | No
         UsageError: the options do not go together, or there are not as many GPUs.
         LlmkitError: a process was lost.
     """
-    # Each wait that is begun again would be a warning, with a stack of C++; torch asks as it is loaded.
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    planned = plan_launch(options, device=device, devices=devices)
-    if planned is not None and not planned.is_one_process:
-        start(planned)
+    with torch_loaded_silently():
+        planned = plan_launch(options, device=device, devices=devices)
+        if planned is not None and not planned.is_one_process:
+            start(planned)
     if planned is not None and planned.gpus is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = planned.gpus
 

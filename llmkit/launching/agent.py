@@ -25,7 +25,7 @@ from torch.distributed.elastic.rendezvous.api import RendezvousTimeoutError
 from llmkit.errors import EXIT_DONE, LlmkitError
 from llmkit.launching.meeting import Meeting
 from llmkit.launching.plan import Launch, threads_each
-from llmkit.launching.surroundings import LAUNCH
+from llmkit.launching.surroundings import LAUNCH, LOG_LEVEL, OF_PROCESSES, SILENT
 from llmkit.launching.worker import EXIT_LOST
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -71,6 +71,8 @@ def run_processes(
     logging.disable(logging.ERROR)  # of what the agent says, its own words here are enough
     run_id = uuid.uuid4().hex
     os.environ[LAUNCH] = run_id
+    if os.environ.get(LOG_LEVEL) == SILENT:  # this launcher's own
+        os.environ[LOG_LEVEL] = OF_PROCESSES
     if not os.environ.get("OMP_NUM_THREADS"):
         os.environ["OMP_NUM_THREADS"] = str(threads_each(launch.processes))
     if launch.gpus is not None:

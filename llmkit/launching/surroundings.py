@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
 
 from llmkit.data.numerals import whole_number
 from llmkit.errors import UsageError
@@ -12,6 +13,10 @@ from llmkit.errors import UsageError
 LAUNCH = "LLMKIT_LAUNCH"
 """Name of the variable by which a process knows its launcher: the same for all attempts of one call."""
 
+LOG_LEVEL = "TORCH_CPP_LOG_LEVEL"
+"""Name of the variable by which torch knows, as it is loaded, what of its C++ is worth a line."""
+
+SILENT, OF_PROCESSES = "FATAL", "ERROR"
 _PORTS = range(20_000, 60_000)
 
 
@@ -83,3 +88,15 @@ def first_host(hosts: str) -> str:
     if first is None:
         raise ValueError(f"{hosts!r} is no list of machines")
     return re.sub(r"\[(\d+)[^\]]*\]", r"\1", first[0])
+
+
+@contextmanager
+def torch_loaded_silently(environment: MutableMapping[str, str] = os.environ) -> Iterator[None]:
+    """Let torch's C++ say nothing in a launcher that loads it within: each wait for a machine would be an error."""
+    is_said = LOG_LEVEL in environment
+    environment.setdefault(LOG_LEVEL, SILENT)
+    try:
+        yield
+    finally:
+        if not is_said:
+            environment.pop(LOG_LEVEL, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmkit.launching.surroundings import first_host, join_slurm_step
+from llmkit.launching.surroundings import first_host, join_slurm_step, torch_loaded_silently
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,11 @@ def test_no_such_step(environment: dict[str, str]) -> None:
     before = dict(environment)
     assert not join_slurm_step(environment)
     assert environment == before
+
+
+@pytest.mark.parametrize(("said", "within"), [({}, "FATAL"), ({"TORCH_CPP_LOG_LEVEL": "INFO"}, "INFO")])
+def test_what_torch_says_as_it_is_loaded(said: dict[str, str], within: str) -> None:
+    environment = dict(said)
+    with torch_loaded_silently(environment):
+        assert environment["TORCH_CPP_LOG_LEVEL"] == within
+    assert environment == said
