@@ -14,10 +14,17 @@ import pytest
 from safetensors import safe_open
 
 from tests.fixtures.command import Command, base_environment
-from tests.launching.running import TWO, Launched, Tiny
+from tests.launching.running import ROOT, TWO, Launched, Tiny
 from tests.training.test_sharding import assert_same, write_config
 
-BUILD = "from deepspeed.ops.op_builder.cpu import ShareMemCommBuilder; ShareMemCommBuilder().load()"
+BUILD = """
+from llmkit.training.zero import find_builders
+
+find_builders()
+from deepspeed.ops.op_builder.cpu import ShareMemCommBuilder
+
+ShareMemCommBuilder().load()
+"""
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.usefixtures("built"),
@@ -31,7 +38,7 @@ def built() -> None:
     """Let DeepSpeed build its part for CPUs, once a machine: minutes on a busy one, which no run is given."""
     done = subprocess.run(
         [sys.executable, "-c", BUILD],
-        env=base_environment() | {"DS_ACCELERATOR": "cpu"},
+        env=base_environment() | {"DS_ACCELERATOR": "cpu", "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
