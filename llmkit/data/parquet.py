@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO, cast
 
 from llmkit.data.lines import BLOCK
-from llmkit.data.parquet_pages import LargePageError, check_pages
+from llmkit.data.parquet_pages import LargePageError, check_pages, read_groups
 from llmkit.data.records import BadRecord, Record, Row, shown
 from llmkit.errors import DataError
 
@@ -74,10 +74,10 @@ def parquet_batches(stream: BinaryIO, rows: int, columns: Sequence[str] | None =
 
     file = pyarrow.parquet.ParquetFile(stream, pre_buffer=False, buffer_size=BLOCK)
     wanted = _numbers(file, columns)
-    for group in range(file.num_row_groups):
-        dictionary = check_pages(file, stream, group, wanted)
+    for number, group in enumerate(read_groups(file, stream)):
+        dictionary = check_pages(stream, group, wanted)
         size = max(1, min(rows, _BATCH_BYTES // max(1, dictionary)))
-        yield from file.iter_batches(size, row_groups=[group], columns=columns, use_threads=False)
+        yield from file.iter_batches(size, row_groups=[number], columns=columns, use_threads=False)
 
 
 def _numbers(file: Any, columns: Sequence[str] | None) -> frozenset[int] | None:

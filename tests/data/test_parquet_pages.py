@@ -7,7 +7,7 @@ import io
 import pytest
 
 from llmkit.data import parquet_pages
-from llmkit.data.parquet_pages import PageError, check_pages
+from llmkit.data.parquet_pages import PageError, check_pages, pages_of, read_groups
 from tests.data.reading import rows, until_error
 
 TEXTS = [f"row {number} " * 20 for number in range(3000)]
@@ -40,13 +40,17 @@ def test_every_value_is_in_a_page(page_version: str, compression: str, dictionar
     data = written(data_page_version=page_version, compression=compression, use_dictionary=dictionary)
     stream = io.BytesIO(data)
     file = pyarrow.parquet.ParquetFile(stream)
-    for group in range(file.num_row_groups):
-        for number in range(len(file.schema)):
-            chunk = file.metadata.row_group(group).column(number)
-            pages = list(parquet_pages._pages(stream, chunk))
-            assert sum(page.values for page in pages if not page.is_dictionary) == chunk.num_values
-            assert sum(page.is_dictionary for page in pages) == bool(chunk.dictionary_page_offset)
-        assert (check_pages(file, stream, group) > 0) == dictionary
+    groups = read_groups(file, stream)
+    assert len(groups) == file.num_row_groups
+    for place, group in enumerate(groups):
+        assert group.rows == file.metadata.row_group(place).num_rows
+        for number, chunk in enumerate(group.chunks):
+            there = file.metadata.row_group(place).column(number)
+            assert (chunk.path, chunk.size) == (there.path_in_schema, there.total_compressed_size)
+            pages = list(pages_of(stream, chunk))
+            assert sum(page.values for page in pages if not page.is_dictionary) == there.num_values
+            assert sum(page.is_dictionary for page in pages) == bool(there.dictionary_page_offset)
+        assert (check_pages(stream, group) > 0) == dictionary
     assert [row.values["text"] for row in rows("parquet", data)] == TEXTS
 
 
@@ -55,10 +59,11 @@ def test_a_column_that_is_not_read_is_not_looked_at(monkeypatch: pytest.MonkeyPa
 
     stream = io.BytesIO(written())
     file = pyarrow.parquet.ParquetFile(stream)
+    first = read_groups(file, stream)[0]
     monkeypatch.setattr(parquet_pages, "LARGEST_PAGE", 4)
     with pytest.raises(PageError, match="a page of text says that it has"):
-        check_pages(file, stream, 0)
-    check_pages(file, stream, 0, frozenset())
+        check_pages(stream, first)
+    check_pages(stream, first, frozenset())
 
 
 @pytest.mark.parametrize(
