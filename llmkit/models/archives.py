@@ -20,18 +20,18 @@ from typing import IO
 from llmkit.data.atomic import explained_write
 from llmkit.data.cache_folder import cache_folder
 from llmkit.errors import ModelError, UsageError
+from llmkit.models.local_folder import ARCHIVE_ENDINGS
 
 SIZE_SETTING = "LLMKIT_ARCHIVE_GB"
 MOST_GIGABYTES = 50.0
 MOST_FILES = 10_000
-_ENDINGS = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
 _AT_ONCE = 1 << 20
 _ORIGIN = ".llmkit-archive"
 
 
 def is_archive(path: Path) -> bool:
     """Tell by the name whether a file is an archive that can be unpacked."""
-    return path.name.lower().endswith(_ENDINGS)
+    return path.name.lower().endswith(ARCHIVE_ENDINGS)
 
 
 def unpacked(archive: Path, name: str) -> Path:
