@@ -231,6 +231,9 @@ def whole_command() -> Any:
 def main() -> None:
     """Run the command."""
     open_closed_descriptors()
+    # The hub's client reads it when it is imported. With it, it asks for nothing of its own: a registry of agents,
+    # before the first question, for which a silent hub would be given three seconds more.
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
         code = whole_command()(prog_name="llmkit", standalone_mode=False)
         sys.stdout.flush()

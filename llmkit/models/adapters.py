@@ -156,8 +156,10 @@ def _parameter(
     found = parameters.get(key)
     if found is None or tuple(found.shape) != tuple(shape):
         there = "there is none" if found is None else f"it is {tuple(found.shape)}"
+        # A head that the base lacks is one of a task; what it has in another size is of another model.
+        what = "another task, or another model" if found is None else "another model"
         raise ModelError(
-            f"The adapter '{name}' is for another model: it has {tuple(shape)} for {key}, and here {there}.",
+            f"The adapter '{name}' is for {what}: it has {tuple(shape)} for {key}, and here {there}.",
             hint=f"{ADAPTER_FILE} names the model that it is for: base_model_name_or_path.",
         )
     return found

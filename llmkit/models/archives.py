@@ -22,6 +22,7 @@ from typing import IO, Self
 from llmkit.data.atomic import explained_write, reason_of
 from llmkit.data.cache_folder import cache_folder
 from llmkit.errors import ModelError, UsageError
+from llmkit.models.local_folder import ARCHIVE_ENDINGS
 
 SIZE_SETTING = "LLMKIT_ARCHIVE_GB"
 MOST_GIGABYTES = 50.0
@@ -30,14 +31,13 @@ MOST_TIMES = 100  # as large as the archive; weights hardly shrink
 _SMALL = 100_000_000  # bytes that any archive may unpack to
 _DEEPEST = 20  # folders inside each other
 _LONGEST_HEADER = 1 << 20  # of a member: its names and what is said of it
-_ENDINGS = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
 _AT_ONCE = 1 << 20
 _ORIGIN = ".llmkit-archive"
 
 
 def is_archive(path: Path) -> bool:
     """Tell by the name whether a file is an archive that can be unpacked."""
-    return path.name.lower().endswith(_ENDINGS)
+    return path.name.lower().endswith(ARCHIVE_ENDINGS)
 
 
 def unpacked(archive: Path, name: str) -> Path:

@@ -31,7 +31,7 @@ class FoundModel:
         source: where it came from: a package, a repository, the archive.
         bytes: on the disk.
         config: what its config.json says; empty without one.
-        has_weights: False of a repository of which only small files were fetched.
+        has_weights: False of a repository of which only small files were fetched, and of an archive without any.
         note: how good an embedded adapter is.
     """
 
@@ -103,8 +103,18 @@ def _unpacked() -> Iterator[FoundModel]:
         archive = origin_of(each)
         if archive is not None:
             places = (*each.rglob(CONFIG_FILE), *each.rglob(ADAPTER_FILE))
-            config = _config(places[0].parent) if places else {}
-            yield FoundModel(archive, "archive", archive, each, size_of(each), config=config)
+            has_weights = any(any(each.rglob(pattern)) for pattern in _WEIGHTS)
+            if not places and not has_weights:  # an archive of something else, which was refused
+                continue
+            yield FoundModel(
+                archive,
+                "archive",
+                archive,
+                each,
+                size_of(each),
+                config=_config(places[0].parent) if places else {},
+                has_weights=has_weights,
+            )
 
 
 def size_of(folder: Path) -> int:

@@ -21,6 +21,8 @@ PICKLED_WEIGHTS = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 # Written beside the weights by a trainer; pickled, but not the model.
 TRAINER_FILES = ("training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt", "scaler.pt")
+ARCHIVE_ENDINGS = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
+FILE_ENDINGS = (".gguf", ".safetensors", *ARCHIVE_ENDINGS)
 OTHER_WEIGHT_SUFFIXES = (".safetensors", ".gguf", ".h5", ".msgpack", ".onnx", *PICKLE_SUFFIXES)
 LARGEST_SAFETENSORS_HEADER = 100_000_000
 _LAYERS_OF_ANY_MODEL, _LABELS_OF_ANY_MODEL, _MOST_NAMES = 1000, 1_000_000, 10
@@ -30,8 +32,9 @@ NO_PICKLES = "Nothing is unpickled unless --allow-pickle says so."
 
 
 def is_path(name: str) -> bool:
-    """Say whether `name` is the path of a folder rather than the name of a hub model."""
+    """Say whether `name` is the path of a folder or a file rather than the name of a hub model."""
     marked = name.startswith((".", "~", "/", os.sep)) or name.endswith(("/", os.sep))
+    marked = marked or ("/" not in name and name.lower().endswith(FILE_ENDINGS))
     deep = name.count("/") > 1 or (os.sep != "/" and os.sep in name)
     # Path.exists raises for a name that is too long or may not be looked at; this says no.
     return marked or deep or os.path.exists(name)  # noqa: PTH110
@@ -61,9 +64,7 @@ def local_path(name: str) -> Path:
     """
     path = Path(os.path.expanduser(name)).absolute()  # noqa: PTH111 - Path.expanduser raises for an unknown user
     if not os.path.exists(path):  # noqa: PTH110
-        kind = (
-            "file" if path.suffix.lower() in (".gguf", ".safetensors", ".zip", ".tar", ".tgz") else "folder"
-        )
+        kind = "file" if path.name.lower().endswith(FILE_ENDINGS) else "folder"
         raise ModelError(f"There is no {kind} '{name}'.", hint=_nearest_sibling(path))
     return path
 

@@ -41,6 +41,19 @@ def test_what_is_here(llmkit, hub, tiny, tmp_path):
     cached = found["acme/other"]
     assert (cached["origin"], cached["tasks"], cached["complete"]) == ("hub cache", ["fill-mask"], True)
     assert found[archive]["origin"] == "archive" and "text-classification" in found[archive]["tasks"]
+    assert found[archive]["complete"]
+
+
+def test_an_archive_without_a_model_is_none(llmkit, tiny, tmp_path):
+    env = {"LLMKIT_CACHE": str(tmp_path / "cache"), "HF_HOME": str(tmp_path / "home")}
+    for name, file in (("notes", "notes.txt"), ("config", "config.json")):
+        (tmp_path / name).mkdir()
+        shutil.copy(tiny("text-classification") / "config.json", tmp_path / name / file)
+        archive = shutil.make_archive(str(tmp_path / name), "zip", tmp_path / name)
+        assert llmkit("pipeline", "text-classification", "a film", "-m", archive, env=env).code == 1
+    found = rows(llmkit, env)
+    assert str(tmp_path / "notes.zip") not in found
+    assert not found[str(tmp_path / "config.zip")]["complete"]
 
 
 def test_a_folder_is_filled_for_a_machine_without_a_hub(llmkit, hub, tmp_path):

@@ -160,6 +160,10 @@ def test_of_another_model(base, tmp_path):
     with pytest.raises(ModelError, match=r"is for another model: it has \(9, \d+\) for .*query\.weight"):
         logits_of(tmp_path)
 
+    save_file({**tensors, "base_model.model.other_head.weight": torch.zeros(2)}, file)
+    with pytest.raises(ModelError, match=r"is for another task, or another model: .*other_head\.weight"):
+        logits_of(tmp_path)
+
     save_file({name: each for name, each in tensors.items() if "lora_A" not in name}, file)
     with pytest.raises(ModelError, match="half of what is for"):
         logits_of(tmp_path)

@@ -64,6 +64,17 @@ def test_a_file_that_is_not_there(model):
     assert raised.value.hint == "did you mean model.safetensors?"
 
 
+@pytest.mark.parametrize(
+    "name", ["modle.gguf", "modle.safetensors", "modle.zip", "modle.tar.gz", "modle.TXZ"]
+)
+def test_a_name_with_the_ending_of_a_file_is_no_model_of_the_hub(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name.replace("modle", "model")).write_bytes(b"")
+    with pytest.raises(ModelError, match=f"There is no file '{name}'") as raised:
+        resolve_model(name)
+    assert raised.value.hint == f"did you mean {name.replace('modle', 'model')}?"
+
+
 # GGUF
 
 
