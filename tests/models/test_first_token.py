@@ -10,7 +10,6 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoMod
 from llmkit.models import cpu_attention, native_attention
 from llmkit.models.cpu_attention import speed_up_attention
 from llmkit.models.first_token import _PARTS, keep_first_token
-from llmkit.models.native_attention import has_native_attention
 
 SIZES = {
     "vocab_size": 50,
@@ -65,9 +64,8 @@ def test_the_scores_are_the_same_and_less_is_computed(kind):
     assert less >= 2 * 16 * 32 + (bool(parts.query) + is_before_output) * 16 * 16
 
 
-@pytest.mark.skipif(not has_native_attention(torch.float32), reason="no compiler for attention of our own")
 @pytest.mark.parametrize("kind", sorted(kind for kind, parts in _PARTS.items() if parts.query))
-def test_attention_of_our_own_looks_from_the_first_token(kind, monkeypatch):
+def test_attention_of_our_own_looks_from_the_first_token(native, kind, monkeypatch):
     model = build(kind, hidden_size=32, dim=32)
     wanted = model(**a_batch()).logits
     looking = []
