@@ -11,16 +11,26 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from tests.fixtures.command import Command
+from tests.fixtures.command import CACHE, Command
 
 pytest_plugins = ["tests.fixtures.ended"]
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["LLMKIT_CACHE"] = CACHE
 
 # Time is never asserted in a test.
 settings.register_profile("llmkit", deadline=None)
 settings.load_profile("llmkit")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_attention() -> None:
+    """Our own attention is compiled before anything computes: its results and PyTorch's differ in the last bits."""
+    from llmkit.models.native_attention import CODE
+
+    CODE.compile_ahead()
+    CODE.load()
 
 
 @pytest.fixture(scope="session")

@@ -31,14 +31,14 @@ def all_cases() -> list[Case]:
 
 
 def commands() -> list[pytest.param]:
-    """Every case that is a command; of the kinds with many, all but every fourth are for `make torture`."""
+    """Every case that is a command; of the kinds with many, all but every twelfth are for `make torture`."""
     found = []
     for kind in kinds():
         if kind in REQUESTS:
             continue
         of_kind = cases(kind)
         for case in of_kind:
-            is_slow = len(of_kind) > MANY and case.number % 4 != 1
+            is_slow = len(of_kind) > MANY and case.number % 12 != 1
             found.append(pytest.param(case, id=str(case), marks=[pytest.mark.slow] if is_slow else []))
     return found
 

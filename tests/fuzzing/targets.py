@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import BinaryIO, cast
+from unittest import mock
 
 from llmkit.architectures.headers import read_headers
 from llmkit.data.readers import READ_FORMATS
@@ -30,7 +31,6 @@ from llmkit.training.runs import read_run
 
 Target = Callable[[bytes], None]
 _FOLDER = Path(tempfile.mkdtemp(prefix="llmkit-fuzzing-"))
-os.environ.setdefault("LLMKIT_CACHE", str(_FOLDER / "cache"))
 
 
 def _file(name: str, data: bytes) -> str:
@@ -152,5 +152,6 @@ NAMES = tuple(_TARGETS)
 
 def call(name: str, data: bytes) -> None:
     """Give bytes to a target."""
-    with contextlib.suppress(LlmkitError):
+    own_cache = mock.patch.dict(os.environ, {"LLMKIT_CACHE": str(_FOLDER / "cache")})
+    with contextlib.suppress(LlmkitError), own_cache:
         _TARGETS[name](data)

@@ -37,6 +37,7 @@ def train_whole(llmkit: Command, folder: Path) -> None:
 
 
 class TestLost:
+    @pytest.mark.slow  # two hosts do the same in test_two_hosts.py
     def test_begins_again_by_itself_to_the_same_weights(
         self, llmkit: Command, tiny: Tiny, tmp_path: Path
     ) -> None:

@@ -126,6 +126,7 @@ print(json.dumps({"file": llmkit.__file__, "answer": fn.fn("a fine day", None)[-
 """
 
 
+@pytest.mark.slow
 def test_it_runs_with_nothing_but_what_lies_in_it(llmkit, tiny, tmp_path):
     """The llmkit that is installed is hidden: what runs is the copy."""
     model = tiny("text-classification")

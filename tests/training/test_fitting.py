@@ -136,6 +136,7 @@ def _warm_up(run: Run) -> None:
 
 
 class TestOutOfMemory:
+    @pytest.mark.slow
     def test_the_same_step_in_smaller_micro_batches(self, tiny: Tiny, tmp_path: Path) -> None:
         once = {"max_steps": 1}
         little = child(tiny, tmp_path, "steps", ROOM, training=once)
@@ -218,6 +219,7 @@ def test_one_device_of_two_is_full(tiny: Tiny, tmp_path: Path) -> None:
 
 
 class TestMeasuring:
+    @pytest.mark.slow
     def test_as_many_as_fit(self, tiny: Tiny, tmp_path: Path) -> None:
         once = {"max_steps": 1}
         found = child(tiny, tmp_path, "measure", ROOM, training=once)
