@@ -70,6 +70,7 @@ def test_a_layer_that_refuses_long_rows_is_given_padded_ones(native, texts, monk
     numpy.testing.assert_allclose(numpy.stack([each.vectors for each in given]), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_rows_have_few_lengths(native):
     """oneDNN keeps memory for each that it meets: 90 different batches, of up to 1,780 tokens, are of 36 lengths."""
     encoder = encoder_of("minilm")
