@@ -16,6 +16,8 @@ from llmkit.errors import MissingExtraError, OutputExistsError
 # Longer arrays go to a file; a box, a point or a class vector stays in the line.
 _MAX_INLINE_ELEMENTS = 256
 _NOT_IN_NAMES = re.compile(r"[^\w.-]+")
+# Unicode's other line ends, at which many readers cut, and the controls that some terminals obey.
+_ESCAPED = re.compile("[\x80-\x9f\u2028\u2029]")
 _OF_A_RESULT = re.compile(r"\d{6,}(-.*)?\.(npy|png|wav)")
 _MAX_STEM = 60  # characters, of up to four bytes; a name ends at 255 bytes
 _PNG_MODES = {"1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16"}
@@ -172,7 +174,11 @@ def _is_nested_floats(value: Any) -> bool:
 
 
 def dump_json(value: Any) -> str:
-    """Return compact JSON on one line, floats unrounded, characters as they are."""
+    """Return compact JSON on one line, floats unrounded, characters as they are.
+
+    What is escaped beyond JSON's own rules is what would end the line for a reader that goes by Unicode
+    (Python's ``splitlines``: U+0085, U+2028, U+2029), the other C1 controls, and lone surrogates.
+    """
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     if text.isascii():
         return text
@@ -180,4 +186,4 @@ def dump_json(value: Any) -> str:
         text.encode()
     except UnicodeEncodeError:  # half of a surrogate pair has no bytes of its own
         return json.dumps(value, allow_nan=False)
-    return text
+    return _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

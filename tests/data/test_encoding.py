@@ -63,7 +63,7 @@ class TestPlain:
     def test_whatever_comes_the_line_is_strict_json(self, tmp_path_factory, value):
         plain = ResultEncoder(tmp_path_factory.getbasetemp()).plain(value, "000001")
         line = dump_json(plain)
-        assert "\n" not in line
+        assert len(line.splitlines()) == 1
         assert strict(line.encode().decode()) is not ...
 
     @settings(max_examples=200, deadline=None)
@@ -144,7 +144,13 @@ class TestPlain:
         assert dump_json(encoder.plain({"color": Color.RED}, "0")) == '{"color": "red"}'
 
     def test_characters_stay_as_they_are(self, encoder):
-        assert dump_json(encoder.plain({"t": "東京 🎉 é\u2028"}, "0")) == '{"t": "東京 🎉 é\u2028"}'
+        assert dump_json(encoder.plain({"t": "東京 🎉 é"}, "0")) == '{"t": "東京 🎉 é"}'
+
+    @pytest.mark.parametrize("character", "\x80\x85\x9b\u2028\u2029")
+    def test_what_ends_a_line_elsewhere_is_escaped(self, encoder, character):
+        line = dump_json(encoder.plain({"t": f"é{character}é"}, "0"))
+        assert line == f'{{"t": "é\\u{ord(character):04x}é"}}'
+        assert strict(line) == {"t": f"é{character}é"}
 
     def test_half_of_a_character_is_still_written(self, encoder):
         """A model may stop in the middle of a character; the bytes of the line are UTF-8 all the same."""
