@@ -21,7 +21,25 @@ def main() -> None:
         from llmkit.cli.main import main as run
     except KeyboardInterrupt:  # nothing has begun
         sys.exit(_INTERRUPTED)
-    run()
+    try:
+        run()
+    except SystemExit as stop:
+        _end_at_once(stop)
+        raise
+
+
+def _end_at_once(stop: SystemExit) -> None:
+    """End this process where objects were kept from the garbage collector; see `llmkit.cli.collection`.
+
+    Python's own end leaves them as they are, and nanobind, with which Triton is built where torch is 2.15, then says
+    on standard error that they leak. To collect them takes longer than the end of the whole process.
+    """
+    if "llmkit.cli.collection" not in sys.modules:
+        return
+    from llmkit.launching.worker import end_python
+
+    end_python()
+    os._exit(stop.code if isinstance(stop.code, int) else int(bool(stop.code)))
 
 
 def _run_warm_if_asked() -> None:

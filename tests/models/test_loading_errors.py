@@ -23,13 +23,16 @@ time.sleep = lambda seconds: None
 import transformers
 from llmkit.models.loading_errors import explain_loading_error
 from llmkit.models.resolved import ResolvedModel
+from transformers.models.auto.image_processing_auto import AutoImageProcessor
 from transformers.utils import logging
+# As llmkit does: at the top, releases before 5.18 want torchvision for it.
+classes = {"AutoImageProcessor": AutoImageProcessor}
 logging.disable_progress_bar()
 results = {}
 for key, (auto, name, arguments) in json.loads(sys.argv[1]).items():
     model = ResolvedModel(name, name, arguments.get("revision"))
     try:
-        getattr(transformers, auto).from_pretrained(name, trust_remote_code=False, **arguments)
+        (classes.get(auto) or getattr(transformers, auto)).from_pretrained(name, trust_remote_code=False, **arguments)
         results[key] = ["loaded", "", ""]
     except Exception as error:
         told = explain_loading_error(error, model, "feature-extraction")
