@@ -15,8 +15,6 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = [Requirement(line) for lines in PROJECT["optional-dependencies"].values() for line in lines]
 NEEDED = [Requirement(line) for line in PROJECT["dependencies"]]
-# The index has no build of the oldest for a processor alone.
-NOT_THE_OLDEST = {"torch"}
 
 
 def pins(name: str) -> dict[str, Version]:
@@ -29,9 +27,8 @@ def pins(name: str) -> dict[str, Version]:
 def test_the_oldest_allowed_is_the_oldest_tested(needed: Requirement) -> None:
     oldest = pins("tests/oldest.txt")[canonicalize_name(needed.name)]
     assert needed.specifier.contains(oldest)
-    if needed.name not in NOT_THE_OLDEST:
-        (bound,) = needed.specifier
-        assert oldest.release[:2] == Version(bound.version).release[:2]
+    (bound,) = needed.specifier
+    assert oldest.release[:2] == Version(bound.version).release[:2]
 
 
 def test_all_that_is_named_is_pinned_and_nothing_has_an_upper_cap() -> None:
