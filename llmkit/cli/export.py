@@ -28,6 +28,7 @@ def export(
     run: Annotated[
         str,
         typer.Argument(
+            metavar="RUN",
             help="The folder of a run, or any model: folder, hub id.",
             show_default=False,
             autocompletion=complete_model,

@@ -341,7 +341,7 @@ OutputFormat = Annotated[
 ]
 ReportFormat = Annotated[
     str | None,
-    _format(f"table, json, jsonl, csv, tsv, markdown, latex.  {_TABLES}", completion.complete_report_format),
+    _format(f"table, jsonl, json, csv, tsv, markdown, latex.  {_TABLES}", completion.complete_report_format),
 ]
 VectorFormat = Annotated[
     str | None,

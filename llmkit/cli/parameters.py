@@ -28,12 +28,14 @@ def parse_mapping(text: str | None, option: str = "--map") -> dict[str, str]:
     """Return ``{"question": "q"}`` for ``question=q``, pairs separated by commas.
 
     Raises:
-        UsageError: a pair without ``=``.
+        UsageError: a pair without ``=``, or a field twice.
     """
-    mapping = {}
+    mapping: dict[str, str] = {}
     for pair in text.split(",") if text else ():
         name, equals, column = pair.partition("=")
         if not equals or not name.strip() or not column.strip():
             raise UsageError(f"{option} {text}: write it as field=column,field=column.")
+        if name.strip() in mapping:
+            raise UsageError(f"{option} {text}: {name.strip()} is there twice.")
         mapping[name.strip()] = column.strip()
     return mapping

@@ -200,7 +200,7 @@ def _check_shown(asked: Asked, format_name: str | None) -> None:
     if where and lost:
         raise UsageError(
             f"{where} does not show what {' and '.join(lost)} {'asks' if len(lost) == 1 else 'ask'} for.",
-            hint="--format table, json, jsonl, markdown and latex do.",
+            hint="--format table, jsonl, json, markdown and latex do.",
         )
 
 

@@ -42,7 +42,9 @@ License = Annotated[
 ]
 RunFolder = Annotated[
     str,
-    typer.Argument(help="The folder of a finished run.", show_default=False, autocompletion=complete_run),
+    typer.Argument(
+        metavar="RUN", help="The folder of a finished run.", show_default=False, autocompletion=complete_run
+    ),
 ]
 
 
@@ -54,7 +56,9 @@ RunFolder = Annotated[
 )
 def push(
     run: RunFolder,
-    repo: Annotated[str, typer.Argument(help="The repository: OWNER/NAME.", show_default=False)],
+    repo: Annotated[
+        str, typer.Argument(metavar="REPO", help="The repository: OWNER/NAME.", show_default=False)
+    ],
     license: License = None,  # noqa: A002
     private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
     message: Annotated[

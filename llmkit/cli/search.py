@@ -11,7 +11,7 @@ from llmkit.cli.channels import claim_stdout, set_quiet
 from llmkit.cli.examples import examples
 from llmkit.cli.pipeline_call import chosen_format, rows_a_batch
 from llmkit.embeddings.measures import check_measure
-from llmkit.embeddings.search import TOP_K, check_top_k
+from llmkit.embeddings.search import TOP_K, check_min_score, check_top_k
 from llmkit.embeddings.settings import EmbedSettings, check_settings
 from llmkit.errors import UsageError
 
@@ -89,6 +89,7 @@ def search_texts(
     set_quiet(quiet)
     check_measure(measure)
     check_top_k(top_k)
+    check_min_score(min_score)
     settings = EmbedSettings(
         "sentence", pooling, layer, layers_merge, normalize, dim, prompt, long, max_length
     )

@@ -62,12 +62,14 @@ def wanted_of(tasks: list[str], model: str | None, revision: str | None) -> list
     """Return what a call asks to be served.
 
     Raises:
-        UsageError: a task that there is not, or that is named twice.
+        UsageError: a task that there is not, that is named twice, or whose model is missing after the ``=``.
         MissingExtraError: what reads its inputs is not installed.
     """
     wanted: list[Wanted] = []
     for each in tasks:
-        name, _, named = each.partition("=")
+        name, equals, named = each.partition("=")
+        if equals and not named.strip():
+            raise UsageError(f"{each}: write it as TASK=MODEL, or the task alone.")
         call = None if name == EMBEDDINGS else find_task("conversational" if name == CHAT else name)
         if call is not None:
             from llmkit.serving.request_media import check_packages

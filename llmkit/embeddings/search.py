@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -58,6 +59,7 @@ def search(
     """
     check_measure(measure)
     check_top_k(top_k)
+    check_min_score(min_score)
     import numpy
 
     def vectors_of(texts: Any) -> Array:
@@ -87,6 +89,17 @@ def check_top_k(number: int) -> int:
     if number < 1:
         raise UsageError(f"--top-k {number}: use a number from 1.")
     return number
+
+
+def check_min_score(score: float | None) -> float | None:
+    """Return the score below which nothing is wanted.
+
+    Raises:
+        UsageError: it is NaN, which no score reaches.
+    """
+    if score is not None and math.isnan(score):
+        raise UsageError("--min-score nan: use a number.")
+    return score
 
 
 def settings_of(metadata: dict[str, str]) -> dict[str, Any]:

@@ -102,3 +102,16 @@ def test_help_ends_with_examples(name: str) -> None:
 @each_command
 def test_every_option_and_argument_is_explained(name: str) -> None:
     assert [each.name for each in EVERY[name].params if not each.help] == []
+
+
+@each_command
+def test_arguments_are_named_in_capitals(name: str) -> None:
+    names = [each.metavar or each.name for each in EVERY[name].params if each.param_type_name == "argument"]
+    assert [each for each in names if each != each.upper()] == []
+
+
+def test_formats_are_offered_in_one_order() -> None:
+    """What every command writes comes first and in the same order, whatever else it writes."""
+    first = re.compile(r"table, jsonl, json, csv, tsv\b")
+    helps = [text for flags, text in SHARED if "--format" in flags]
+    assert helps and all(first.match(text) for text in helps)

@@ -124,3 +124,5 @@ def test_mapping():
     for wrong in ("question", "=q", "question=", "a=b,,c=d"):
         with pytest.raises(UsageError, match="field=column"):
             parse_mapping(wrong)
+    with pytest.raises(UsageError, match="text is there twice"):
+        parse_mapping("text=a, text =b")

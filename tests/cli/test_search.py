@@ -121,6 +121,8 @@ def test_min_score(search):
     nothing = search("a pet", "--in", "v.npy", *MINILM, "--min-score", "0.99")
     assert (nothing.code, nothing.text) == (0, "")
     assert nothing.stderr == "1 query found nothing within --min-score.\n"
+    refused = search("a pet", "--in", "v.npy", *MINILM, "--min-score", "nan")
+    assert (refused.code, refused.text) == (2, "")
 
 
 def test_columns_ride_along(search):

@@ -439,6 +439,7 @@ def test_sigterm_finishes_what_was_begun(models):
         ([], "name tasks"),
         (["text-classification", "sentiment-analysis"], "named twice"),
         (["sumarization"], "summarization"),
+        (["fill-mask="], "TASK=MODEL"),
         (["fill-mask", "--host", "0.0.0.0"], "--token"),
         (["fill-mask", "--port", "70000"], "--port"),
         (["fill-mask", "--timeout", "0"], "--timeout"),
