@@ -10,10 +10,16 @@ import sys
 
 _WORKER = "llmkit.cli.warm_worker"
 _INTERRUPTED = 130
+# How often a thread of OpenMP looks for its next work before it sleeps. libgomp's 300,000 wait for a millisecond at the
+# end of every operation, and where another program has one of the cores, each such end waits for the scheduler:
+# docs/results.md.
+_SPINS = "2000"
 
 
 def main() -> None:
     """Entry point of the console script."""
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
     # With a plain look first: most calls have nothing to do with it.
     if sys.argv[1:2] == ["pipeline"] and ("--warm" in sys.argv or os.environ.get("LLMKIT_WARM")):
         _run_warm_if_asked()
@@ -21,25 +27,7 @@ def main() -> None:
         from llmkit.cli.main import main as run
     except KeyboardInterrupt:  # nothing has begun
         sys.exit(_INTERRUPTED)
-    try:
-        run()
-    except SystemExit as stop:
-        _end_at_once(stop)
-        raise
-
-
-def _end_at_once(stop: SystemExit) -> None:
-    """End this process where objects were kept from the garbage collector; see `llmkit.cli.collection`.
-
-    Python's own end leaves them as they are, and nanobind, with which Triton is built where torch is 2.15, then says
-    on standard error that they leak. To collect them takes longer than the end of the whole process.
-    """
-    if "llmkit.cli.collection" not in sys.modules:
-        return
-    from llmkit.launching.worker import end_python
-
-    end_python()
-    os._exit(stop.code if isinstance(stop.code, int) else int(bool(stop.code)))
+    run()
 
 
 def _run_warm_if_asked() -> None:
