@@ -124,7 +124,8 @@ class _Boundary:
         signal.signal(signal.SIGTERM, _on_sigterm)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        is_typers = error is not None and type(error).__module__.startswith("typer")  # usage errors, exits
+        # Usage errors and exits; typer before 0.29 has them from click.
+        is_typers = error is not None and type(error).__module__.startswith(("typer", "click"))
         if error is None or isinstance(error, SystemExit) or is_typers:
             return
         if os.environ.get("LLMKIT_DEBUG") and isinstance(error, Exception):
