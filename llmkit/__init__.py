@@ -45,8 +45,16 @@ def __getattr__(name: str) -> Any:
     if name in _API:
         import importlib
 
+        from llmkit.telemetry import turn_off_telemetry
+
+        turn_off_telemetry()
         return getattr(importlib.import_module(_API[name]), name)
-    raise AttributeError(f"module 'llmkit' has no attribute {name!r}")
+    if name.startswith("_"):
+        raise AttributeError(f"module 'llmkit' has no attribute {name!r}")
+    from llmkit.errors import did_you_mean
+
+    guess = did_you_mean(name, _API)
+    raise AttributeError(f"module 'llmkit' has no attribute {name!r}" + (f": {guess}" if guess else ""))
 
 
 def __dir__() -> list[str]:

@@ -14,6 +14,7 @@ from llmkit.cli.collection import collection_paused
 from llmkit.models.loading import LoadOptions
 from llmkit.models.resolving import ResolvedModel
 from llmkit.tasks.catalogue import TaskCall
+from llmkit.telemetry import turn_off_telemetry
 
 
 def load_quietly(call: TaskCall, resolved: ResolvedModel, load: LoadOptions) -> Any:
@@ -33,7 +34,7 @@ def load_quietly(call: TaskCall, resolved: ResolvedModel, load: LoadOptions) -> 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
     """Import torch and transformers, chatter off, in a block that goes on importing and loading."""
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    turn_off_telemetry()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     with collection_paused():
         from huggingface_hub.utils import logging as hub_logging
@@ -63,7 +64,7 @@ def tokenizers_alone() -> Iterator[None]:
 
 def quiet_client() -> None:
     """Keep the hub's client from sending anything but its requests, and from drawing bars where nobody looks."""
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    turn_off_telemetry()
     from huggingface_hub.utils import disable_progress_bars, logging
 
     logging.set_verbosity_error()

@@ -36,6 +36,7 @@ from llmkit.errors import (
     UsageError,
     did_you_mean,
 )
+from llmkit.telemetry import turn_off_telemetry
 
 COMMANDS = {
     "pipeline": ("llmkit.cli.pipeline", "Run any task on any input: text, images, audio, tables."),
@@ -232,9 +233,7 @@ def whole_command() -> Any:
 def main() -> None:
     """Run the command."""
     open_closed_descriptors()
-    # The hub's client reads it when it is imported. With it, it asks for nothing of its own: a registry of agents,
-    # before the first question, for which a silent hub would be given three seconds more.
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    turn_off_telemetry()
     try:
         code = whole_command()(prog_name="llmkit", standalone_mode=False)
         sys.stdout.flush()
