@@ -27,6 +27,16 @@ _MAX_REJECTS_SHOWN = 20
 _FOLDER = "llmkit-files"
 
 
+def refuse_two_ways_on(*, resume: bool, overwrite: bool) -> None:
+    """Say that a run is gone on with, or replaced.
+
+    Raises:
+        UsageError: both were asked for.
+    """
+    if resume and overwrite:
+        raise UsageError("--resume goes on with a run, and --overwrite replaces it: give one of them.")
+
+
 class Destination:
     """Where the results of one call go, as the options said."""
 
@@ -42,6 +52,7 @@ class Destination:
         resume: bool,
         formats: Mapping[str, Format] = FORMATS,
     ) -> None:
+        refuse_two_ways_on(resume=resume, overwrite=overwrite)
         for path in (output, rejects):
             if path:
                 check_place(Path(path))

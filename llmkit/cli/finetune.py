@@ -12,6 +12,7 @@ import typer
 from llmkit.cli import options
 from llmkit.cli.answers import checked_format, deliver
 from llmkit.cli.channels import claim_stdout, note, set_quiet
+from llmkit.cli.destination import refuse_two_ways_on
 from llmkit.cli.examples import examples
 from llmkit.cli.launch import launch, write_script
 from llmkit.cli.parameters import parse_pairs
@@ -81,8 +82,7 @@ def finetune(
     join_slurm_step()
     set_quiet(quiet or not is_first())  # of several processes one speaks
     with said_once():
-        if resume and overwrite:
-            raise UsageError("--resume goes on with a run, and --overwrite replaces it: give one of them.")
+        refuse_two_ways_on(resume=resume, overwrite=overwrite)
         if pretend_gpus is not None and not check:
             raise UsageError(
                 "--pretend-gpus goes with --check: nothing is trained on devices that are not there."

@@ -222,3 +222,22 @@ def test_a_run_that_begins_anew_is_not_resumed_at_the_place_of_the_old_one(llmki
     assert files_of(tmp_path / "out.jsonl") == {}
     assert llmkit(*unfinished, "--resume").code == 3
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) > 600
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ("pipeline", "text-classification", "x", "-o", "out.jsonl"),
+        ("embed", "x", "-o", "out.npy"),
+        ("tokenize", "x", "-o", "out.jsonl"),
+        ("similarity", "-i", "pairs.csv", "-o", "out.jsonl"),
+    ],
+    ids=lambda call: call[0],
+)
+def test_a_run_is_gone_on_with_or_replaced(llmkit, call, tmp_path):
+    (tmp_path / "pairs.csv").write_text("text1,text2\na,b\n")
+    (tmp_path / call[-1]).write_text("kept")
+    done = llmkit(*call, "--resume", "--overwrite", cwd=tmp_path)
+    assert (done.code, done.text) == (2, "")
+    assert "--resume goes on with a run, and --overwrite replaces it" in done.stderr
+    assert (tmp_path / call[-1]).read_text() == "kept"
