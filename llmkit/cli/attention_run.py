@@ -122,10 +122,12 @@ def _find(call: AttentionCall) -> ResolvedModel:
 
 
 def _read_stdin() -> str:
+    from llmkit.data.lines import read_beginning
+    from llmkit.data.sources import STDIN
     from llmkit.insight.prepared import MOST_CHARACTERS
 
     # One more than is taken, so that a longer text is refused by the length that is known.
-    return sys.stdin.buffer.read(4 * (MOST_CHARACTERS + 1)).decode(errors="replace").removesuffix("\n")
+    return read_beginning(sys.stdin.buffer, STDIN, 4 * (MOST_CHARACTERS + 1)).removesuffix("\n")
 
 
 def _prepared(call: AttentionCall, resolved: ResolvedModel, text: str) -> tuple[Any, PreparedText]:

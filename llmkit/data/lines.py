@@ -109,6 +109,21 @@ def text_stream(stream: BinaryIO, source: str) -> io.BufferedReader:
     return io.BufferedReader(_Utf8Stream(head[len(mark) :], stream, encoding, source), BLOCK)
 
 
+def read_beginning(stream: BinaryIO, source: str, most: int) -> str:
+    """Return the first `most` bytes of UTF-8 as one text, a character that they cut left out.
+
+    Raises:
+        DataError: it is no text, or no UTF-8; the message names the first byte of it that is wrong.
+    """
+    read = text_stream(stream, source).read(most)
+    try:
+        return codecs.getincrementaldecoder("utf-8")().decode(read, final=len(read) < most)
+    except UnicodeDecodeError as error:
+        lines = read[: error.start].split(b"\n")
+        where = f"line {len(lines)}, column {_characters(lines[-1]) + 1}"
+        raise DataError(f"{source}: {not_utf8(read[error.start], where)}") from None
+
+
 def put_back(head: bytes, stream: io.BufferedReader, source: str) -> io.BufferedReader:
     """A stream that gives `head` again and goes on with `stream`."""
     return io.BufferedReader(_Utf8Stream(head, cast(BinaryIO, stream), "utf-8", source), BLOCK)

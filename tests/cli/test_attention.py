@@ -160,3 +160,13 @@ def test_an_array_holds_one_kind(llmkit, tiny, tmp_path):
         "attention", "A cat.", "-m", tiny("translation"), "-o", "w.npy", "--which", "cross", cwd=tmp_path
     )
     assert numpy.load(tmp_path / "w.npy").shape[:2] == (2, 2)
+
+
+def test_what_is_no_utf8_is_named_by_its_place(llmkit):
+    done = llmkit("attention", "-", *MINILM, stdin=b"a cat\nna\xefve")
+    assert (done.code, done.text) == (2, "")
+    assert "stdin: not UTF-8: byte 0xef at line 2, column 3" in done.stderr
+    assert (
+        llmkit("attention", "-", *MINILM, "-f", "json", stdin="a cat\n".encode("utf-16")).json["text"]
+        == "a cat"
+    )

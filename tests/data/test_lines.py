@@ -1,6 +1,7 @@
 """Bytes to lines: encodings, line ends, and the limit on one row."""
 
 import codecs
+import io
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from llmkit.data import lines
 from llmkit.data.lines import max_row_chars
 from llmkit.data.records import Record
-from llmkit.errors import UsageError
+from llmkit.errors import DataError, UsageError
 from tests.data.reading import characters, patient, places, rows, texts, until_error
 
 
@@ -95,3 +96,23 @@ def test_lines_over_the_limit_wherever_a_block_ends(table, limit):
     assert [row.values["text"] if isinstance(row, Record) else None for row in found] == [
         f"{line}|" if len(line) < limit else None for line in table
     ]
+
+
+class TestBeginning:
+    @patient
+    @given(st.text(characters.filter(lambda c: c != "\0")), st.integers(0, 40))
+    def test_what_is_cut_through_is_left_out(self, text, most):
+        data = text.encode()
+        found = lines.read_beginning(io.BytesIO(data), "in", most)
+        assert text.startswith(found)
+        assert len(data[:most]) - 4 < len(found.encode()) <= most
+
+    @patient
+    @given(st.text(characters.filter(lambda c: c not in "\0\ufeff")), st.binary(max_size=3))
+    def test_the_first_wrong_byte_is_named(self, before, after):
+        data = before.encode() + b"\xff" + after.replace(b"\0", b"")
+        before_it = before.split("\n")
+        with pytest.raises(
+            DataError, match=rf"0xff at line {len(before_it)}, column {len(before_it[-1]) + 1};"
+        ):
+            lines.read_beginning(io.BytesIO(data), "in", 1000)
