@@ -99,11 +99,21 @@ def find_task(name: str) -> TaskCall:
     for task in table.values():
         if name in task.aliases:
             return TaskCall(task, task.name)
-    guess = did_you_mean(name, task_names())
+    guess = _by_initials(name) or did_you_mean(name, task_names())
     raise UsageError(
         f"unknown task '{name}'" + (f": {guess}" if guess else "."),
         hint="`llmkit tasks` lists them all.",
     )
+
+
+def _by_initials(name: str) -> str | None:
+    """Return ``did you mean X?`` for what is called by its initials elsewhere: qa, tts, asr."""
+    known = [
+        each
+        for each in task_names()
+        if "-" in each and name.lower() == "".join(word[0] for word in each.split("-"))
+    ]
+    return f"did you mean {' or '.join(known)}?" if known else None
 
 
 def task_names() -> list[str]:

@@ -15,7 +15,7 @@ import string
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from llmkit.errors import UsageError
+from llmkit.errors import UsageError, did_you_mean
 from llmkit.tasks.catalogue import Task
 from llmkit.tasks.upstream import parse_module
 
@@ -23,6 +23,12 @@ _WANTED = {"int": "a whole number", "float": "a number", "bool": "true or false"
 _DOCUMENTED = re.compile(r"(?m)^\s*(\w+) \(`(int|float|bool)`([^)]*)\)")
 _ANNOTATED = re.compile(r"(int|float|bool)( \| None)?")
 _GENERATION = "transformers.generation.configuration_utils"
+# parameter -> the module and the enumeration that have its values
+_STRATEGIES = {
+    "padding": ("transformers.utils.generic", "PaddingStrategy"),
+    "truncation": ("transformers.tokenization_utils_base", "TruncationStrategy"),
+}
+_WITH_STRATEGIES_OF_THEIR_OWN = ("table-question-answering",)
 
 
 def check_types(task: Task, parameters: Mapping[str, Any]) -> None:
@@ -30,6 +36,8 @@ def check_types(task: Task, parameters: Mapping[str, Any]) -> None:
     wanted = _documented_types(task.impl.rpartition(".")[0]) if parameters else {}
     _check_temperature(parameters)
     _check_template(parameters)
+    if task.name not in _WITH_STRATEGIES_OF_THEIR_OWN:
+        _check_strategies(parameters)
     for name, value in parameters.items():
         if name in wanted and not _is_one(value, wanted[name]):
             raise UsageError(f"-p {name}={value}: {name} is {_WANTED[wanted[name]]}.")
@@ -48,6 +56,32 @@ def _check_template(parameters: Mapping[str, Any]) -> None:
         raise UsageError(
             f"-p hypothesis_template={template}: the label goes where {{}} is, and nothing else is in braces."
         )
+
+
+def _check_strategies(parameters: Mapping[str, Any]) -> None:
+    """A tokenizer's words for how it pads and truncates, which it would refuse only when a row is there to blame."""
+    for name, (module, enumeration) in _STRATEGIES.items():
+        known = _values_of(module, enumeration)
+        value = parameters.get(name)
+        if known and isinstance(value, str) and value not in known:
+            guess = did_you_mean(value, known)
+            raise UsageError(
+                f"-p {name}={value}: none of its values" + (f"; {guess}" if guess else "."),
+                hint=f"It takes true, false, {', '.join(known)}.",
+            )
+
+
+@functools.cache
+def _values_of(module: str, enumeration: str) -> tuple[str, ...]:
+    """Return the values of an enumeration, in the order of its source."""
+    tree = parse_module(module) or ast.Module([], [])
+    found = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == enumeration)
+    return tuple(
+        str(each.value.value)
+        for node in found
+        for each in node.body
+        if isinstance(each, ast.Assign) and isinstance(each.value, ast.Constant)
+    )
 
 
 def _is_one(value: Any, kind: str) -> bool:

@@ -120,6 +120,10 @@ def test_pairs_of_languages(name, pair, default):
         ("summarizaton", "summarization"),
         ("Fill-Mask", "fill-mask"),
         ("sentiment_analysis", "sentiment-analysis"),
+        ("qa", "question-answering"),
+        ("TTS", "text-to-speech"),
+        ("asr", "automatic-speech-recognition"),
+        ("tc", "text-classification or token-classification"),
     ],
 )
 def test_a_name_that_was_mistyped(name, guess):

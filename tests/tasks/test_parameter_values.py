@@ -17,6 +17,9 @@ from llmkit.tasks.parameter_values import check_accepted, check_types
         ("question-answering", {"doc_stride": "long"}, "doc_stride is a whole number"),
         ("text-generation", {"temperature": 0}, "(?s)-p temperature=0: .*-p do_sample=false"),
         ("summarization", {"temperature": -0.5, "do_sample": True}, "the temperature is above 0"),
+        ("text-classification", {"padding": "nonsense"}, "-p padding=nonsense: none of its values"),
+        ("question-answering", {"padding": "longst"}, r"did you mean longest\?"),
+        ("feature-extraction", {"truncation": "left"}, "(?s)-p truncation=left: .*only_first, only_second"),
     ],
 )
 def test_a_word_where_a_number_goes(task, given, said):
@@ -33,6 +36,9 @@ def test_a_word_where_a_number_goes(task, given, said):
         ("token-classification", {"aggregation_strategy": "simple"}),
         ("feature-extraction", {}),
         ("text-generation", {"temperature": 0, "do_sample": False}),
+        ("text-classification", {"padding": "max_length", "truncation": True}),
+        ("feature-extraction", {"truncation": "longest_first"}),
+        ("table-question-answering", {"truncation": "drop_rows_to_fit"}),
     ],
 )
 def test_words_where_words_go(task, given):
