@@ -6,6 +6,7 @@ beside it under a name of its own. A test holds the order, and that no command d
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from typing import Annotated
@@ -13,6 +14,7 @@ from typing import Annotated
 import typer
 
 from llmkit.cli import completion
+from llmkit.cli.parameters import not_empty
 from llmkit.embeddings.settings import LEVELS, LONG_CHOICES, MERGES, POOLINGS, SUBWORDS
 
 _DEVICES = completion.one_of("auto", "cpu", "cuda", "mps")
@@ -32,18 +34,19 @@ def _set_embedded(value: bool | None) -> bool | None:
     return value
 
 
+_named = functools.partial(typer.Option, show_default=False, callback=not_empty)
+
+
 def _model(help_text: str) -> typer.models.OptionInfo:
-    return typer.Option(
-        "--model", "-m", help=help_text, show_default=False, autocompletion=completion.complete_model
-    )
+    return _named("--model", "-m", help=help_text, autocompletion=completion.complete_model)
 
 
 def _format(help_text: str, offered: Callable[..., list[str]]) -> typer.models.OptionInfo:
-    return typer.Option("--format", "-f", help=help_text, show_default=False, autocompletion=offered)
+    return _named("--format", "-f", help=help_text, autocompletion=offered)
 
 
 def _output(help_text: str) -> typer.models.OptionInfo:
-    return typer.Option("--output", "-o", help=help_text, show_default=False)
+    return _named("--output", "-o", help=help_text)
 
 
 def _choice(help_text: str, names: tuple[str, ...], *, default: bool = True) -> typer.models.OptionInfo:
@@ -359,8 +362,7 @@ SimilarityFormat = Annotated[
 ]
 Output = Annotated[str | None, _output("Write to this file; its ending says the format.")]
 ArrayOutput = Annotated[
-    str | None,
-    _output("Write to this file; its ending says the format. .npy is (layers, heads, query, key)."),
+    str | None, _output("Write to this file; its ending says the format; .npy: (layers, heads, query, key).")
 ]
 TextOutput = Annotated[str | None, _output("Write to this file.")]
 FolderOutput = Annotated[str | None, _output("The folder to write.  [default: RUN-FORM]")]

@@ -5,8 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from typer import CallbackParam
+
 from llmkit.data.yaml_text import parse_value
 from llmkit.errors import UsageError
+
+
+def not_empty(param: CallbackParam, value: Any) -> Any:
+    """Return an option's value, or those of one that may be repeated; a callback for typer.
+
+    Raises:
+        UsageError: it is an empty text, such as a shell makes of a variable that is not set.
+    """
+    if value == "" or (isinstance(value, (list, tuple)) and "" in value):
+        raise UsageError(f"{param.opts[0]} is empty.", hint="Give it a value, or leave it out.")
+    return value
 
 
 def parse_pairs(pairs: Iterable[str], option: str) -> dict[str, Any]:

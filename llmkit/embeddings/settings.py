@@ -95,6 +95,10 @@ def check_settings(settings: EmbedSettings) -> None:
             "nothing is pooled.",
             hint="--subwords says how the tokens of a word become one vector.",
         )
+    if settings.subwords != "mean" and settings.effective_level != "word":
+        raise UsageError(
+            f"--subwords {settings.subwords} makes one vector of a word's tokens: it needs --level word or --word."
+        )
     if settings.pooling == "pooler" and settings.layers != "-1":
         raise UsageError("--pooling pooler is computed from the last layer: leave --layer out.")
     if settings.by_token and settings.long == "split-mean":

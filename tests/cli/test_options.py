@@ -11,6 +11,7 @@ import typer
 
 from llmkit.cli import options
 from llmkit.cli.main import COMMANDS, subcommand, whole_command
+from tests.fixtures.command import Command
 
 
 def commands() -> Iterator[tuple[str, Any]]:
@@ -115,3 +116,20 @@ def test_formats_are_offered_in_one_order() -> None:
     first = re.compile(r"table, jsonl, json, csv, tsv\b")
     helps = [text for flags, text in SHARED if "--format" in flags]
     assert helps and all(first.match(text) for text in helps)
+
+
+@pytest.mark.parametrize(
+    ("call", "option"),
+    [
+        ("embed x -m", "--model"),
+        ("embed x -o", "--output"),
+        ("embed x --format", "--format"),
+        ("tokenize x -m minilm -m", "--model"),
+        ("evaluate runs -o", "--output"),
+    ],
+)
+def test_an_empty_name_is_refused(llmkit: Command, call: str, option: str) -> None:
+    """As a shell makes it of a variable that is not set: `-o "$OUT"`."""
+    done = llmkit(*call.split(), "")
+    assert (done.code, done.text) == (2, "")
+    assert done.stderr.startswith(f"error: {option} is empty.")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmkit.embeddings.settings import layer_numbers
+from llmkit.embeddings.settings import EmbedSettings, check_settings, layer_numbers
 from llmkit.errors import UsageError
 
 
@@ -41,3 +41,11 @@ def test_a_range_is_pythons(first, last):
     else:
         with pytest.raises(UsageError):
             layer_numbers(f"{first}:{last}", 12)
+
+
+@pytest.mark.parametrize("level", ["sentence", "token"])
+def test_subwords_are_of_words(level):
+    with pytest.raises(UsageError, match="--subwords max makes one vector of a word's tokens"):
+        check_settings(EmbedSettings(level=level, subwords="max"))
+    check_settings(EmbedSettings(level="word", subwords="max"))
+    check_settings(EmbedSettings(word="bank", subwords="max"))
