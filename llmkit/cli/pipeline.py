@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -25,6 +26,7 @@ from llmkit.cli.pipeline_call import (
 )
 from llmkit.errors import UsageError
 from llmkit.launching.plan import LaunchOptions
+from llmkit.serving.client import check_setting
 from llmkit.tasks.catalogue import find_task
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -138,6 +140,7 @@ def run_task(
     Inputs are arguments, lines of standard input, files (--input) or a dataset (--dataset).
     """
     set_quiet(quiet or join_launch() > 0)
+    check_setting(dict(os.environ))
     call = find_task(task)
     parameters = checked_parameters(call, parameter or (), scores)
     format = chosen_format(format, output, resume=resume)  # noqa: A001

@@ -28,6 +28,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
 
+WARM_SETTING = "LLMKIT_WARM"
+YES, NO = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 PATIENCE_SETTING = "LLMKIT_WARM_PATIENCE"
 PATIENCE = 10.0  # seconds that a worker may take to begin
 _TRIES = 4
@@ -56,8 +58,20 @@ def wants_warm(arguments: list[str], environment: dict[str, str]) -> bool:
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     if "--help" in options or "-h" in options or "--no-warm" in options:
         return False
-    setting = environment.get("LLMKIT_WARM", "").lower()
-    return "--warm" in options or setting not in ("", "0", "false", "no", "off")
+    return "--warm" in options or environment.get(WARM_SETTING, "").lower() in YES
+
+
+def check_setting(environment: dict[str, str]) -> None:
+    """Check what is said for every call.
+
+    Raises:
+        UsageError: it is neither a yes nor a no.
+    """
+    from llmkit.errors import UsageError
+
+    setting = environment.get(WARM_SETTING, "")
+    if setting.lower() not in (*YES, *NO):
+        raise UsageError(f"{WARM_SETTING} is '{setting}'.", hint="Say 1 for every call in a worker, or 0.")
 
 
 def run_warm(module: str) -> int:
