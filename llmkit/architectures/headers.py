@@ -14,8 +14,7 @@ from llmkit.models.local_folder import (
     WEIGHTS_FILE,
     WEIGHTS_INDEX,
     check_safetensors,
-    is_file_inside,
-    some_of,
+    weight_files,
 )
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ def read_headers(location: str, revision: str | None = None) -> Headers:
     if path.is_dir():
         return _read_files(_files_in(path, location), location)
     if path.is_file():
-        return _read_files(_shards(path, location) if path.suffix == ".json" else [path], location)
+        return _read_files(weight_files(path, location), location)
     from llmkit.models.local_folder import is_path
 
     if is_path(location) or location.endswith((".safetensors", ".json")):
@@ -104,7 +103,7 @@ def _files_in(folder: Path, name: str) -> list[Path]:
         if (folder / single).is_file():
             return [folder / single]
         if single == WEIGHTS_FILE and (folder / WEIGHTS_INDEX).is_file():
-            return _shards(folder / WEIGHTS_INDEX, name)
+            return weight_files(folder / WEIGHTS_INDEX, name)
     others = sorted(folder.glob("*.safetensors"))
     if others:
         return others
@@ -113,25 +112,6 @@ def _files_in(folder: Path, name: str) -> list[Path]:
         f"'{name}' has no safetensors weights" + (f", but {', '.join(found)}." if found else "."),
         hint="Only the headers of safetensors files are read; nothing is unpickled.",
     )
-
-
-def _shards(index: Path, name: str) -> list[Path]:
-    try:
-        values = parse_json(index.read_bytes())
-        shards = sorted({str(shard) for shard in values["weight_map"].values()})
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ModelError(
-            f"{index.name} of '{name}' is damaged: it names no weights."
-            if index.name == WEIGHTS_INDEX
-            else f"'{name}' is no index of weights, such as {WEIGHTS_INDEX}."
-        ) from error
-    missing = [shard for shard in shards if not is_file_inside(index.parent, shard, name)]
-    if missing:
-        raise ModelError(
-            f"'{name}' lacks {len(missing)} of the {len(shards)} files that {index.name} names.",
-            hint=f"Missing: {some_of(missing)}",
-        )
-    return [index.parent / shard for shard in shards]
 
 
 def _read_files(files: list[Path], name: str) -> Headers:
@@ -188,9 +168,7 @@ def _read_from_hub(hub_id: str, revision: str | None) -> Headers:
     for file in (WEIGHTS_FILE, WEIGHTS_INDEX):
         found = cached_file(model, file)
         if isinstance(found, str):
-            return _read_files(
-                _shards(Path(found), hub_id) if file == WEIGHTS_INDEX else [Path(found)], hub_id
-            )
+            return _read_files(weight_files(Path(found), hub_id), hub_id)
     from llmkit.models.hub_lookup import HubUnreachableError
 
     raise HubUnreachableError(model, WEIGHTS_FILE, "no hub is asked")

@@ -50,16 +50,8 @@ class ModelTokenizer:
             special: with those that the tokenizer adds.
         """
         is_fast = self.tokenizer.is_fast
-        encoded = self.tokenizer(
-            list(texts),
-            add_special_tokens=special,
-            padding=False,
-            truncation=False,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            return_offsets_mapping=is_fast,
-            return_special_tokens_mask=True,
-            verbose=False,
+        encoded = self._encoded(
+            texts, special, return_offsets_mapping=is_fast, return_special_tokens_mask=True
         )
         found: list[TokenizedText] = []
         for number, ids in enumerate(encoded["input_ids"]):
@@ -70,7 +62,11 @@ class ModelTokenizer:
 
     def count(self, texts: Sequence[str], *, special: bool = True) -> list[int]:
         """Return how many tokens each text has."""
-        encoded = self.tokenizer(
+        return [len(ids) for ids in self._encoded(texts, special)["input_ids"]]
+
+    def _encoded(self, texts: Sequence[str], special: bool, **asked: bool) -> Any:
+        """Return what the tokenizer makes of whole texts, as it is, with what else is asked for."""
+        return self.tokenizer(
             list(texts),
             add_special_tokens=special,
             padding=False,
@@ -78,8 +74,8 @@ class ModelTokenizer:
             return_attention_mask=False,
             return_token_type_ids=False,
             verbose=False,
+            **asked,
         )
-        return [len(ids) for ids in encoded["input_ids"]]
 
 
 def load_model_tokenizer(resolved: ResolvedModel) -> ModelTokenizer:

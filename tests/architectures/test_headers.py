@@ -88,10 +88,18 @@ def test_a_damaged_header_is_one_error(content, tmp_path):
     assert "model.safetensors" in raised.value.message
 
 
-@pytest.mark.parametrize("index", ["{", "[]", '{"weight_map": 5}', "{}"])
-def test_a_damaged_index_is_one_error(index, tmp_path):
+@pytest.mark.parametrize(
+    ("index", "said"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "is not a JSON object"),
+        ('{"weight_map": 5}', "names no weights"),
+        ("{}", "names no weights"),
+    ],
+)
+def test_a_damaged_index_is_one_error(index, said, tmp_path):
     (tmp_path / "model.safetensors.index.json").write_text(index)
-    with pytest.raises(ModelError, match="names no weights"):
+    with pytest.raises(ModelError, match=said):
         read_headers(str(tmp_path))
 
 
