@@ -15,14 +15,18 @@ SCALE = 20.0
 (https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2, training parameters)."""
 
 
-TEMPLATE = "This is an article about {}."
-"""What the encoder tells topics by better than by the template that suits models of entailment."""
+TEMPLATES = ("This is about {}.", "{} article.", "{} report.")
+"""The hypotheses of a label where none is said; the mean of their vectors is its own (docs/offline.md has figures)."""
+
+Alternative = tuple[str, ...]
+"""What a label may mean, put into each template."""
 
 
 class ZeroShotSimilarityPipeline(ZeroShotClassificationPipeline):
     """Cosines of a text's vector with those of the hypotheses, a softmax over the labels.
 
-    With ``multi_label`` (and for one label) each label stands for itself: its hypothesis against the template with
+    A label of several words with a slash, as ``Sci/Tech``, is as near as the nearest of them. With
+    ``multi_label`` (and for one label) each label stands for itself: its hypothesis against the template with
     nothing in it. The parameters and results are those of the pipeline of transformers, but for another
     default of ``hypothesis_template``.
     """
@@ -30,7 +34,7 @@ class ZeroShotSimilarityPipeline(ZeroShotClassificationPipeline):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.pooling = read_pooling(self.model.name_or_path)
-        self._vectors: dict[str, torch.Tensor] = {}
+        self._vectors: dict[Alternative, torch.Tensor] = {}
 
     @property
     def entailment_id(self) -> int:
@@ -41,15 +45,16 @@ class ZeroShotSimilarityPipeline(ZeroShotClassificationPipeline):
         self,
         inputs: str,
         candidate_labels: Sequence[str] | None = None,
-        hypothesis_template: str = TEMPLATE,
+        hypothesis_template: str | None = None,
     ) -> Iterator[dict[str, Any]]:
         """Yield the text, with the hypotheses beside it."""
         labels = list(candidate_labels or ())
-        pairs, _ = self._args_parser(inputs, labels, hypothesis_template)
-        empty = hypothesis_template.format("").replace(" .", ".").strip()
+        templates = TEMPLATES if hypothesis_template is None else (hypothesis_template,)
+        self._args_parser(inputs, labels, templates[0])  # refuses what is wrong with them
+        empty = tuple(template.format("").replace(" .", ".").strip() for template in templates)
         yield {
             "candidate_label": labels,
-            "hypotheses": [*(hypothesis for _, hypothesis in pairs), empty],
+            "hypotheses": [*(_alternatives(label, templates) for label in labels), (empty,)],
             "sequence": inputs,
             "is_last": True,
             **self._tokenized([inputs]),
@@ -66,16 +71,24 @@ class ZeroShotSimilarityPipeline(ZeroShotClassificationPipeline):
         several = isinstance(kept["hypotheses"][0], list)
         rows = kept["hypotheses"] if several else [kept["hypotheses"]]
         vectors = self._embed(tokens)
-        cosines = [self._of(hypotheses) @ vector for hypotheses, vector in zip(rows, vectors, strict=True)]
+        cosines = [self._cosines(labels, vector) for labels, vector in zip(rows, vectors, strict=True)]
         return {**kept, "cosines": torch.stack(cosines)}
 
-    def _of(self, hypotheses: Sequence[str]) -> torch.Tensor:
-        """Return the vectors of hypotheses, (hypotheses, hidden); each is computed once."""
-        new = [text for text in hypotheses if text not in self._vectors]
+    def _cosines(self, labels: Sequence[Sequence[Alternative]], vector: torch.Tensor) -> torch.Tensor:
+        """Return how near each label is to a text's vector, (labels,): as near as its nearest alternative."""
+        self._learn({each for alternatives in labels for each in alternatives})
+        return torch.stack(
+            [max(self._vectors[each] @ vector for each in alternatives) for alternatives in labels]
+        )
+
+    def _learn(self, alternatives: set[Alternative]) -> None:
+        """Compute the vectors of alternatives that were not met before, the mean over the templates, of length 1."""
+        new = sorted(alternatives - self._vectors.keys())
         if new:
-            found = self._embed(self._tokenized(new).to(self.device))
-            self._vectors |= dict(zip(new, found, strict=True))
-        return torch.stack([self._vectors[text] for text in hypotheses])
+            texts = [text for each in new for text in each]
+            found = self._embed(self._tokenized(texts).to(self.device))
+            means = found.unflatten(0, (len(new), -1)).mean(dim=1)
+            self._vectors |= dict(zip(new, torch.nn.functional.normalize(means, dim=-1), strict=True))
 
     def _embed(self, tokens: Mapping[str, Any]) -> torch.Tensor:
         """Return vectors of length 1, (texts, hidden), on the CPU in float32."""
@@ -100,3 +113,11 @@ class ZeroShotSimilarityPipeline(ZeroShotClassificationPipeline):
             "labels": [labels[index] for index in order],
             "scores": scores[order].tolist(),
         }
+
+
+def _alternatives(label: str, templates: Sequence[str]) -> tuple[Alternative, ...]:
+    """Return what a label may mean, each in all templates: the words that slashes part, or itself."""
+    parts = [part.strip() for part in label.split("/")]
+    if not all(any(map(str.isalpha, part)) for part in parts):  # 24/7
+        parts = [label]
+    return tuple(tuple(template.format(part) for template in templates) for part in parts)

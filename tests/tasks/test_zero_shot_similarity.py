@@ -7,7 +7,7 @@ import math
 import pytest
 
 from llmkit import embed, pipeline
-from llmkit.tasks.zero_shot_similarity import SCALE, TEMPLATE
+from llmkit.tasks.zero_shot_similarity import SCALE, TEMPLATES
 
 TEXTS = [
     "The central bank raised rates by a quarter of a point.",
@@ -21,10 +21,18 @@ def classify():
     return pipeline("zero-shot-classification", "minilm", device="cpu")
 
 
-def expected(text, labels, template=TEMPLATE):
-    """The softmax of the scaled cosines, from `embed`."""
-    vectors = embed([text, *(template.format(label) for label in labels)], "minilm", device="cpu")
-    weights = [math.exp(SCALE * float(vectors[0] @ other)) for other in vectors[1:]]
+def nearness(text, label, templates=TEMPLATES):
+    """The cosine of a text's vector, from `embed`, with the mean of those of a label's hypotheses."""
+    first, *others = embed(
+        [text, *(template.format(label) for template in templates)], "minilm", device="cpu"
+    )
+    mean = sum(others) / len(others)
+    return float(first @ mean) / math.hypot(*mean)
+
+
+def expected(text, labels, templates=TEMPLATES):
+    """The softmax of the scaled cosines."""
+    weights = [math.exp(SCALE * nearness(text, label, templates)) for label in labels]
     return {label: weight / sum(weights) for label, weight in zip(labels, weights, strict=True)}
 
 
@@ -42,7 +50,21 @@ def test_scores_are_those_of_the_sentence_vectors(classify):
 def test_a_template_of_ones_own(classify):
     found = classify(TEXTS[0], candidate_labels=LABELS, hypothesis_template="It is {}.")
     scores = dict(zip(found["labels"], found["scores"], strict=True))
-    assert scores == pytest.approx(expected(TEXTS[0], LABELS, "It is {}."), abs=1e-5)
+    assert scores == pytest.approx(expected(TEXTS[0], LABELS, ["It is {}."]), abs=1e-5)
+
+
+def test_a_slash_parts_what_a_label_may_mean(classify):
+    found = classify(TEXTS[0], candidate_labels=["sport/economy", "cooking"])
+    assert found["labels"][0] == "sport/economy"
+    odds = math.exp(SCALE * (nearness(TEXTS[0], "economy") - nearness(TEXTS[0], "cooking")))
+    assert found["scores"][0] == pytest.approx(odds / (1 + odds), abs=1e-5)
+
+
+@pytest.mark.parametrize("label", ["24/7", "/economy", "a /"])
+def test_a_slash_beside_which_there_is_no_word_is_a_sign_as_any_other(classify, label):
+    found = classify(TEXTS[0], candidate_labels=[label, "cooking"])
+    scores = dict(zip(found["labels"], found["scores"], strict=True))
+    assert scores == pytest.approx(expected(TEXTS[0], [label, "cooking"]), abs=1e-5)
 
 
 def test_several_labels_stand_each_for_itself(classify):
