@@ -13,6 +13,7 @@ from benchmarks.figures import FIGURES, ROOT
 
 NAMES = (
     "startup", "pipeline", "embed", "finetune", "scaling", "params", "search", "warm", "serve", "quickstart",
+    "profiles",
 )  # fmt: skip
 # What is measured against what takes one thread, or shares the cores with its clients.
 ONE_THREAD = ("warm", "serve")
