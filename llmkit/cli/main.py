@@ -236,7 +236,12 @@ def main() -> None:
     # before the first question, for which a silent hub would be given three seconds more.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
-        code = whole_command()(prog_name="llmkit", standalone_mode=False)
+        command = whole_command()
+        if os.environ.get("_LLMKIT_COMPLETE") == "complete_bash":
+            from llmkit.cli.bash_words import put_words_together
+
+            put_words_together()
+        code = command(prog_name="llmkit", standalone_mode=False)
         sys.stdout.flush()
         sys.exit(code)
     except BrokenPipeError:
