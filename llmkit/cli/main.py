@@ -90,6 +90,13 @@ class LazyGroup(TyperGroup):
             ctx.fail(f"no such command '{cmd_name}'" + (f"; {guess}" if guess else "."))
         return subcommand(cmd_name)
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Import the subcommand; what it does from here on may want an end of its own."""
+        found = super().resolve_command(ctx, args)
+        if not ctx.resilient_parsing:  # there is no completion to end
+            _let_interruptions_be_raised()
+        return found
+
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
         """Offer the commands without importing them."""
         if incomplete.startswith("-"):
@@ -183,6 +190,12 @@ def _say_stopped(how: str, error: BaseException) -> None:
     if os.environ.get("RANK", "0") == "0":
         notes = " ".join(getattr(error, "__notes__", []))
         warn(f"{how}: {notes}" if notes else f"{how}.")
+
+
+def _let_interruptions_be_raised() -> None:
+    """Take over from `llmkit.__main__`, which ends at once."""
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _on_sigterm(number: int, frame: FrameType | None) -> NoReturn:
