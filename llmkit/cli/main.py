@@ -11,6 +11,7 @@ import importlib
 import os
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -64,6 +65,9 @@ COMMANDS = {
     "config": ("llmkit.cli.config", "Write, check or explain a file for finetune."),
     "schema": ("llmkit.cli.schema", "Print the JSON Schema of what a command prints as JSON."),
 }
+_HELP = ("-h", "--help")
+# They name no file, and work in a folder that is gone.
+_ANYWHERE = ("tasks", "schema", "warm")
 
 
 @functools.cache
@@ -91,11 +95,13 @@ class LazyGroup(TyperGroup):
         return subcommand(cmd_name)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Import the subcommand; what it does from here on may want an end of its own."""
-        found = super().resolve_command(ctx, args)
-        if not ctx.resilient_parsing:  # there is no completion to end
+        """Import the subcommand; what it does from here on may want an end of its own, and a folder."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if not ctx.resilient_parsing:  # nor is there a completion to end
             _let_interruptions_be_raised()
-        return found
+            if name not in _ANYWHERE and not set(_HELP).intersection(rest):
+                _check_working_folder()
+        return name, command, rest
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
         """Offer the commands without importing them."""
@@ -198,6 +204,16 @@ def _let_interruptions_be_raised() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def _check_working_folder() -> None:
+    """Raise UsageError where the working folder was removed: relative names mean nothing, and libraries fail."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        known = os.environ.get("PWD", "")  # the shell's; a program that starts another may leave it as it was
+        named = f" {known}" if known and not Path(known).exists() else ""
+        raise UsageError(f"the working folder{named} is gone; cd to one that is there.") from None
+
+
 def _on_sigterm(number: int, frame: FrameType | None) -> NoReturn:
     raise Terminated
 
@@ -214,7 +230,7 @@ app = typer.Typer(
     invoke_without_command=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": list(_HELP)},
 )
 
 
