@@ -5,6 +5,7 @@ A warm call ends in the time that importing the parser of the command would take
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # `signal` is it with names for its numbers, by `enum`
 import os
 import sys
 
@@ -18,16 +19,27 @@ _SPINS = "2000"
 
 def main() -> None:
     """Entry point of the console script."""
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:  # not where Ctrl-C is for others
+        _signal.signal(_signal.SIGINT, _end_at_once)
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
     # With a plain look first: most calls have nothing to do with it.
     if sys.argv[1:2] == ["pipeline"] and ("--warm" in sys.argv or os.environ.get("LLMKIT_WARM")):
         _run_warm_if_asked()
-    try:
-        from llmkit.cli.main import main as run
-    except KeyboardInterrupt:  # nothing has begun
-        sys.exit(_INTERRUPTED)
+    from llmkit.cli.main import main as run
+
     run()
+
+
+def _end_at_once(number: int, frame: object) -> None:
+    """End on Ctrl-C while nothing has begun: the command takes over when it is imported (`llmkit.cli.main`).
+
+    KeyboardInterrupt in the middle of an import is a traceback, or is lost in it.
+    """
+    try:
+        os.write(2, b"warning: interrupted.\n")
+    finally:
+        os._exit(_INTERRUPTED)
 
 
 def _run_warm_if_asked() -> None:

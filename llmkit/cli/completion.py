@@ -6,13 +6,14 @@ offers files.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import typer
 
 RUNS = "runs"
+_BOOLEANS = ("true", "false")
 
 
 def one_of(*names: str) -> Callable[[], list[str]]:
@@ -98,21 +99,51 @@ def _run_names(folder: str) -> list[str]:
     return run_names(Path(folder))
 
 
-def complete_config_key() -> list[str]:
-    """Offer the keys of a config of `llmkit finetune`: ``training.learning_rate=``."""
+def _pairs(keys: Iterable[str], values: Callable[[str], Iterable[str]], incomplete: str) -> list[str]:
+    """Offer keys as ``key=``; of the one that is typed, or the only one left, the values as ``key=value``.
+
+    A shell adds a blank after the only word that is left: with its values, a key is never that word.
+    """
+    typed, equals, _ = incomplete.partition("=")
+    left = [key for key in keys if key.startswith(typed)]
+    only = typed if equals else left[0] if len(left) == 1 else ""
+    offered = [f"{only}={value}" for value in values(only)] if only else []
+    return offered if offered or equals else [f"{key}=" for key in left]
+
+
+def complete_config_key(incomplete: str) -> list[str]:
+    """Offer the keys of a config of `llmkit finetune`, ``training.learning_rate=``, and the values that are words."""
     from llmkit.training.config import FinetuneConfig
 
-    return [f"{key}=" for key in _keys(FinetuneConfig)]
+    types = dict(_types_of_keys(FinetuneConfig))
+
+    def values(key: str) -> list[str]:
+        if key == "model.name":
+            return complete_model(incomplete.partition("=")[2])
+        if key in ("metrics", "training.best_metric"):
+            return complete_metric()
+        return list(_words_of(types.get(key)))
+
+    return _pairs(types, values, incomplete)
 
 
-def _keys(section: Any) -> Iterator[str]:
-    """Go through the keys of a section of the config by their dotted names, without the sections themselves."""
+def _types_of_keys(section: Any) -> Iterator[tuple[str, Any]]:
+    """Go through the keys of a section of the config: their dotted names and types, without the sections themselves."""
     for name, field in section.model_fields.items():
         inner = [each for each in _types_in(field.annotation) if hasattr(each, "model_fields")]
         if not inner:
-            yield name
+            yield name, field.annotation
         for each in inner:
-            yield from (f"{name}.{key}" for key in _keys(each))
+            yield from ((f"{name}.{key}", annotation) for key, annotation in _types_of_keys(each))
+
+
+def _words_of(annotation: Any) -> Iterator[str]:
+    """Go through the words that a value may be: those of a Literal, true and false."""
+    for each in _types_in(annotation):
+        if isinstance(each, str):
+            yield each
+        elif each is bool:
+            yield from _BOOLEANS
 
 
 def _types_in(annotation: Any) -> Iterator[Any]:
@@ -121,11 +152,12 @@ def _types_in(annotation: Any) -> Iterator[Any]:
         yield from _types_in(part)
 
 
-def complete_model_key(ctx: typer.Context) -> list[str]:
+def complete_model_key(ctx: typer.Context, incomplete: str) -> list[str]:
     """Offer the keys of the config of the models that are named, of `--finetune` those of a config of a run."""
     if ctx.params.get("finetune"):
-        return complete_config_key()
-    return [f"{key}=" for key in _model_keys(_arguments(ctx, "models") or _arguments(ctx, "model"))]
+        return complete_config_key(incomplete)
+    config = _model_config(_arguments(ctx, "models") or _arguments(ctx, "model"))
+    return _pairs(config, lambda key: _BOOLEANS if isinstance(config.get(key), bool) else (), incomplete)
 
 
 def _arguments(ctx: typer.Context, name: str) -> list[str]:
@@ -134,20 +166,25 @@ def _arguments(ctx: typer.Context, name: str) -> list[str]:
     return [given] if isinstance(given, str) else list(given)
 
 
-def _model_keys(names: Iterable[str]) -> list[str]:
+def _model_config(names: Iterable[str]) -> Mapping[str, Any]:
     from llmkit.architectures import catalogue
 
     found = [entry for entry in map(catalogue.find, names) if entry is not None]
-    return list(dict.fromkeys(key for entry in found for key in entry.config))
+    return {key: value for entry in found for key, value in entry.config.items()}
 
 
-def complete_parameter(ctx: typer.Context) -> list[str]:
-    """Offer the parameters that the task's call takes: ``top_k=``."""
+def complete_parameter(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Offer the parameters that the task's call takes, ``top_k=``, and true and false for those that are either."""
     from llmkit.tasks.catalogue import find_task, task_names
+    from llmkit.tasks.parameter_values import documented_types
     from llmkit.tasks.parameters import parameters_of
 
-    known = [name for name in _arguments(ctx, "task")[:1] if name in task_names()]
-    return [f"{each}=" for name in known for each in parameters_of(find_task(name).task).own]
+    name = next(iter(_arguments(ctx, "task")), "")
+    if name not in task_names():
+        return []
+    task = find_task(name).task
+    own = parameters_of(task).own
+    return _pairs(own, lambda key: _BOOLEANS if documented_types(task).get(key) == "bool" else (), incomplete)
 
 
 def complete_shape() -> list[str]:

@@ -11,6 +11,7 @@ from llmkit.cli.channels import claim_stdout, set_quiet
 from llmkit.cli.completion import complete_demo, complete_task
 from llmkit.cli.examples import examples
 from llmkit.errors import UsageError
+from llmkit.serving.host_names import LOOPBACK, names_given
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -58,6 +59,7 @@ def demo(
         str, typer.Option(help="The address to listen at; any but this machine's own wants --auth.")
     ] = "127.0.0.1",
     port: options.Port = 7860,
+    allow_host: options.AllowHost = None,
     auth: Annotated[
         str | None,
         typer.Option(
@@ -90,13 +92,14 @@ def demo(
         write_space(wanted, load, space, results, overwrite=overwrite)
         return
     visitor = _visitor(auth)
-    if host not in options.LOOPBACK and visitor is None:
+    if host not in LOOPBACK and visitor is None:
         raise UsageError(
             f"--host {host}: others could use this page.",
             hint="Add --auth NAME:PASSWORD, or set LLMKIT_DEMO_AUTH.",
         )
+    names = names_given(allow_host or ())
     claim_stdout()
-    show_page(wanted, load, host=host, port=port, auth=visitor, opened=open_)
+    show_page(wanted, load, host=host, port=port, names=names, auth=visitor, opened=open_)
 
 
 def _visitor(auth: str | None) -> tuple[str, str] | None:

@@ -14,6 +14,7 @@ from llmkit.cli.channels import ResultStream, note
 from llmkit.errors import MissingExtraError, ModelError, UsageError, did_you_mean
 from llmkit.models.loading import LoadOptions
 from llmkit.models.resolved import ResolvedModel
+from llmkit.serving.host_names import address, names_answered_to
 from llmkit.tasks.catalogue import TaskCall, find_task, task_names
 
 _FINISHING = 5  # seconds for an answer that was begun when the page is told to stop
@@ -109,7 +110,14 @@ def check_gradio() -> None:
 
 
 def show_page(
-    wanted: Wanted, load: LoadOptions, *, host: str, port: int, auth: tuple[str, str] | None, opened: bool
+    wanted: Wanted,
+    load: LoadOptions,
+    *,
+    host: str,
+    port: int,
+    names: tuple[str, ...],
+    auth: tuple[str, str] | None,
+    opened: bool,
 ) -> None:
     """Serve a model's page until told to stop.
 
@@ -135,18 +143,21 @@ def show_page(
         from llmkit.sharing.demo.page import page_of
 
         page = page_of(Demo(found.title, found.call, pipe, found.metadata, found.card))
-        port = listening.getsockname()[1]
+        bound, port = listening.getsockname()[:2]
         app = local_app(page, host=host, port=port, auth=auth)
-        address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        note(f"{found.title} can be tried at {address}; Ctrl-C ends it.")
+        note(f"{found.title} can be tried at {address(host, port)}; Ctrl-C ends it.")
         if opened:
-            _open(address)
-        _serve(app, listening)
+            _open(address(host, port))
+        _serve(app, listening, names_answered_to(host, bound, names))
 
 
-def _serve(app: Any, listening: Any) -> None:
+def _serve(app: Any, listening: Any, names: frozenset[str] | None) -> None:
     import uvicorn
 
+    from llmkit.serving.limits import HostCheck
+
+    if names is not None:
+        app = HostCheck(app, names)
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=_FINISHING
     )

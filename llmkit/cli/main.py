@@ -11,6 +11,7 @@ import importlib
 import os
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -65,6 +66,9 @@ COMMANDS = {
     "config": ("llmkit.cli.config", "Write, check or explain a file for finetune."),
     "schema": ("llmkit.cli.schema", "Print the JSON Schema of what a command prints as JSON."),
 }
+_HELP = ("-h", "--help")
+# They name no file, and work in a folder that is gone.
+_ANYWHERE = ("tasks", "schema", "warm")
 
 
 @functools.cache
@@ -90,6 +94,15 @@ class LazyGroup(TyperGroup):
             guess = did_you_mean(cmd_name, COMMANDS)
             ctx.fail(f"no such command '{cmd_name}'" + (f"; {guess}" if guess else "."))
         return subcommand(cmd_name)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Import the subcommand; what it does from here on may want an end of its own, and a folder."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if not ctx.resilient_parsing:  # nor is there a completion to end
+            _let_interruptions_be_raised()
+            if name not in _ANYWHERE and not set(_HELP).intersection(rest):
+                _check_working_folder()
+        return name, command, rest
 
     def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
         """Offer the commands without importing them."""
@@ -186,6 +199,22 @@ def _say_stopped(how: str, error: BaseException) -> None:
         warn(f"{how}: {notes}" if notes else f"{how}.")
 
 
+def _let_interruptions_be_raised() -> None:
+    """Take over from `llmkit.__main__`, which ends at once."""
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _check_working_folder() -> None:
+    """Raise UsageError where the working folder was removed: relative names mean nothing, and libraries fail."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        known = os.environ.get("PWD", "")  # the shell's; a program that starts another may leave it as it was
+        named = f" {known}" if known and not Path(known).exists() else ""
+        raise UsageError(f"the working folder{named} is gone; cd to one that is there.") from None
+
+
 def _on_sigterm(number: int, frame: FrameType | None) -> NoReturn:
     raise Terminated
 
@@ -202,7 +231,7 @@ app = typer.Typer(
     invoke_without_command=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": list(_HELP)},
 )
 
 
@@ -235,7 +264,12 @@ def main() -> None:
     open_closed_descriptors()
     turn_off_telemetry()
     try:
-        code = whole_command()(prog_name="llmkit", standalone_mode=False)
+        command = whole_command()
+        if os.environ.get("_LLMKIT_COMPLETE") == "complete_bash":
+            from llmkit.cli.bash_words import put_words_together
+
+            put_words_together()
+        code = command(prog_name="llmkit", standalone_mode=False)
         sys.stdout.flush()
         sys.exit(code)
     except BrokenPipeError:

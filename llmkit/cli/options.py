@@ -255,10 +255,11 @@ MaxLength = Annotated[
 
 # Where it runs
 
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
-"""Hosts that nobody but this machine reaches."""
-
 Port = Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")]
+AllowHost = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Another name that it is asked by. Repeatable.", show_default=False),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", autocompletion=_DEVICES)]
 Gpus = Annotated[
     str | None,

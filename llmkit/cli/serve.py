@@ -12,6 +12,7 @@ from llmkit.cli.channels import claim_stdout, set_quiet
 from llmkit.cli.completion import complete_served
 from llmkit.cli.examples import examples
 from llmkit.errors import UsageError
+from llmkit.serving.host_names import LOOPBACK, names_given
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -45,6 +46,7 @@ def serve(
         str, typer.Option(help="The address to listen at; any but this machine's own wants --token.")
     ] = "127.0.0.1",
     port: options.Port = 8000,
+    allow_host: options.AllowHost = None,
     socket: Annotated[
         str | None, typer.Option(help="Listen at a Unix socket at this path instead.", show_default=False)
     ] = None,
@@ -79,10 +81,13 @@ def serve(
     set_quiet(quiet)
     for name, most in _KEPT_SHAPES.items():
         os.environ.setdefault(name, most)  # read when torch is imported
-    if host not in options.LOOPBACK and socket is None and not token:
+    if host not in LOOPBACK and socket is None and not token:
         raise UsageError(
             f"--host {host}: others could ask this server.", hint="Add --token, or set LLMKIT_SERVE_TOKEN."
         )
+    names = names_given(allow_host or ())
+    if names and socket is not None:
+        raise UsageError("--allow-host is not for --socket: no browser asks there, and no name is looked at.")
     for value, option in ((max_body, "--max-body"), (max_waiting, "--max-waiting"), (timeout, "--timeout")):
         if value is not None and not value > 0:
             raise UsageError(f"{option} {value}: use a number above 0.")
@@ -99,6 +104,7 @@ def serve(
         host=host,
         port=port,
         socket=socket,
+        names=names,
         token=token,
         body_bytes=max_body,
         waiting=max_waiting,

@@ -12,6 +12,7 @@ from llmkit.cli.channels import note
 from llmkit.errors import LlmkitError, MissingExtraError, UsageError
 from llmkit.models.loading import LoadOptions
 from llmkit.models.resolving import ResolvedModel
+from llmkit.serving.host_names import address, names_answered_to
 from llmkit.tasks.catalogue import TaskCall, find_task
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def run_server(
     host: str,
     port: int,
     socket: str | None,
+    names: tuple[str, ...],
     token: str | None,
     body_bytes: int | None,
     waiting: int,
@@ -108,21 +110,32 @@ def run_server(
     try:
         with listening:
             served = _loaded(wanted, load, body_bytes, waiting, seconds)
-            shown = socket or f"http://{host}:{listening.getsockname()[1]}"
-            _run(uvicorn, listening, served, token, shown)
+            if socket is not None:
+                _run(uvicorn, listening, served, token, None, socket)
+            else:
+                bound, number = listening.getsockname()[:2]
+                answered_to = names_answered_to(host, bound, names)
+                _run(uvicorn, listening, served, token, answered_to, address(host, number))
     finally:
         if socket is not None:
             Path(socket).unlink(missing_ok=True)
 
 
-def _run(uvicorn: Any, listening: sockets.socket, served: Served, token: str | None, shown: str) -> None:
+def _run(
+    uvicorn: Any,
+    listening: sockets.socket,
+    served: Served,
+    token: str | None,
+    names: frozenset[str] | None,
+    shown: str,
+) -> None:
     from llmkit.serving.app import application
     from llmkit.serving.engine import Engine
     from llmkit.serving.impatient import protocol
 
     engine = Engine(served.limits.waiting)
     config = uvicorn.Config(
-        application(served, engine, token),
+        application(served, engine, token, names),
         http=protocol(served.limits.seconds),
         ws="none",
         log_level="warning",

@@ -17,7 +17,7 @@ from llmkit._version import __version__
 from llmkit.serving.counted import CONTENT_TYPE, Counted
 from llmkit.serving.description import description, page
 from llmkit.serving.engine import BusyError, Engine, Job, LateError
-from llmkit.serving.limits import Answer, Application, Gate, refusal
+from llmkit.serving.limits import Answer, Application, Gate, HostCheck, refusal
 from llmkit.serving.request_body import Bodies, RefusedError, is_read
 from llmkit.serving.served_answers import MediaAnswer
 from llmkit.serving.served_chat import ServedChat
@@ -60,12 +60,23 @@ class Served:
     limits: Limits = field(default_factory=Limits)
 
 
-def application(served: Served, engine: Engine, token: str | None = None) -> Application:
-    """Return the ASGI application."""
+def application(
+    served: Served, engine: Engine, token: str | None = None, names: frozenset[str] | None = None
+) -> Application:
+    """Return the ASGI application.
+
+    Args:
+        token: what requests must carry; None where nothing is wanted.
+        names: those that it answers to; None for any.
+    """
     server = _Server(served, engine)
     routes = server.routes()
     paths = {route.path for route in routes}
-    app = Starlette(routes=routes, exception_handlers={404: _not_there, 405: _not_so, 500: _at_fault})
+    app: Application = Starlette(
+        routes=routes, exception_handlers={404: _not_there, 405: _not_so, 500: _at_fault}
+    )
+    if names is not None:
+        app = HostCheck(app, names)
     return Gate(app, token, server.counted, paths)
 
 

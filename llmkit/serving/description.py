@@ -35,6 +35,7 @@ _ERROR = {
 _REFUSALS = {
     "400": "The request is none that can be answered.",
     "401": "The token is missing or wrong.",
+    "403": "The server does not answer to the name that it is asked by.",
     "408": "The request did not come whole in its time.",
     "413": "The request is too long.",
     "415": "The request is no JSON.",

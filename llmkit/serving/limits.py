@@ -1,4 +1,4 @@
-"""What stands before every request: the token, the size of what is sent, the time that sending may take, the count."""
+"""What stands before every request: the token, the name that is asked for, and the count."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse
 
 from llmkit.data.encoding import dump_json
 from llmkit.serving.counted import Counted
+from llmkit.serving.host_names import name_in
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -41,6 +42,7 @@ def refusal(status: int, message: str, hint: str | None = None, **headers: str) 
 _TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
+    403: "permission_error",
     404: "not_found_error",
     405: "invalid_request_error",
     408: "timeout_error",
@@ -100,3 +102,27 @@ class Gate:
         given = dict(scope["headers"]).get(b"authorization", b"")
         kind, _, token = given.partition(b" ")
         return kind.lower() == b"bearer" and hmac.compare_digest(token.strip(), self._token)
+
+
+class HostCheck:
+    """An application that answers where it is asked for by a name that is its own (`host_names`)."""
+
+    def __init__(self, inner: Application, names: frozenset[str]) -> None:
+        self._inner = inner
+        self._names = names
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request in, or say how the server would answer to the name."""
+        asked = [value.decode("latin-1") for name, value in scope.get("headers", ()) if name == b"host"]
+        if scope["type"] == "lifespan" or (len(asked) == 1 and name_in(asked[0]) in self._names):
+            await self._inner(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close"})
+        else:
+            said = f"{asked[0]!r} is no name" if len(asked) == 1 else f"{len(asked)} names (Host) are not one"
+            answer = refusal(
+                403,
+                f"{said} that this server answers to.",
+                "If it is this machine's, start the server with --allow-host NAME.",
+            )
+            await answer(scope, receive, send)

@@ -33,7 +33,7 @@ _WITH_STRATEGIES_OF_THEIR_OWN = ("table-question-answering",)
 
 def check_types(task: Task, parameters: Mapping[str, Any]) -> None:
     """Raise UsageError where a parameter is documented as a number or a truth value and is given none; for no heat."""
-    wanted = _documented_types(task.impl.rpartition(".")[0]) if parameters else {}
+    wanted = documented_types(task) if parameters else {}
     _check_temperature(parameters)
     _check_template(parameters)
     if task.name not in _WITH_STRATEGIES_OF_THEIR_OWN:
@@ -102,8 +102,13 @@ def _check_temperature(parameters: Mapping[str, Any]) -> None:
         )
 
 
+def documented_types(task: Task) -> dict[str, str]:
+    """Return which parameters are documented as ``int``, ``float`` or ``bool``, of the pipeline and of generation."""
+    return _types_of_module(task.impl.rpartition(".")[0])
+
+
 @functools.cache
-def _documented_types(module: str) -> dict[str, str]:
+def _types_of_module(module: str) -> dict[str, str]:
     return {**dict(_types_in(_GENERATION)), **dict(_types_in(module))}
 
 

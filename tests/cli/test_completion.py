@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -40,6 +41,28 @@ TYPED = {
     "llmkit evaluate runs/reviews-": (["runs/reviews-2"], ["runs/no-run"]),
     "llmkit pipeline fill-mask -p t": (["targets=", "top_k="], ["function_to_apply="]),
     "llmkit params bert-tiny --set hidden_s": (["hidden_size="], ["training.epochs="]),
+    # A key that is the only one left comes with its values, where they can be listed.
+    "llmkit finetune run.yaml --set training.sched": (
+        ["training.schedule=linear", "training.schedule=cosine"],
+        ["training.schedule="],
+    ),
+}
+# Of a value bash has to be given what comes after the last `=`, at which it cuts words: the rest is there.
+VALUES = {
+    "llmkit finetune run.yaml --set training.schedule=": (["linear", "cosine", "constant"], ["mean"]),
+    "llmkit finetune run.yaml --set training.schedule=co": (["cosine", "constant"], ["linear"]),
+    "llmkit finetune run.yaml --set=training.schedule=co": (["cosine", "constant"], ["linear"]),
+    "llmkit finetune run.yaml --set task=causal": (["causal-lm"], ["masked-lm"]),
+    "llmkit finetune run.yaml --set data.truncate=": (["true", "false"], ["auto"]),
+    "llmkit finetune run.yaml --set training.epochs=3 --set adapter.type=": (["lora", "qlora"], ["true"]),
+    "llmkit finetune run.yaml --set training.batch_size=": ([], ["true", "auto"]),
+    "llmkit finetune run.yaml --set model.name=runs/rev": (["runs/reviews"], ["runs/no-run"]),
+    "llmkit finetune run.yaml --set metrics=acc": (["accuracy"], ["f1"]),
+    "llmkit config show run.yaml --set trackers=t": (["tensorboard", "trackio"], ["wandb"]),
+    "llmkit params bart-base --set tie_word_embeddings=": (["true", "false"], []),
+    "llmkit cost --finetune run.yaml --set adapter.merge=f": (["false"], ["true"]),
+    "llmkit pipeline zero-shot-classification -p multi_label=t": (["true"], ["false"]),
+    "llmkit pipeline hub:x -p top_k=1 --format=pa": (["parquet"], ["npy"]),
 }
 # What differs for a shell is how words come and go: for the others these are enough.
 TYPED_AT_A_PROMPT = {
@@ -48,6 +71,14 @@ TYPED_AT_A_PROMPT = {
     "llmkit params --format m": "markdown",
     "llmkit finetune run.yaml --set training.warmup_r": "training.warmup_ratio=",
     "llmkit card tries/": "tries/first",
+    "llmkit finetune run.yaml --set training.sch": "training.schedule=",
+    "llmkit finetune run.yaml --set adapter.type=d": "adapter.type=dora",
+    "llmkit finetune run.yaml --set data.truncate=f": "data.truncate=false",
+}
+# In their order.
+LISTED_AT_A_PROMPT = {
+    "llmkit finetune run.yaml --set training.schedule=": ("constant", "cosine", "linear"),
+    "llmkit ": ("doctor", "pipeline", "schema", "similarity"),
 }
 
 
@@ -97,17 +128,22 @@ def run(command: list[str], folder: Path, environment: dict[str, str]) -> list[s
 BASH = """
 eval "$(_LLMKIT_COMPLETE=source_bash llmkit)"
 complete -p llmkit > /dev/null || exit 1
-read -ra COMP_WORDS <<< "$1"
-COMP_CWORD=$(( ${#COMP_WORDS[@]} - 1 ))
+COMP_WORDS=("$@")
+COMP_CWORD=$(( $# - 1 ))
 _llmkit_completion llmkit
 printf '%s\\n' "${COMPREPLY[@]}"
 """
 
 
-@pytest.mark.parametrize("typed", TYPED)
+def offered_by_bash(typed: str, here: Path, environment: dict[str, str]) -> list[str]:
+    words = [piece for word in typed.split() for piece in re.findall("[=:]+|[^=:]+", word)]
+    return run([needs("bash"), "--norc", "-c", BASH, "bash", *words], here, environment)
+
+
+@pytest.mark.parametrize("typed", [*TYPED, *VALUES])
 def test_bash(typed: str, here: Path, environment: dict[str, str]) -> None:
-    offered = run([needs("bash"), "--norc", "-c", BASH, "bash", typed], here, environment)
-    wanted, others = TYPED[typed]
+    offered = offered_by_bash(typed, here, environment)
+    wanted, others = (TYPED | VALUES)[typed]
     assert set(wanted) <= set(offered)
     assert not set(others) & set(offered)
 
@@ -117,35 +153,56 @@ def test_fish(typed: str, here: Path, environment: dict[str, str]) -> None:
     script = '_LLMKIT_COMPLETE=source_fish llmkit | source; complete -C "$argv[1]"'
     lines = run([needs("fish"), "--no-config", "-c", script, typed], here, environment)
     offered = [line.partition("\t")[0] for line in lines]
+    if typed not in TYPED:
+        assert all(line.startswith(TYPED_AT_A_PROMPT[typed]) for line in offered), offered
+        assert offered
+        return
     wanted, others = TYPED[typed]
     assert set(wanted) <= set(offered)
     assert not set(others) & set(offered)
 
 
-def test_zsh(here: Path, environment: dict[str, str]) -> None:
-    """At its prompt, Tab writes the word to its end; of several candidates it lists all."""
-    path = needs("zsh")
+# How a shell is started, and what makes its prompt known and its completion llmkit's.
+PROMPTS = {
+    "bash": (
+        ["--norc", "--noprofile", "-i"],
+        "PS1='ready> '; for each in 'enable-bracketed-paste off' 'show-all-if-ambiguous on' "
+        "'print-completions-horizontally on'; do bind \"set $each\"; done",
+    ),
+    "zsh": (
+        ["-f", "-i"],
+        "PS1='ready> '; unsetopt zle_bracketed_paste; autoload -Uz compinit; compinit -u -D",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+def test_at_a_prompt(name: str, here: Path, environment: dict[str, str]) -> None:
+    """Tab writes the word to its end, or as far as all candidates go; of several it lists all."""
+    arguments, settings = PROMPTS[name]
     shell = pexpect.spawn(
-        path, ["-f", "-i"], cwd=str(here), env=environment, encoding="utf-8", timeout=PATIENCE,
+        needs(name), arguments, cwd=str(here), env=environment, encoding="utf-8", timeout=PATIENCE,
         dimensions=(60, 200),
     )  # fmt: skip
     try:
-        shell.sendline("PS1='ready> '; unsetopt zle_bracketed_paste; autoload -Uz compinit; compinit -u -D")
-        shell.sendline('eval "$(_LLMKIT_COMPLETE=source_zsh llmkit)"; echo set-$((1+1))')
+        shell.sendline(settings)
+        shell.sendline(f'eval "$(_LLMKIT_COMPLETE=source_{name} llmkit)"; echo set-$((1+1))')
         shell.expect("set-2")
         for typed, whole in TYPED_AT_A_PROMPT.items():
             shell.expect("ready> ")
             shell.send(f"{typed}\t")
             shell.expect_exact(f"{typed.rpartition(' ')[0]} {whole}")
             shell.send("\x15\n")  # clears the line
-        shell.expect("ready> ")
-        shell.send("llmkit \t")
-        for name in ("doctor", "pipeline", "schema", "similarity"):  # in their order
-            shell.expect_exact(name)
+        for typed, names in LISTED_AT_A_PROMPT.items():
+            shell.expect("ready> ")
+            shell.send(f"{typed}\t")
+            for each in names:
+                shell.expect_exact(each)
+            shell.send("\x15\n")
     finally:
         shell.close(force=True)
 
 
 def test_a_folder_without_runs_offers_files(environment: dict[str, str], tmp_path: Path) -> None:
-    offered = run([needs("bash"), "--norc", "-c", BASH, "bash", "llmkit card run"], tmp_path, environment)
+    offered = offered_by_bash("llmkit card run", tmp_path, environment)
     assert offered == [""]  # and bash goes on to files: complete -o default

@@ -74,6 +74,16 @@ def test_another_site_cannot_ask(page):
     assert answer.headers.get("access-control-allow-origin") != "http://example.org"
 
 
+def test_the_page_is_not_shown_under_another_name(page):
+    """A site's own name can be made to point to this machine; the browser says by which name it asks."""
+    port = page.url.rpartition(":")[2]
+    for path in ("/", "/config"):
+        refused = page.client.get(path, headers={"Host": f"attacker.example:{port}"})
+        assert refused.status_code == 403
+        assert "--allow-host" in refused.json()["error"]["hint"]
+    assert page.client.get("/config", headers={"Host": f"localhost:{port}"}).status_code == 200
+
+
 def test_a_file_of_this_machine_is_not_given(page):
     answer = page.client.get("/gradio_api/file=/etc/passwd")
     assert answer.status_code in (403, 404)
@@ -90,6 +100,7 @@ def test_a_file_of_this_machine_is_not_given(page):
         (("minilm", "--task", "fill-mas"), "fill-mask"),
         (("minilm", "--device", "gpuu"), "gpuu"),
         (("minilm", "--space", "x", "--trust-remote-code"), "--trust-remote-code"),
+        (("minilm", "--allow-host", ""), "--allow-host"),
     ],
 )
 def test_usage(llmkit, arguments, said):

@@ -63,6 +63,54 @@ with _Boundary():
     assert (done.returncode, done.stderr) == (130, "warning: interrupted.\n")
 
 
+def in_a_removed_folder(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    folder.mkdir()
+    return subprocess.run(
+        [
+            "bash",
+            "-c",
+            'cd "$0" && rmdir "$0" && exec "$@"',
+            folder,
+            sys.executable,
+            "-m",
+            "llmkit",
+            *arguments,
+        ],
+        capture_output=True,
+        text=True,
+        env=base_environment(),
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["pipeline sentiment-analysis fine", "embed fine", "params bert-base", "finetune run.yaml", "runs", "doctor",
+     "config init text-classification", "serve fill-mask"],
+)  # fmt: skip
+def test_a_working_folder_that_is_gone(call: str, tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    done = in_a_removed_folder(folder, *call.split())
+    said = f"error: the working folder {folder} is gone; cd to one that is there.\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
+
+
+@pytest.mark.parametrize(
+    "call", ["--help", "--version", "", "tasks", "tasks fill-mask", "schema", "embed --help"]
+)
+def test_what_needs_no_working_folder(call: str, tmp_path: Path) -> None:
+    done = in_a_removed_folder(tmp_path / "gone", *call.split())
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout
+
+
+def test_a_wrong_call_in_a_working_folder_that_is_gone(tmp_path: Path) -> None:
+    done = in_a_removed_folder(tmp_path / "gone", "pipelin")
+    assert done.returncode == 2
+    assert "did you mean pipeline" in done.stderr
+
+
 def test_a_reader_that_leaves_a_live_stream(tiny: Callable[[str], Path]) -> None:
     process = start("pipeline", "text-classification", "-m", tiny("text-classification"))
     process.stdin.write(b"Paris\n")

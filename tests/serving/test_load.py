@@ -88,7 +88,7 @@ class Crowd:
         host, port = self.server.url.removeprefix("http://").split(":")
         connection = socket.create_connection((host, int(port)), timeout=TIMEOUT)
         connection.sendall(
-            f"POST {PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer s3cret\r\n"
+            f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer s3cret\r\n"
             f"Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n".encode()
         )
         return connection

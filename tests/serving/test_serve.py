@@ -360,7 +360,7 @@ def test_a_slow_sender_is_not_waited_for(narrow):
     host, port = narrow.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=TIMEOUT) as connection:
         connection.sendall(
-            b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer s3cret\r\n"
+            b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer s3cret\r\n"
             b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
         )
         assert connection.recv(100).startswith(b"HTTP/1.1 408")
@@ -373,7 +373,7 @@ def test_the_head_of_a_request_is_not_waited_for(narrow):
             connection.sendall(head)
             assert connection.recv(100).startswith(b"HTTP/1.1 408")
     with socket.create_connection((host, int(port)), timeout=TIMEOUT) as connection:  # and not the second one
-        connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert connection.recv(1000).startswith(b"HTTP/1.1 200")
         connection.sendall(b"GET /hea")
         while not (said := connection.recv(1000)).startswith(b"HTTP/1.1"):
@@ -444,6 +444,8 @@ def test_sigterm_finishes_what_was_begun(models):
         (["fill-mask", "--port", "70000"], "--port"),
         (["fill-mask", "--timeout", "0"], "--timeout"),
         (["fill-mask", "--socket", "/etc/passwd"], "a file is there"),
+        (["fill-mask", "--socket", "s.sock", "--allow-host", "box"], "--allow-host is not for --socket"),
+        (["fill-mask", "--allow-host", "http://box"], "--allow-host http://box"),
     ],
 )
 def test_a_wrong_call(llmkit: Command, arguments, said):
