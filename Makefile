@@ -67,7 +67,7 @@ bench: $(VENV)/installed  ## speed, as ratios against named peers in the same ru
 golden:  ## make the golden results of transformers 4.57.6 anew, in an environment of its own
 	test -x .venv-v4/bin/python || $(PYTHON) -m venv .venv-v4
 	.venv-v4/bin/python -m pip install --quiet torch==2.13.0 transformers==4.57.6 pillow sentencepiece protobuf
-	.venv-v4/bin/python tests/tasks/golden/make_golden.py
+	.venv-v4/bin/python -m tests.tasks.golden.make_golden
 
 clean:
 	rm -rf $(VENV) .venv-v4 .tox build dist .pytest_cache .mypy_cache .ruff_cache

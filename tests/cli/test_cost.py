@@ -44,11 +44,6 @@ UNITLESS = re.compile(r"[\d.,]+(e[+-]?\d+)?")
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return {"LLMKIT_CACHE": str(tmp_path_factory.mktemp("cache"))}
-
-
-@pytest.fixture(scope="module")
 def run(llmkit, cache):
     """Run `llmkit cost` with a cache of its own; it must do."""
 

@@ -17,6 +17,8 @@ import jsonschema_rs
 
 from tests.fixtures.command import TIMEOUT, base_environment
 
+MESSAGES = [{"role": "user", "content": "the bank of the town"}]
+
 
 class Server:
     """`llmkit serve` in a process of its own, at a free port; or another command that serves.

@@ -9,7 +9,7 @@ from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
 from llmkit.tasks import image_to_text
 from llmkit.tasks.image_to_text import ImageToTextPipeline
-from tests.tasks.golden.make_golden import HERE, IMAGES, MODELS, call, load
+from tests.tasks.golden.running import HERE, IMAGES, MODELS, call, load
 
 CASES = json.loads((HERE / "image_to_text.json").read_text(encoding="utf-8"))["cases"]
 FILES = [str(IMAGES / f"{name}.png") for name in "abc"]

@@ -12,7 +12,8 @@ from transformers.pipelines.pt_utils import KeyDataset
 from llmkit.tasks import answer_spans, question_answering
 from llmkit.tasks.question_answering import QuestionAnsweringPipeline
 from tests.fixtures.versions import LISTS_GENERATORS
-from tests.tasks.golden.make_golden import HERE, MODELS, STORY, call, load
+from tests.tasks.golden.running import HERE, MODELS, call, load
+from tests.tasks.golden.texts import STORY
 
 CASES = json.loads((HERE / "question_answering.json").read_text(encoding="utf-8"))["cases"]
 SHORT = "My name is Wolfgang and I live in Berlin."

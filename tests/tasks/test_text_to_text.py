@@ -17,7 +17,8 @@ from llmkit.tasks.text_to_text import (
     TranslationPipeline,
 )
 from tests.fixtures.versions import LISTS_GENERATORS
-from tests.tasks.golden.make_golden import HERE, MODELS, STORY, call, load, plain
+from tests.tasks.golden.running import HERE, MODELS, call, load, plain
+from tests.tasks.golden.texts import STORY
 
 CASES = json.loads((HERE / "text_to_text.json").read_text(encoding="utf-8"))["cases"]
 TEXTS = ["The quick brown fox jumps over the lazy dog.", "How old are you?", STORY[:80]]

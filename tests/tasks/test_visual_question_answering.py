@@ -10,7 +10,7 @@ from transformers.pipelines.pt_utils import KeyDataset
 
 from llmkit.tasks import visual_question_answering
 from llmkit.tasks.visual_question_answering import VisualQuestionAnsweringPipeline
-from tests.tasks.golden.make_golden import HERE, IMAGES, MODELS, call, load
+from tests.tasks.golden.running import HERE, IMAGES, MODELS, call, load
 
 CASES = json.loads((HERE / "visual_question_answering.json").read_text(encoding="utf-8"))["cases"]
 SQUARE, WIDE = (str(IMAGES / f"{name}.png") for name in ("square", "wide"))
