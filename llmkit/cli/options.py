@@ -73,9 +73,7 @@ SeveralModels = Annotated[
         "  [default: all-MiniLM-L6-v2]"
     ),
 ]
-Revision = Annotated[
-    str | None, typer.Option(help="Branch, tag or commit of a hub model.", show_default=False)
-]
+Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit on the hub.", show_default=False)]
 Embedded = Annotated[
     bool | None,
     typer.Option(
