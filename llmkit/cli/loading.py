@@ -11,10 +11,13 @@ from logging import ERROR
 from typing import Any
 
 from llmkit.cli.collection import collection_paused
+from llmkit.errors import LlmkitError
 from llmkit.models.loading import LoadOptions
 from llmkit.models.resolving import ResolvedModel
 from llmkit.tasks.catalogue import TaskCall
 from llmkit.telemetry import turn_off_telemetry
+
+LEAST_ADDRESS_SPACE = 3 * 2**29  # bytes
 
 
 def load_quietly(call: TaskCall, resolved: ResolvedModel, load: LoadOptions) -> Any:
@@ -31,9 +34,29 @@ def load_quietly(call: TaskCall, resolved: ResolvedModel, load: LoadOptions) -> 
         return pipe
 
 
+def check_address_space() -> None:
+    """Check `ulimit -v` before torch is imported: in too little of it libraries crash, or wait without end.
+
+    Raises:
+        LlmkitError: it is below what the smallest model takes with torch (1.45 GB, measured with torch 2.13).
+    """
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if soft != resource.RLIM_INFINITY and soft < LEAST_ADDRESS_SPACE:
+        raise LlmkitError(
+            f"this process may take {soft / 1e9:.2f} GB of address space: too little for torch and a model.",
+            hint=f"Raise the limit: ulimit -v {LEAST_ADDRESS_SPACE // 1024}, or unlimited.",
+        )
+
+
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
     """Import torch and transformers, chatter off, in a block that goes on importing and loading."""
+    if "torch" not in sys.modules:
+        check_address_space()
     turn_off_telemetry()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     with collection_paused():

@@ -20,7 +20,9 @@ class Warm:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.environment = base_environment() | {"XDG_RUNTIME_DIR": str(folder), "LLMKIT_WARM_IDLE": "300"}
+        # On a busy machine a worker may take its time: a call without it is not what is tried here.
+        patience = {"LLMKIT_WARM_IDLE": "300", "LLMKIT_WARM_PATIENCE": "60"}
+        self.environment = base_environment() | patience | {"XDG_RUNTIME_DIR": str(folder)}
 
     def start(self, *arguments: str | Path, env: Mapping[str, str] | None = None, **options: Any) -> Any:
         streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
