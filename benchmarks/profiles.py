@@ -17,18 +17,21 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy
 import torch
 
 from benchmarks import embed, finetune, pipeline, search
 from benchmarks.figures import parser, record
+from benchmarks.startup import seconds
 
 BIN = Path(sys.executable).parent
 VECTORS = 300_000
 DIMENSION = 384
+IMPORT_ALL = "import torch; from transformers import AutoModel, AutoTokenizer"
 
 # part -> what a frame of it has in it; the innermost frame that has any decides, the first part of those.
 PARTS: dict[str, tuple[str, ...]] = {
@@ -149,43 +152,37 @@ def limits(place: Path) -> dict[str, dict[str, float]]:
     }
     found["reading memory, one thread"] = {"MB/s": array.nbytes / 1e6 / reading}
     found["writing a file of 1 GiB, synced"] = {"MB/s": 2**30 / 1e6 / writing}
-    found |= {f"python -c '{line}'": {"seconds": process_seconds(line)} for line in ("pass", "import torch")}
-    line = "import torch; from transformers import AutoModel, AutoTokenizer"
-    return found | {f"python -c '{line}'": {"seconds": process_seconds(line)}}
+    for line in ("pass", "import torch", IMPORT_ALL):
+        found[f"python -c '{line}'"] = {"seconds": median_seconds([sys.executable, "-c", line])}
+    return found
 
 
-def seconds_of(run: object) -> float:
-    assert callable(run)
+def seconds_of(run: Callable[[], Any]) -> float:
     begin = time.perf_counter()
     run()
     return time.perf_counter() - begin
 
 
-def process_seconds(line: str, times: int = 5) -> float:
-    """Return the median time of a Python process that runs a line."""
-    command = [sys.executable, "-c", line]
-    return statistics.median(seconds_of(lambda: subprocess.run(command, check=True)) for _ in range(times))
+def median_seconds(command: list[str], times: int = 5) -> float:
+    """Return the median time of whole processes."""
+    return statistics.median(seconds(command) for _ in range(times))
 
 
 def distances(
     place: Path, found: Mapping[str, Mapping[str, float]], rows: int
 ) -> dict[str, tuple[float, None]]:
     """Return which share of its limit each kind of work reaches, or which share of its time the limit is."""
-    from llmkit.embeddings.encoder import Encoder
-
-    one_text = commands_seconds(
-        [str(BIN / "llmkit"), "pipeline", "text-classification", "-m", str(place / "model"), "x"]
-    )
-    imports = found["python -c 'import torch; from transformers import AutoModel, AutoTokenizer'"]["seconds"]
+    llmkit = str(BIN / "llmkit")
+    one_text = median_seconds([llmkit, "pipeline", "text-classification", "-m", str(place / "model"), "x"])
+    imports = found[f"python -c '{IMPORT_ALL}'"]["seconds"]
     query = numpy.ones((1, DIMENSION), numpy.float32)
     looking = min(seconds_of(lambda: search.with_llmkit(place / "vectors.npy", query)) for _ in range(5))
     rate = VECTORS * DIMENSION * 4 / 1e6 / looking
     texts = [row["text"] for row in finetune.make_rows(rows)]
-    encoder: Encoder = embed.load(texts, "float32")
-    _, operations = embed.work_of(encoder, texts)
+    _, operations = embed.work_of(embed.load(texts, "float32"), texts)
     training = finetune.train_one("llmkit, float32", place, 0, 1)["wall"]
     product = found["matrix product, float32"]["GFLOP/s"] * 1e9
-    help_seconds = commands_seconds([str(BIN / "llmkit"), "--help"])
+    help_seconds = median_seconds([llmkit, "--help"])
     return {
         "one text: importing torch and transformers, of the whole": (imports / one_text, None),
         "search: of the rate of reading memory": (rate / found["reading memory, one thread"]["MB/s"], None),
@@ -193,12 +190,6 @@ def distances(
         "fine-tuning in float32: of the rate of matrix products": (3 * operations / training / product, None),
         "--help: starting Python, of the whole": (found["python -c 'pass'"]["seconds"] / help_seconds, None),
     }
-
-
-def commands_seconds(command: list[str], times: int = 5) -> float:
-    return statistics.median(
-        seconds_of(lambda: subprocess.run(command, check=True, capture_output=True)) for _ in range(times)
-    )
 
 
 def main() -> None:
@@ -237,15 +228,16 @@ def keep(
 ) -> None:
     """Put both records into the file, where one was asked for."""
     order = [part for part in (IMPORTS, *PARTS, REST) if part in table]
+    _, kind = embed.make_texts(4 * rows)
     columns = list(dict.fromkeys(name for row in table.values() for name in row))
     record(
         file,
         "profiles",
         title="Where the time goes",
         about=f"Percent of what py-spy saw threads do, whole processes: `--help`, one text, {rows} rows through a "
-        f"pipeline, {4 * rows:,} real texts embedded, an epoch over {rows} texts, `params llama-3.1-405b --total` from "
-        f"an empty cache, one query among {VECTORS:,} vectors. What a warm call and the server add to the model stands "
-        "in their own tables, what two processes wait for each other in that of scaling.",
+        f"pipeline, {4 * rows:,} {kind} embedded, an epoch over {rows} texts, `params llama-3.1-405b --total` from an "
+        f"empty cache, one query among {VECTORS:,} vectors. What a warm call and the server add to the model stands in "
+        "their own tables, what two processes wait for each other in that of scaling.",
         figures={
             part: {name: table[part][name] for name in columns if name in table[part]} for part in order
         },

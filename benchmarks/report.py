@@ -74,7 +74,7 @@ def readme_table(records: Records) -> str:
     versions = [
         f"{name} {' and '.join(dict.fromkeys(v))}"
         for name in names
-        if (v := [each.versions[name] for each in used.values() if name in each.versions])
+        if (v := [each.versions[name].partition("+")[0] for each in used.values() if name in each.versions])
     ]
     lines = [
         f"On {'; '.join(machines)}; {', '.join(versions)}; in turn in one run.",

@@ -126,12 +126,14 @@ def read_object(path: Path, name: str, hint: str | None = None) -> dict[str, Any
     """Return the object in a JSON file of the model called `name`.
 
     Raises:
-        ModelError: the file is missing, or holds something else.
+        ModelError: the file is missing, cannot be read, or holds something else.
     """
     if not path.is_file():
         raise ModelError(f"'{name}' has no {path.name}.", hint=hint)
     try:
         value = parse_json(path.read_bytes())
+    except OSError as error:
+        raise ModelError(f"{path.name} of '{name}' cannot be read: {error.strerror}.") from error
     except ValueError as error:
         raise ModelError(f"{path.name} of '{name}' is not JSON: {error}.") from error
     if not isinstance(value, dict):

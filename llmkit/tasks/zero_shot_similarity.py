@@ -77,9 +77,10 @@ class ZeroShotSimilarityPipeline(ZeroShotClassificationPipeline):
     def _cosines(self, labels: Sequence[Sequence[Alternative]], vector: torch.Tensor) -> torch.Tensor:
         """Return how near each label is to a text's vector, (labels,): as near as its nearest alternative."""
         self._learn({each for alternatives in labels for each in alternatives})
-        return torch.stack(
-            [max(self._vectors[each] @ vector for each in alternatives) for alternatives in labels]
+        cosines = (
+            torch.stack([self._vectors[each] for alternatives in labels for each in alternatives]) @ vector
         )
+        return torch.stack([each.max() for each in cosines.split([len(found) for found in labels])])
 
     def _learn(self, alternatives: set[Alternative]) -> None:
         """Compute the vectors of alternatives that were not met before, the mean over the templates, of length 1."""

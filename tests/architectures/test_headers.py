@@ -103,6 +103,13 @@ def test_a_damaged_index_is_one_error(index, said, tmp_path):
         read_headers(str(tmp_path))
 
 
+def test_an_index_that_cannot_be_read_is_one_error(tmp_path):
+    # There, and no byte of it to be had.
+    (tmp_path / "model.safetensors.index.json").symlink_to("/proc/self/mem")
+    with pytest.raises(ModelError, match=r"index\.json of .* cannot be read: "):
+        read_headers(str(tmp_path))
+
+
 def test_what_is_no_safetensors(tmp_path):
     (tmp_path / "pytorch_model.bin").touch()
     for place, said in (
