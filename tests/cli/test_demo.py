@@ -115,7 +115,7 @@ def test_a_model_of_the_hub_is_named_and_its_card_tells_what_it_is_for(llmkit, t
     space = tmp_path / "space"
     with SmallHub() as hub:
         hub.add("acme/words", model)
-        done = llmkit("demo", "acme/words", "--space", space, env=hub.environment(tmp_path), fresh=True)
+        done = llmkit("demo", "acme/words", "--space", space, env=hub.environment(tmp_path), hub=True)
         assert hub.count("*.safetensors", "GET") == 0  # the Space fetches the weights, nobody here
     assert done.code == 0, done.stderr
     assert done.lines[0]["task"] == "feature-extraction"

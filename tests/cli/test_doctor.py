@@ -35,7 +35,7 @@ def test_what_there_is(llmkit: Command, tmp_path: Path) -> None:
 
 def test_a_hub_that_does_not_answer(llmkit: Command) -> None:
     closed = {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "http://127.0.0.1:9", "HF_TOKEN": "hf_secret"}
-    done = llmkit("doctor", "--format", "json", env=closed, fresh=True)
+    done = llmkit("doctor", "--format", "json", env=closed, hub=True)
 
     assert done.json["hub"]["answers"] is False
     assert done.json["hub"]["reason"] == "Connection refused"
@@ -45,7 +45,7 @@ def test_a_hub_that_does_not_answer(llmkit: Command) -> None:
 
 def test_a_hub_by_a_name_that_no_name_can_be(llmkit: Command) -> None:
     environment = {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": f"http://{'a' * 70}.com"}
-    done = llmkit("doctor", "--format", "json", env=environment, fresh=True)
+    done = llmkit("doctor", "--format", "json", env=environment, hub=True)
 
     assert done.code == 0, done.stderr
     assert done.json["hub"]["answers"] is False

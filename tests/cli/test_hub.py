@@ -38,10 +38,10 @@ def home(tmp_path):
 
 @pytest.fixture
 def run(llmkit, hub, home):
-    """Run the command in a new process whose hub is the small one."""
+    """Run the command with the small one as its hub."""
 
     def run(*arguments, **env):
-        return llmkit(*arguments, env=hub.environment(home) | NO_STAND_IN | env, fresh=True)
+        return llmkit(*arguments, env=hub.environment(home) | NO_STAND_IN | env, hub=True)
 
     return run
 
@@ -100,7 +100,7 @@ def test_a_cached_model_outlives_its_hub(run, hub, default, home, llmkit):
     assert f"Using the cached '{DEFAULT}'" in last_line(failing) and "503" in last_line(failing)
     assert len(hub.requests) == asked + 1  # asked once: not again and again for every file
 
-    dead = llmkit(*CALL, "--quiet", env=client_environment(dead_url(), home) | NO_STAND_IN, fresh=True)
+    dead = llmkit(*CALL, "--quiet", env=client_environment(dead_url(), home) | NO_STAND_IN, hub=True)
     assert (dead.code, dead.lines, dead.stderr) == (0, first.lines, "")
 
 
@@ -110,7 +110,7 @@ def last_line(done):
 
 def test_a_dead_hub(llmkit, home):
     url = dead_url()
-    done = llmkit(*CALL, env=client_environment(url, home) | NO_STAND_IN, fresh=True)
+    done = llmkit(*CALL, env=client_environment(url, home) | NO_STAND_IN, hub=True)
     before = check_error(
         done, DEFAULT, DEFAULT_REVISION, url, "cannot be reached", "config.json is missing", *WAYS_ON
     )
@@ -196,7 +196,7 @@ def test_a_dataset_of_a_dead_hub(llmkit, home, tiny, name):
     url = dead_url()
     call = ("pipeline", "text-classification", "-m", tiny("text-classification"), "--dataset", name)
     start = time.monotonic()
-    done = llmkit(*call, "--split", "train", env=client_environment(url, home), fresh=True)
+    done = llmkit(*call, "--split", "train", env=client_environment(url, home), hub=True)
     assert time.monotonic() - start < 15  # the hub's client would ask for 24 seconds
     before = check_error(done, f"cannot read the dataset {name.partition(':')[0]}", url, "cannot be reached")
     assert before == []
@@ -223,7 +223,7 @@ def test_a_dataset_of_a_hub_in_trouble(run, hub, tiny):
 def test_the_embedded_encoder_stands_in(llmkit, home, task, inputs, model):
     call = ("pipeline", task, *inputs)
     environment = client_environment(dead_url(), home)
-    done = llmkit(*call, env=environment, fresh=True)
+    done = llmkit(*call, env=environment, hub=True)
     assert done.code == 0
     assert len(done.stderr.splitlines()) == 1
     assert model in done.stderr and "using the embedded all-MiniLM-L6-v2" in done.stderr

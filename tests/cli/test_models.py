@@ -20,7 +20,7 @@ def hub(tiny):
 
 
 def rows(llmkit, env):
-    done = llmkit("models", "--format", "jsonl", env=env, fresh=True)
+    done = llmkit("models", "--format", "jsonl", env=env, hub=True)
     assert (done.code, done.stderr) == (0, "")
     return {row["model"]: row for row in done.lines}
 
@@ -30,8 +30,8 @@ def test_what_is_here(llmkit, hub, tiny, tmp_path):
     env = hub.environment(home) | {"LLMKIT_CACHE": str(tmp_path / "cache")}
     archive = shutil.make_archive(str(tmp_path / "packed"), "zip", tiny("text-classification"))
     call = ("pipeline", "text-classification", "a good film", "-m")
-    assert llmkit(*call, "acme/other", env=env, fresh=True).code == 1  # no head: but it is cached now
-    assert llmkit(*call, archive, env=env, fresh=True).code == 0
+    assert llmkit(*call, "acme/other", env=env, hub=True).code == 1  # no head: but it is cached now
+    assert llmkit(*call, archive, env=env, hub=True).code == 0
 
     found = rows(llmkit, env)
 
@@ -60,7 +60,7 @@ def test_a_folder_is_filled_for_a_machine_without_a_hub(llmkit, hub, tmp_path):
     to = tmp_path / "models"
     done = llmkit(
         "models", "prepare", "sentiment-analysis", "acme/other", "--to", to, "-f", "jsonl",
-        env=hub.environment(tmp_path / "home"), fresh=True,
+        env=hub.environment(tmp_path / "home"), hub=True,
     )  # fmt: skip
     assert done.code == 0, done.stderr
     first, second = done.lines
@@ -70,7 +70,7 @@ def test_a_folder_is_filled_for_a_machine_without_a_hub(llmkit, hub, tmp_path):
     hub.requests.clear()
 
     env = client_environment(hub.url, to) | {"HF_HUB_OFFLINE": "1"}
-    alone = llmkit("pipeline", "sentiment-analysis", "a good film", env=env, fresh=True)
+    alone = llmkit("pipeline", "sentiment-analysis", "a good film", env=env, hub=True)
 
     assert (alone.code, alone.stderr, len(alone.lines)) == (0, "", 1)
     assert hub.requests == []
@@ -86,7 +86,7 @@ def test_a_folder_is_filled_for_a_machine_without_a_hub(llmkit, hub, tmp_path):
 )
 def test_what_cannot_be_prepared(llmkit, hub, tmp_path, arguments, says, code):
     done = llmkit(
-        "models", "prepare", *arguments, "--to", tmp_path / "to", env=hub.environment(tmp_path), fresh=True
+        "models", "prepare", *arguments, "--to", tmp_path / "to", env=hub.environment(tmp_path), hub=True
     )
     assert done.code == code
     assert says in done.stderr and "Traceback" not in done.stderr
@@ -95,7 +95,7 @@ def test_what_cannot_be_prepared(llmkit, hub, tmp_path, arguments, says, code):
 def test_a_hub_that_is_not_there(llmkit, tmp_path):
     call = ("models", "prepare", "sentiment-analysis", "--to", tmp_path / "to")
     url = dead_url()
-    done = llmkit(*call, env=client_environment(url, tmp_path), fresh=True)
+    done = llmkit(*call, env=client_environment(url, tmp_path), hub=True)
     assert (done.code, done.stdout) == (1, b"") and url in done.stderr
-    done = llmkit(*call, env=client_environment(url, tmp_path) | {"HF_HUB_OFFLINE": "1"}, fresh=True)
+    done = llmkit(*call, env=client_environment(url, tmp_path) | {"HF_HUB_OFFLINE": "1"}, hub=True)
     assert done.code == 1 and "HF_HUB_OFFLINE is set" in done.stderr

@@ -90,7 +90,7 @@ class TestCheckpoint:
     @pytest.mark.parametrize("model", ["bert-base", "acme/nothing"])
     def test_offline_names_no_option_of_other_commands(self, model, llmkit, tmp_path):
         settings = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
-        done = llmkit(PARAMS, model, "--checkpoint", env=settings, fresh=True)
+        done = llmkit(PARAMS, model, "--checkpoint", env=settings, hub=True)
         assert done.code == 1
         assert "--model" not in done.stderr and "HF_HOME" in done.stderr
         assert ("--checkpoint-file" in done.stderr) == (model == "bert-base")

@@ -31,7 +31,7 @@ def push(
     llmkit: Command, hub: SmallHub, folder: Path, *arguments: str, token: str = SmallHub.token
 ) -> Completed:
     environment = hub.environment(folder.parent / "home") | {"HF_TOKEN": token}
-    return llmkit("push", folder, "acme/reviews", *arguments, env=environment, fresh=True)
+    return llmkit("push", folder, "acme/reviews", *arguments, env=environment, hub=True)
 
 
 def test_the_pushed_model_answers_by_its_id(llmkit, hub, run_folder, tmp_path):
@@ -44,7 +44,7 @@ def test_the_pushed_model_answers_by_its_id(llmkit, hub, run_folder, tmp_path):
     assert len(repository.messages) == 1
     assert done.lines[0]["commit"] == repository.branches["main"]
     call = ("pipeline", "text-classification", "a fine day", "-m", "acme/reviews")
-    back = llmkit(*call, env=hub.environment(tmp_path), fresh=True)
+    back = llmkit(*call, env=hub.environment(tmp_path), hub=True)
     assert back.code == 0, back.stderr
     assert back.stdout == local.stdout
 
@@ -163,10 +163,10 @@ def test_nor_is_another_secret_of_the_user_or_one_in_the_message(llmkit, hub, ru
     environment = hub.environment(run_folder.parent / "home") | {"HF_TOKEN": SmallHub.token}
     environment["WANDB_API_KEY"] = secret
     call = ("push", run_folder, "acme/reviews", *LICENSE)
-    token = llmkit(*call, "--message", f"with {SmallHub.token}", env=environment, fresh=True)
+    token = llmkit(*call, "--message", f"with {SmallHub.token}", env=environment, hub=True)
     (run_folder / "README.md").write_text(f"# mine\n\nlogged with {secret}\n")
 
-    key = llmkit(*call, env=environment, fresh=True)
+    key = llmkit(*call, env=environment, hub=True)
 
     assert (key.code, token.code) == (2, 2)
     assert "holds your WANDB_API_KEY" in key.stderr

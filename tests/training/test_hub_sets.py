@@ -126,7 +126,7 @@ def test_a_run_on_a_private_one(
         "HF_TOKEN": hub.token,
     }
 
-    done = llmkit("finetune", "run.yaml", cwd=tmp_path, env=env, fresh=True)
+    done = llmkit("finetune", "run.yaml", cwd=tmp_path, env=env, hub=True)
 
     assert done.code == 0, done.stderr
     assert done.json["steps"] == 2
