@@ -30,7 +30,7 @@ _OLD_NAMES = {
             "ernie4_5_moe",
         ),
         *("exaone_moe", "flex_olmo", "glm4_moe", "glm4_moe_lite", "glm4v_moe", "glm_moe_dsa"),
-        *("hunyuan_v1_moe", "longcat_flash", "mellum", "olmoe", "solar_open"),
+        *("hunyuan_v1_moe", "longcat_flash", "mellum", "olmoe", "sarvam_mla", "solar_open"),
     ),
 }
 _NAMES_BY_TYPE = {each: names for names, types in _OLD_NAMES.items() for each in types}

@@ -61,9 +61,9 @@ def _check_template(parameters: Mapping[str, Any]) -> None:
 def _check_strategies(parameters: Mapping[str, Any]) -> None:
     """A tokenizer's words for how it pads and truncates, which it would refuse only when a row is there to blame."""
     for name, (module, enumeration) in _STRATEGIES.items():
-        known = _values_of(module, enumeration)
         value = parameters.get(name)
-        if known and isinstance(value, str) and value not in known:
+        known = _values_of(module, enumeration) if isinstance(value, str) else ()  # read from large files
+        if known and value not in known:
             guess = did_you_mean(value, known)
             raise UsageError(
                 f"-p {name}={value}: none of its values" + (f"; {guess}" if guess else "."),

@@ -56,17 +56,24 @@ class Parameters:
 
     Attributes:
         own: the pipeline's own parameters.
-        passed_on: what goes on to ``generate`` or the tokenizer.
+        passed_to: where any others go, ``generation`` or ``tokenizer``; empty: nowhere.
         is_open: anything else is passed on too, so that no name can be called wrong.
     """
 
     own: tuple[str, ...]
-    passed_on: tuple[str, ...] = ()
+    passed_to: str = ""
     is_open: bool = False
+
+    @property
+    def passed_on(self) -> tuple[str, ...]:
+        """What goes on to ``generate`` or the tokenizer; the first time, the one's source is read for it."""
+        if self.passed_to == "generation":
+            return generation_parameters()
+        return _TOKENIZER_ARGUMENTS if self.passed_to == "tokenizer" else ()
 
     def arrange(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return the parameters as the pipeline wants them: some take those of generation in a dict of their own."""
-        if _GENERATION_DICT not in self.own:
+        if not given or _GENERATION_DICT not in self.own:
             return dict(given)
         known = set(generation_parameters())
         nested = {name: value for name, value in given.items() if name in known and name not in self.own}
@@ -80,6 +87,8 @@ class Parameters:
 
     def check(self, names: Iterable[str], task: str) -> None:
         """Raise UsageError for the first of `names` that the pipeline does not take."""
+        if not (names := list(names)):
+            return
         known = {*self.own, *self.passed_on}
         if _GENERATION_DICT in self.own:
             known |= set(generation_parameters())
@@ -107,17 +116,17 @@ def parameters_of(task: Task) -> Parameters:
         if argument.arg != "self"
     ]
     catch_all = function.args.kwarg.arg if function.args.kwarg else None
-    passed_on: tuple[str, ...] = ()
+    passed_to = ""
     if catch_all:
         own += _looked_up(function, catch_all)
         if _is_passed_to_super(function, catch_all):
             inherited = _inherited_parameters(module, owner)
             own += inherited.own
-            passed_on = inherited.passed_on
+            passed_to = inherited.passed_to
         else:
-            passed_on = _passed_on(_CATCH_ALL_KINDS.get(catch_all, ""))
+            passed_to = _CATCH_ALL_KINDS.get(catch_all, "")
     reserved = {field.name for field in task.fields if field.parameter}
-    return Parameters(tuple(sorted({*own} - reserved - {"task"})), passed_on)
+    return Parameters(tuple(sorted({*own} - reserved - {"task"})), passed_to)
 
 
 def _inherited_parameters(module: str, owner: ast.ClassDef | None) -> Parameters:
@@ -126,9 +135,7 @@ def _inherited_parameters(module: str, owner: ast.ClassDef | None) -> Parameters
         if function is not None:
             names = tuple(argument.arg for argument in function.args.args if argument.arg != "self")
             catch_all = function.args.kwarg.arg if function.args.kwarg else ""
-            return Parameters(
-                (*names, *_looked_up(function, catch_all)), _passed_on(_CATCH_ALL_KINDS.get(catch_all, ""))
-            )
+            return Parameters((*names, *_looked_up(function, catch_all)), _CATCH_ALL_KINDS.get(catch_all, ""))
     return Parameters(())
 
 
@@ -178,10 +185,6 @@ def _is_passed_to_super(function: ast.FunctionDef, catch_all: str) -> bool:
         and any(keyword.arg is None and ast.unparse(keyword.value) == catch_all for keyword in node.keywords)
         for node in ast.walk(function)
     )
-
-
-def _passed_on(kind: str) -> tuple[str, ...]:
-    return {"generation": generation_parameters(), "tokenizer": _TOKENIZER_ARGUMENTS}.get(kind, ())
 
 
 @functools.cache
