@@ -62,7 +62,9 @@ def _check_strategies(parameters: Mapping[str, Any]) -> None:
     """A tokenizer's words for how it pads and truncates, which it would refuse only when a row is there to blame."""
     for name, (module, enumeration) in _STRATEGIES.items():
         value = parameters.get(name)
-        known = _values_of(module, enumeration) if isinstance(value, str) else ()  # read from large files
+        if not isinstance(value, str):
+            continue
+        known = _values_of(module, enumeration)  # a large file is read for it
         if known and value not in known:
             guess = did_you_mean(value, known)
             raise UsageError(
