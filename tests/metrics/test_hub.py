@@ -1,11 +1,8 @@
 """`hub:NAME`: a metric from a hub on this machine, and what is said when there is none."""
 
 import http.server
-import os
-import subprocess
-import sys
+import json
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -81,27 +78,25 @@ def endpoint():
         server.shutdown()
 
 
-def asked(home: Path, **settings):
-    import json
+@pytest.fixture
+def asked(llmkit, tmp_path):
+    """Ask for the metric in a process of its own; return what was said, and the seconds that it took."""
+    usual = {"HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path), "NO_PROXY": "127.0.0.1"}
 
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
-    done = subprocess.run(
-        [sys.executable, "-c", ASK],
-        env=kept | {"HF_HOME": str(home), "NO_PROXY": "127.0.0.1"} | settings,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    return json.loads(done.stdout.splitlines()[-1])
+    def asked(**settings):
+        done = llmkit.python(ASK, env=usual | settings)
+        assert done.code == 0, done.stderr
+        return json.loads(done.text.splitlines()[-1])
+
+    return asked
 
 
 EXPECTED = [{"shared": pytest.approx(4 / 3)}, {"by": ["hub"]}, {"by": ["hub"], "shared": 1.0}]
 
 
-def test_from_the_hub_and_then_from_the_cache(endpoint, tmp_path):
-    assert asked(tmp_path, HF_ENDPOINT=endpoint)[0] == EXPECTED
-    assert asked(tmp_path, HF_ENDPOINT=endpoint, HF_HUB_OFFLINE="1")[0] == EXPECTED
+def test_from_the_hub_and_then_from_the_cache(endpoint, asked):
+    assert asked(HF_ENDPOINT=endpoint)[0] == EXPECTED
+    assert asked(HF_ENDPOINT=endpoint, HF_HUB_OFFLINE="1")[0] == EXPECTED
 
 
 @pytest.mark.parametrize(
@@ -112,8 +107,8 @@ def test_from_the_hub_and_then_from_the_cache(endpoint, tmp_path):
     ],
     ids=["dead", "offline"],
 )
-def test_one_clear_error_in_time(settings, reason, tmp_path):
-    (kind, message), seconds = asked(tmp_path, **settings)
+def test_one_clear_error_in_time(settings, reason, asked):
+    (kind, message), seconds = asked(**settings)
     assert kind == "HubError"
     assert "The metric hub:acme/shared is not in the cache" in message
     assert reason in message

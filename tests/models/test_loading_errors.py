@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 
 import pytest
 
@@ -41,16 +38,16 @@ print(json.dumps(results))
 """
 
 
-def load(environment, cases):
-    done = subprocess.run(
-        [sys.executable, "-c", LOAD, json.dumps(cases)],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+@pytest.fixture(scope="module")
+def load(llmkit):
+    """Load models in a process with the settings of a hub; return what is said of each."""
+
+    def load(environment, cases):
+        done = llmkit.python(LOAD, json.dumps(cases), env=environment)
+        assert done.code == 0, done.stderr
+        return json.loads(done.text.splitlines()[-1])
+
+    return load
 
 
 SAFE = {"use_safetensors": True}
@@ -104,7 +101,7 @@ def prepare(name, bert, folder):
 
 
 @pytest.fixture(scope="module")
-def loadings(tmp_path_factory):
+def loadings(load, tmp_path_factory):
     """What was said about each of the broken repositories, all loaded in one process."""
     root = tmp_path_factory.mktemp("loadings")
     bert = build(TASK, root / "bert")
@@ -127,7 +124,7 @@ def test_loading_error_from_the_hub(loadings, name):
     assert "\n" not in message and "\n" not in hint
 
 
-def test_loading_with_only_the_config_cached(hub, tmp_path, folder):
+def test_loading_with_only_the_config_cached(load, hub, tmp_path, folder):
     hub.add(REPO, folder)
     fill_cache(hub, tmp_path, "config.json")
     hub.stop()
@@ -140,13 +137,13 @@ def test_loading_with_only_the_config_cached(hub, tmp_path, folder):
     assert "Connection refused" in told["nothing"][1]
 
 
-def test_loading_offline(hub, tmp_path):
+def test_loading_offline(load, hub, tmp_path):
     told = load({**hub.environment(tmp_path), "HF_HUB_OFFLINE": "1"}, {"model": ("AutoModel", REPO, SAFE)})
     assert "is not in the cache and HF_HUB_OFFLINE is set" in told["model"][1]
     assert hub.requests == []
 
 
-def test_loading_errors_of_folders(tmp_path):
+def test_loading_errors_of_folders(load, tmp_path):
     bert = build(TASK, tmp_path / "bert")
     for name in ("pickle", "damaged", "future"):
         prepare(name, bert, tmp_path / name)

@@ -1,9 +1,6 @@
 """`llmkit.pipeline`: a drop-in for `transformers.pipeline`, with the tasks of versions 4 and 5."""
 
-import os
 import pathlib
-import subprocess
-import sys
 import types
 
 import pytest
@@ -226,7 +223,7 @@ def test_two_tokens():
         pytest.param("'text-classification', use_auth_token={token!r}", marks=pytest.mark.slow),
     ],
 )
-def test_a_token_is_sent_with_every_request_and_not_kept(tiny, tmp_path, given):
+def test_a_token_is_sent_with_every_request_and_not_kept(llmkit, tiny, tmp_path, given):
     with SmallHub() as hub:
         hub.add("me/private", tiny("text-classification"), private=True, pipeline_tag="text-classification")
         script = f"""
@@ -236,15 +233,9 @@ pipe = pipeline({given.format(token=hub.token)}, model="me/private")
 assert not os.environ["HF_TOKEN"]
 print(pipe("Paris")[0]["label"])
 """
-        done = subprocess.run(
-            [sys.executable, "-c", script],
-            capture_output=True,
-            text=True,
-            env={**os.environ, **hub.environment(tmp_path)},
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.strip() in {"NEGATIVE", "NEUTRAL", "POSITIVE"}
+        done = llmkit.python(script, env=hub.environment(tmp_path))
+        assert done.code == 0, done.stderr
+        assert done.text.strip() in {"NEGATIVE", "NEUTRAL", "POSITIVE"}
 
 
 def test_a_pipeline_that_lacks_a_package_names_the_extra(tiny, monkeypatch):

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.fixtures.command import Command, base_environment
+from tests.fixtures.command import Command
 from tests.fixtures.hub import SmallHub
 
 READ = """
@@ -59,20 +57,14 @@ def hub(tmp_path: Path) -> Iterator[SmallHub]:
         yield hub
 
 
-def read(hub: SmallHub, folder: Path, *names: tuple[str, str]) -> list[object]:
+def read(llmkit: Command, hub: SmallHub, folder: Path, *names: tuple[str, str]) -> list[object]:
     """Return what each name gives, or the error, in a process whose hub is the small one."""
-    done = subprocess.run(
-        [sys.executable, "-c", READ, json.dumps(names)],
-        env=base_environment() | hub.environment(folder / "home"),
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    done = llmkit.python(READ, json.dumps(names), env=hub.environment(folder / "home"))
+    assert done.code == 0, done.stderr
+    return done.lines
 
 
-def test_what_is_meant_and_what_is_not_there(hub: SmallHub, tmp_path: Path) -> None:
+def test_what_is_meant_and_what_is_not_there(llmkit: Command, hub: SmallHub, tmp_path: Path) -> None:
     meant = [
         ("hub:acme/films", "train"),
         ("hub:acme/films:test", "train"),
@@ -97,7 +89,7 @@ def test_what_is_meant_and_what_is_not_there(hub: SmallHub, tmp_path: Path) -> N
         ("hub:acme/secret", "train"): ("acme/secret", "a private one needs HF_TOKEN"),
         ("hub:a:b:c:d", "train"): ("hub:a:b:c:d names no data set.", "hub:NAME:config:split"),
     }
-    found = read(hub, tmp_path, *meant, *refused)
+    found = read(llmkit, hub, tmp_path, *meant, *refused)
 
     usual, split, config, both = (rows for rows in found[:4] if isinstance(rows, list))
     assert [len(usual), len(split)] == [40, 6]
