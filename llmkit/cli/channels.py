@@ -17,6 +17,7 @@ from llmkit.errors import LlmkitError
 
 _LONGEST = 2000  # characters of a message: a name in it may have any number
 _quiet = False
+_results: BinaryIO | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +52,24 @@ def open_closed_descriptors() -> None:
 
 def claim_stdout() -> ResultStream:
     """Keep descriptor 1 for results; whatever prints to standard output from now on lands on standard error."""
+    global _results
     sys.stdout.flush()
     kept = os.dup(1)
     os.dup2(2, 1)
-    return ResultStream(os.fdopen(kept, "wb"), os.isatty(kept))
+    _results = os.fdopen(kept, "wb")
+    return ResultStream(_results, os.isatty(kept))
+
+
+def close_results() -> None:
+    """Write what is still to be written of the results.
+
+    Raises:
+        OSError: it cannot be. Called again, it is not tried again; from version 3.13 on Python would, and say so.
+    """
+    global _results
+    if _results is not None:
+        _results, closing = None, _results
+        closing.close()
 
 
 def set_quiet(quiet: bool) -> None:

@@ -5,6 +5,7 @@ Only the subcommand that was called is imported, and nothing here imports torch,
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import importlib
@@ -24,7 +25,7 @@ except ImportError:  # releases before 0.29 have the parser as a package of its 
     from click.shell_completion import CompletionItem  # type: ignore[assignment]
 
 from llmkit._version import __version__
-from llmkit.cli.channels import open_closed_descriptors, report, warn
+from llmkit.cli.channels import close_results, open_closed_descriptors, report, warn
 from llmkit.cli.examples import examples
 from llmkit.data.atomic import reason_of
 from llmkit.errors import (
@@ -271,6 +272,7 @@ def main() -> None:
             put_words_together()
         code = command(prog_name="llmkit", standalone_mode=False)
         sys.stdout.flush()
+        close_results()
         sys.exit(code)
     except BrokenPipeError:
         _let_go_of_stdout()
@@ -283,6 +285,9 @@ def main() -> None:
         if not hasattr(error, "format_message"):
             raise
         sys.exit(exit_code_of(_usage_error(error)))
+    finally:
+        with contextlib.suppress(OSError):  # it has been told
+            close_results()
 
 
 def _let_go_of_stdout() -> None:

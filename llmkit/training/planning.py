@@ -110,6 +110,7 @@ class Pace:
         work = [_work(each.step, steps) for each in self.counted]
         paces = [each.seconds / units for each, units in zip(self.counted, work, strict=True)]
         mean = sum(each.seconds for each in self.counted) / sum(work)
+        mean = min(max(mean, min(paces)), max(paces))  # rounded, it may lie just outside
         every = max(1, steps.total // _STEPS_SAMPLED)
         sampled = [_work(steps.at(number), steps) for number in range(0, steps.total, every)]
         total = sum(sampled) / len(sampled) * steps.total
