@@ -67,8 +67,8 @@ def close_results() -> None:
         OSError: it cannot be. Called again, it is not tried again; from version 3.13 on Python would, and say so.
     """
     global _results
-    if _results is not None:
-        _results, closing = None, _results
+    closing, _results = _results, None
+    if closing is not None:
         closing.close()
 
 
