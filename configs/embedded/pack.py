@@ -1,6 +1,6 @@
 """Make what llmkit ships of a finished run: its adapter in float16, judged on the test set, with a card.
 
-    python configs/embedded/pack.py NAME [--minutes PROCESSOR_MINUTES]
+    python configs/embedded/pack.py NAME --time "9.1 minutes of processor time"
 
 NAME is that of a config here, whose run is in runs/embedded/NAME. An adapter below its bar is not kept.
 """
@@ -39,7 +39,7 @@ JUDGED: dict[str, dict[str, Any]] = {
         "metric": ("f1", "F1", ".1f", 65.0),
         "test": ("data/dev-v1.1.json", "the 10,570 development questions of SQuAD 1.1"),
         "files": ["train-v1.1.json.gz", "dev-v1.1.json"],
-        "source": "SQuAD 1.1 (Rajpurkar et al. 2016), the training questions on contexts of at most 90 words",
+        "source": "SQuAD 1.1 (Rajpurkar et al. 2016), the training questions on contexts of at most 130 words",
         "licence": "CC BY-SA 4.0",
     },
     "token-classification": {
@@ -63,7 +63,7 @@ def main() -> None:
     """Pack the run of one config."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", choices=JUDGED)
-    parser.add_argument("--minutes", type=float, help="processor time of the run")
+    parser.add_argument("--time", required=True, help="what the run took, and of what")
     asked = parser.parse_args()
     judged = JUDGED[asked.name]
     folder = SHELF / asked.name
@@ -95,7 +95,7 @@ def main() -> None:
             "licence": judged["licence"],
             "sha256": {file: digest(Path("data") / file) for file in judged["files"]},
         },
-        "processor_minutes": asked.minutes,
+        "time": asked.time,
         "llmkit": __version__,
         "sha256": {each: digest(folder / each) for each in ("adapter_model.safetensors", *FILES)},
     }
