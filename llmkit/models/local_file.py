@@ -63,7 +63,9 @@ def _safetensors(path: Path, name: str, allow_pickle: bool) -> ResolvedModel:
 
 def _archive(path: Path, name: str, allow_pickle: bool, needs_weights: bool) -> ResolvedModel:
     folder = unpacked(path, name)
-    places = sorted({file.parent for pattern in _MARKS for file in folder.rglob(pattern)})
+    found_in = {file.parent for pattern in _MARKS for file in folder.rglob(pattern)}
+    # What lies inside a model is a part of it: sentence-transformers' modules, the checkpoints of a run.
+    places = sorted(place for place in found_in if found_in.isdisjoint(place.parents))
     files = sorted(folder.rglob("*.gguf"))
     if len(places) == 1:
         found = local_model(str(places[0]), allow_pickle, needs_weights)

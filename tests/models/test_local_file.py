@@ -174,6 +174,17 @@ def test_an_archive_of_a_folder(model, tmp_path, kind):
     assert len(list((tmp_path / "cache" / "unpacked").iterdir())) == 1
 
 
+def test_what_lies_inside_a_model_is_a_part_of_it(model, tmp_path):
+    """As the pooling of sentence-transformers does, which has a config of its own."""
+    (model / "1_Pooling").mkdir()
+    (model / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
+    for made in (
+        shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path, "model"),
+        shutil.make_archive(str(tmp_path / "flat"), "gztar", model),
+    ):
+        assert (Path(resolve_model(made).location) / "1_Pooling").is_dir()
+
+
 def test_an_archive_that_changed_is_unpacked_again(model, tmp_path):
     made = shutil.make_archive(str(tmp_path / "packed"), "zip", model)
     before = resolve_model(made).location
