@@ -16,6 +16,7 @@ from llmkit.models.resolved import ResolvedModel
 from llmkit.models.short_names import beside_nearest
 
 HUB_PATIENCE_SECONDS = 3.0
+_HUNG_UP = ("RemoteProtocolError", "ReadError")  # of httpx or httpx2
 Answer = TypeVar("Answer")
 
 WAYS_ON = (
@@ -31,6 +32,10 @@ class HubUnreachableError(HubError):
         self.cause = reason
         self.reason = f"The model {model} is not in the cache and {reason}"
         super().__init__(f"{self.reason}: {missing} is missing.", hint=beside_nearest(model.name, WAYS_ON))
+
+
+class HungUpError(Exception):
+    """The hub, or who stands before it, ended the connection without an answer."""
 
 
 class OddTokenError(Exception):
@@ -120,6 +125,10 @@ def ask_hub(model: ResolvedModel, file: str, repo_type: str = "model") -> Except
             answer = get_hf_file_metadata(url, timeout=seconds)
         except UnicodeEncodeError:
             raise OddTokenError from None
+        except Exception as error:
+            if type(error).__name__ in _HUNG_UP:
+                raise HungUpError(str(error).rstrip(".")) from error
+            raise
         if not answer.commit_hash:
             raise NotAHubError
 

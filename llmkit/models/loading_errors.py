@@ -245,6 +245,7 @@ FAILURES: dict[str, Explanation] = {
     "NotAHubError": _not_a_hub,
     "LocalProtocolError": _odd_token,
     "OddTokenError": _odd_token,
+    "HungUpError": _no_connection,
     "RemoteProtocolError": _cut_off,
     "ReadError": _cut_off,
     "TimeoutException": _timed_out,

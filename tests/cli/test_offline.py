@@ -9,6 +9,7 @@ import json
 import re
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -94,6 +95,31 @@ def test_a_hub_that_never_answers_is_asked_once(silent_hub, tmp_path):
     connected = [given for event, given in sockets if event == "socket.connect"]
     port = silent_hub.rpartition(":")[2]
     assert len(connected) == 1 and port in connected[0]
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
+def test_a_hub_that_hangs_up_cannot_be_reached(llmkit, tmp_path, reset):
+    """As a firewall does."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=hang_up_on_all, args=(server, reset), daemon=True).start()
+        settings = client_environment(f"http://127.0.0.1:{server.getsockname()[1]}", tmp_path)
+        done = llmkit(*CALL, env=settings, hub=True)
+
+    assert (done.code, done.json["labels"][0]) == (0, "finance")
+    assert "cannot be reached" in done.stderr and "instead" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def hang_up_on_all(server, reset):
+    while True:
+        try:
+            connection = server.accept()[0]
+        except OSError:
+            return
+        connection.recv(1)
+        if reset:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
 
 
 def test_patience_is_three_seconds(monkeypatch):
