@@ -56,13 +56,12 @@ def check_package() -> None:
 
 
 def check_encoder(sha256: str, wanted_by: str) -> None:
-    """Check that the encoder's weights are those that an adapter was trained on.
+    """Check that the encoder's weights, which `check_package` has seen, are those that an adapter was trained on.
 
     Raises:
         MissingExtraError: the package is not installed.
-        ModelError: they are others, or there are none.
+        ModelError: they are others.
     """
-    check_package()
     if digest(embedded_folder() / WEIGHTS_FILE) != sha256:
         raise ModelError(
             f"{wanted_by} is for other weights of {EMBEDDED_TITLE} than the package '{_PACKAGE}' has.",
