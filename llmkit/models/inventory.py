@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.data.json_text import parse_json
+from llmkit.errors import LlmkitError, ModelError
 from llmkit.models.archives import origin_of, unpacked_folder
 from llmkit.models.embedded import (
     EMBEDDED_NAME,
     EMBEDDED_TITLE,
-    embedded_adapters,
+    adapter_folder,
     embedded_folder,
+    embedded_names,
     has_embedded_encoder,
+    measured,
+    read_adapter,
 )
 from llmkit.models.local_folder import ADAPTER_FILE, CONFIG_FILE
 
@@ -32,7 +36,8 @@ class FoundModel:
         bytes: on the disk.
         config: what its config.json says; empty without one.
         has_weights: False of a repository of which only small files were fetched, and of an archive without any.
-        note: how good an embedded adapter is.
+        note: how good an embedded model is.
+        damage: what is wrong with an embedded adapter, and the remedy.
     """
 
     name: str
@@ -44,13 +49,13 @@ class FoundModel:
     config: Mapping[str, Any] = field(default_factory=dict)
     has_weights: bool = True
     note: str | None = None
+    damage: LlmkitError | None = None
 
 
 def find_models() -> list[FoundModel]:
     """Return the models that need no hub, the embedded ones first.
 
-    Raises:
-        ModelError: the card of an embedded adapter is damaged.
+    A damaged one is among them, with the damage.
     """
     return [*_embedded(), *_cached(), *_unpacked()]
 
@@ -59,19 +64,31 @@ def _embedded() -> Iterator[FoundModel]:
     if not has_embedded_encoder():
         return
     folder = embedded_folder()
-    source = f"{EMBEDDED_TITLE}, the extra offline"
-    yield FoundModel(EMBEDDED_NAME, "embedded", source, folder, size_of(folder), config=_config(folder))
-    for each in embedded_adapters():
-        source = f"{each.card['data']['source']}; {each.card['data']['licence']}"
-        yield FoundModel(
-            each.full_name,
-            "embedded",
-            source,
-            each.folder,
-            size_of(each.folder),
-            config=_config(each.folder),
-            note=each.quality,
+    yield FoundModel(
+        EMBEDDED_NAME,
+        "embedded",
+        f"{EMBEDDED_TITLE}, the extra offline",
+        folder,
+        size_of(folder),
+        config=_config(folder),
+        has_weights=_has_weights(folder),
+        note="; ".join(measured(task) or "" for task in ("sentence-similarity", "zero-shot-classification")),
+    )
+    for name in embedded_names():
+        yield _adapter(name)
+
+
+def _adapter(name: str) -> FoundModel:
+    folder = adapter_folder(name)
+    full_name, size, config = f"{EMBEDDED_NAME}:{name}", size_of(folder), _config(folder)
+    try:
+        found = read_adapter(name)
+    except ModelError as damage:
+        return FoundModel(
+            full_name, "embedded", "", folder, size, config=config, has_weights=False, damage=damage
         )
+    source = f"{found.card['data']['source']}; {found.card['data']['licence']}"
+    return FoundModel(full_name, "embedded", source, folder, size, config=config, note=found.quality)
 
 
 def _cached() -> Iterator[FoundModel]:

@@ -222,6 +222,12 @@ def load_to_train(
 
 
 _LACKING = ("missing_keys", "mismatched_keys")
+# Heads whose parameters have the same names: one loads as another, and then its answers are noise.
+_CLASSIFIERS = {
+    "SequenceClassification": "whole texts",
+    "TokenClassification": "tokens",
+    "MultipleChoice": "choices",
+}
 
 
 def _key(lacking: str | tuple[str, ...]) -> str:
@@ -328,7 +334,7 @@ def _check_head(
     """Refuse a model part of which came without weights: its answers would be noise.
 
     Raises:
-        ModelError: weights of the head are missing or of another shape.
+        ModelError: weights of the head are missing, of another shape, or of a head for something else.
     """
     missing = sorted(key for key in report["missing_keys"] if needs_pooler or "pooler" not in key)
     if missing:
@@ -336,6 +342,14 @@ def _check_head(
         saved = (loaded.config.architectures or [type(loaded).__name__])[0]
         raise ModelError(
             f"{model.name} has no weights for {shown}: the checkpoint ({saved}) was not trained for {task}.",
+            hint=f"Choose a model made for {task}, or fine-tune this one for it.",
+        )
+    saved_for, loaded_for = (
+        name.partition("For")[2] for name in ((loaded.config.architectures or [""])[0], type(loaded).__name__)
+    )
+    if saved_for != loaded_for and {saved_for, loaded_for} <= _CLASSIFIERS.keys():
+        raise ModelError(
+            f"{model.name} was not trained for {task}: it classifies {_CLASSIFIERS[saved_for]}.",
             hint=f"Choose a model made for {task}, or fine-tune this one for it.",
         )
     if report.get("mismatched_keys"):

@@ -1,4 +1,4 @@
-"""What loading a model or asking the hub raised, as one error in the words of the user's call."""
+"""What loading a model raised, as one error in the words of the user's call."""
 
 from __future__ import annotations
 
@@ -9,7 +9,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from llmkit.errors import HubError, LlmkitError, MissingExtraError, ModelError
-from llmkit.models.hub_lookup import WAYS_ON, HubUnreachableError, ask_hub, cached_file, hub_address, patience
+from llmkit.models.hub_errors import (
+    HUB_FAILURES,
+    Explanation,
+    cut_off,
+    first_line,
+    is_a,
+    offline_or_silent,
+    row_for,
+)
+from llmkit.models.hub_lookup import ask_hub, cached_file
 from llmkit.models.local_folder import (
     CONFIG_FILE,
     PICKLED_WEIGHTS,
@@ -20,10 +29,8 @@ from llmkit.models.local_folder import (
     only_pickles,
 )
 from llmkit.models.resolved import ResolvedModel
-from llmkit.models.short_names import beside_nearest
 
 _NO_OCR = r"without word_boxes, .* but pytesseract is not available"
-LOG_IN = "set HF_TOKEN or run: hf auth login"
 
 
 def explain_loading_error(error: BaseException, model: ResolvedModel, task: str) -> LlmkitError:
@@ -33,7 +40,7 @@ def explain_loading_error(error: BaseException, model: ResolvedModel, task: str)
     if told is not None:
         return told
     for link in links:
-        explain = _row(FAILURES, link)
+        explain = row_for(FAILURES, link)
         if explain is not None:
             return explain(link, model, _file_asked_for(link))
     for link in links:
@@ -41,24 +48,7 @@ def explain_loading_error(error: BaseException, model: ResolvedModel, task: str)
             match = re.search(pattern, str(link))
             if match is not None:
                 return describe(match, model, task)
-    return ModelError(f"The model {model} cannot be loaded{_for(task)}: {_told(error)}")
-
-
-def explain_hub_failure(error: Exception, model: ResolvedModel, file: str) -> LlmkitError:
-    """Return the one error for the user from what the hub's client raised over `file`; raise what it cannot explain."""
-    explain = _row(FAILURES, error)
-    if explain is None:
-        raise error
-    return explain(error, model, file)
-
-
-def why_unreachable(error: Exception | None, model: ResolvedModel, file: str) -> HubUnreachableError | None:
-    """Return why the hub said nothing of the file; None where it did, or where loading will tell what it is."""
-    try:
-        failure = explain_hub_failure(error, model, file) if error is not None else None
-    except Exception:  # what it cannot explain
-        return None
-    return failure if isinstance(failure, HubUnreachableError) else None
+    return ModelError(f"The model {model} cannot be loaded{_for(task)}: {first_line(error)}")
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -69,18 +59,9 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
-def is_a(error: BaseException | None, class_name: str) -> bool:
-    """Say whether the error's class, or one that it derives from, has this name."""
-    return any(base.__name__ == class_name for base in type(error).__mro__)
-
-
 def is_package_missing(error: BaseException) -> bool:
     """Say whether the error is that a package is not installed, so that another input would end in it too."""
     return isinstance(error, ImportError) or re.search(_NO_OCR, str(error)) is not None
-
-
-def _row(table: dict[str, Explanation], error: BaseException) -> Explanation | None:
-    return next((table[base.__name__] for base in type(error).__mro__ if base.__name__ in table), None)
 
 
 def _file_asked_for(error: BaseException) -> str:
@@ -88,101 +69,8 @@ def _file_asked_for(error: BaseException) -> str:
     return match[1] if match else "a file of it"
 
 
-def _told(error: BaseException) -> str:
-    """Return the error's first line, without a token that may be in it."""
-    raised = re.findall(r"(?m)^[\w.]*(?:Error|Exception): (.+)$", str(error))
-    lines = raised[-1:] or [line.strip() for line in str(error).splitlines() if line.strip()]
-    return re.sub(r"Bearer\s+[^'\"\s]+|hf_\w{8,}", "***", lines[0]) if lines else type(error).__name__
-
-
 def _for(task: str) -> str:
     return f" for {task}" if task else ""
-
-
-def _gated(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
-    return HubError(
-        f"The model {model} is gated, and you have not been let in.",
-        hint=f"Ask for access at {hub_address()}/{model.location}, then {LOG_IN}",
-    )
-
-
-def _unknown_repository(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
-    return HubError(
-        f"The hub {hub_address()} has no model '{model.name}', or it is private.",
-        hint=beside_nearest(model.name, f"Check the name; for a private model {LOG_IN}"),
-    )
-
-
-def _unknown_revision(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
-    return HubError(
-        f"The model '{model.name}' has no revision '{model.revision or 'main'}'.",
-        hint="A revision is a branch, a tag or a commit id; without --revision it is main.",
-    )
-
-
-def _unknown_file(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
-    hint = "It is not a transformers model, or not at this revision." if file == CONFIG_FILE else None
-    return HubError(f"The model {model} has no {file} on the hub {hub_address()}.", hint=hint)
-
-
-def _disabled(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
-    return HubError(f"The hub {hub_address()} has disabled the model '{model.name}'.")
-
-
-def _refused(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
-    status = getattr(getattr(error, "response", None), "status_code", 0)
-    if status == 401:
-        return HubError(
-            f"The hub {hub_address()} does not accept the token for '{model.name}' (401).",
-            hint=f"For a public model unset HF_TOKEN; else renew the token: {LOG_IN}",
-        )
-    if status == 403:
-        return HubError(
-            f"The hub {hub_address()} refuses access to '{model.name}' (403).", hint=f"To have it, {LOG_IN}"
-        )
-    if status == 404:
-        return _not_a_hub(error, model, file)
-    what = "takes no more requests for now" if status == 429 else "failed"
-    return HubUnreachableError(model, file, f"the hub {hub_address()} {what} ({status})")
-
-
-def _odd_token(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
-    return HubError("The hub's token has characters that no token has.", hint=f"Correct it: {LOG_IN}")
-
-
-def _not_cached(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
-    cause = error.__cause__
-    if isinstance(cause, Exception) and _row(FAILURES, cause) is not None:
-        return explain_hub_failure(cause, model, file)
-    return _offline_or_silent(error, model, file)
-
-
-def _offline_or_silent(error: BaseException | None, model: ResolvedModel, file: str) -> LlmkitError:
-    from huggingface_hub import constants
-
-    silent = f"the hub {hub_address()} did not give it"
-    return HubUnreachableError(model, file, "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else silent)
-
-
-def _not_a_hub(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
-    return HubUnreachableError(
-        model, file, f"{hub_address()} does not answer like a hub (HF_ENDPOINT, a proxy?)"
-    )
-
-
-def _timed_out(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
-    return HubUnreachableError(model, file, f"the hub {hub_address()} did not answer in {patience():g} s")
-
-
-def _no_connection(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
-    return HubUnreachableError(model, file, f"the hub {hub_address()} cannot be reached ({_told(error)})")
-
-
-def _cut_off(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
-    return HubError(
-        f"The download of {model} was cut off: {_told(error)}.",
-        hint="Run it again: what is there already is kept. " + WAYS_ON,
-    )
 
 
 def _damaged_weights(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
@@ -193,11 +81,11 @@ def _damaged_weights(error: BaseException, model: ResolvedModel, file: str) -> L
             check_safetensors(weights, model.name)
         except ModelError as damage:
             return damage
-    return ModelError(f"The weights of {model} cannot be read: {_told(error)}.")
+    return ModelError(f"The weights of {model} cannot be read: {first_line(error)}.")
 
 
 def _wrong_config(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
-    what = str(error).splitlines()[-1].strip().partition(": ")[2] or _told(error)
+    what = str(error).splitlines()[-1].strip().partition(": ")[2] or first_line(error)
     return ModelError(f"{CONFIG_FILE} of {model} has a wrong value: {what}.")
 
 
@@ -213,7 +101,7 @@ def _missing_import(error: BaseException, model: ResolvedModel, file: str) -> Ll
     match = re.search(r"pip install (?:-\S+ )*([\w.-]+)|requires the (?:\W*)([\w-]+) library", str(error))
     module = name.partition(".")[0]
     package = PACKAGES_OF_MODULES.get(module, module) or (match and (match[1] or match[2])) or ""
-    return _missing_package(package, model, _told(error))
+    return _missing_package(package, model, first_line(error))
 
 
 def _missing_package(package: str, model: ResolvedModel, told: str) -> LlmkitError:
@@ -226,29 +114,8 @@ def _missing_package(package: str, model: ResolvedModel, told: str) -> LlmkitErr
     )
 
 
-Explanation = Callable[[BaseException, ResolvedModel, str], LlmkitError]
-
-# By class name, most derived class first: the client's errors live in httpx or httpx2, as its version has it.
 FAILURES: dict[str, Explanation] = {
-    "GatedRepoError": _gated,
-    "RepositoryNotFoundError": _unknown_repository,
-    "RevisionNotFoundError": _unknown_revision,
-    "LocalEntryNotFoundError": _not_cached,
-    "EntryNotFoundError": _unknown_file,
-    "RemoteEntryNotFoundError": _unknown_file,
-    "DisabledRepoError": _disabled,
-    "HfHubHTTPError": _refused,
-    "OfflineModeIsEnabled": _offline_or_silent,
-    "FileMetadataError": _not_a_hub,
-    "NotAHubError": _not_a_hub,
-    "LocalProtocolError": _odd_token,
-    "OddTokenError": _odd_token,
-    "HungUpError": _no_connection,
-    "RemoteProtocolError": _cut_off,
-    "ReadError": _cut_off,
-    "TimeoutException": _timed_out,
-    "TimeoutError": _timed_out,
-    "TransportError": _no_connection,
+    **HUB_FAILURES,
     "SafetensorError": _damaged_weights,
     "StrictDataclassError": _wrong_config,
     "UnpicklingError": _not_only_weights,
@@ -295,7 +162,7 @@ def _unread_weights(match: re.Match[str], model: ResolvedModel, task: str) -> Ll
         cached_file(model, file) is None for file in (WEIGHTS_FILE, WEIGHTS_INDEX)
     )
     if unasked:
-        return _offline_or_silent(None, model, WEIGHTS_FILE)
+        return offline_or_silent(None, model, WEIGHTS_FILE)
     answers = {file: ask_hub(model, file) for file in PICKLED_WEIGHTS} if not model.is_local else {}
     if answers and all(is_a(answer, "EntryNotFoundError") for answer in answers.values()):
         return no_weights(f"The model {model}", (WEIGHTS_FILE, WEIGHTS_INDEX, *PICKLED_WEIGHTS))
@@ -337,11 +204,11 @@ def _short_download(match: re.Match[str], model: ResolvedModel, task: str) -> Ll
 
 
 def _broken_connection(match: re.Match[str], model: ResolvedModel, task: str) -> LlmkitError:
-    return _cut_off(ConnectionError(match[0]), model, "")
+    return cut_off(ConnectionError(match[0]), model, "")
 
 
 def _silent_hub(match: re.Match[str], model: ResolvedModel, task: str) -> LlmkitError:
-    return _offline_or_silent(None, model, "a file of it")
+    return offline_or_silent(None, model, "a file of it")
 
 
 def _package(match: re.Match[str], model: ResolvedModel, task: str) -> LlmkitError:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from llmkit.data.atomic import explained_write
 from llmkit.errors import HubError
+from llmkit.models.hub_errors import explain_hub_failure, is_a
 from llmkit.models.hub_lookup import ask_hub, check_endpoint
 from llmkit.models.inventory import size_of
-from llmkit.models.loading_errors import explain_hub_failure, is_a
 from llmkit.models.local_folder import CONFIG_FILE
 from llmkit.models.resolved import ResolvedModel
 

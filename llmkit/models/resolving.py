@@ -15,27 +15,34 @@ from llmkit.models.converted_weights import with_safe_weights
 from llmkit.models.embedded import (
     EMBEDDED_NAME,
     EMBEDDED_TITLE,
-    MEASURED,
     check_encoder,
-    check_package,
     embedded_adapter,
     embedded_folder,
     embedded_policy,
-    has_embedded_adapter,
     has_embedded_encoder,
+    measured,
 )
+from llmkit.models.hub_errors import explain_hub_failure, is_a, why_unreachable
 from llmkit.models.hub_lookup import (
+    WAYS_ON,
+    WITHOUT_EMBEDDED,
     HubUnreachableError,
+    ask_for_a_byte,
     ask_hub,
     cached_commit,
     check_endpoint,
     check_repository_name,
     missing_from_cache,
 )
-from llmkit.models.loading_errors import explain_hub_failure, is_a, why_unreachable
 from llmkit.models.loading_errors import explain_loading_error as explain_loading_error
 from llmkit.models.local_file import local_file_or_folder
-from llmkit.models.local_folder import ADAPTER_FILE, CONFIG_FILE, check_folder, is_path, read_object
+from llmkit.models.local_folder import (
+    ADAPTER_FILE,
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    is_path,
+    read_object,
+)
 from llmkit.models.resolved import ResolvedModel
 from llmkit.models.short_names import SHORT_NAMES
 
@@ -117,8 +124,6 @@ def _resolve_default(
     task: str,
     looks_for_safe: bool,
 ) -> ResolvedModel:
-    if stand_in and not has_embedded_adapter(stand_in):
-        stand_in = None
     if stand_in is not None and always:
         return _standing_in(stand_in, task, "")
     if default is None:
@@ -131,8 +136,7 @@ def _resolve_default(
     if stand_in is None or not has_embedded_encoder():
         return _find_default(wanted, task, looks_for_safe)
     try:
-        # With a stand-in at hand, a cache that has only the config is not worth a load that will fail.
-        return _find_on_hub(wanted, looks_for_safe, cached_weights=True)
+        return _find_on_hub(wanted, looks_for_safe, is_replaceable=True)
     except HubUnreachableError as error:
         return _standing_in(stand_in, task, f"{error.reason}, ")
 
@@ -143,14 +147,16 @@ def _find_default(wanted: ResolvedModel, task: str, looks_for_safe: bool) -> Res
         return _find_on_hub(wanted, looks_for_safe)
     except HubUnreachableError as error:
         if task and has_embedded_encoder() and embedded_policy() != "never":
-            error.hint = f"There is no embedded model for {task}. {error.hint}"
+            others = str(error.hint).replace(WAYS_ON, WITHOUT_EMBEDDED)
+            error.hint = f"There is no embedded model for {task}. {others}"
         raise
 
 
 def _standing_in(stand_in: str, task: str, why: str) -> ResolvedModel:
     """Return an embedded model with a note that names it and says how good it is."""
-    measured = f" ({MEASURED[task]})" if task in MEASURED else ""
-    title = embedded_adapter(stand_in).title if stand_in else f"{EMBEDDED_TITLE}{measured}"
+    figure = measured(task)
+    encoder_alone = f"{EMBEDDED_TITLE} ({figure})" if figure else EMBEDDED_TITLE
+    title = embedded_adapter(stand_in).title if stand_in else encoder_alone
     instead = " instead" if why else ""
     return replace(
         _embedded(stand_in), note=f"{why}{'using' if why else 'Using'} the embedded {title}{instead}"
@@ -160,12 +166,11 @@ def _standing_in(stand_in: str, task: str, why: str) -> ResolvedModel:
 def _embedded(name: str) -> ResolvedModel:
     """Return the embedded encoder, with the adapter of that name if there is one, all of it checked."""
     folder = embedded_folder()
-    check_package()
-    check_folder(folder, EMBEDDED_NAME, allow_pickle=False, needs_weights=True)
     if name == ENCODER:
+        check_encoder("What llmkit knows of the encoder")
         return ResolvedModel(EMBEDDED_NAME, str(folder), embedded=True)
     adapter = embedded_adapter(name)
-    check_encoder(adapter.card["base"]["sha256"], f"The embedded adapter '{name}'")
+    check_encoder(f"The embedded adapter '{name}'")
     return ResolvedModel(adapter.full_name, str(folder), embedded=True, adapter=str(adapter.folder))
 
 
@@ -204,20 +209,24 @@ def _on_base(model: ResolvedModel, adapter: str, allow_pickle: bool, needs_weigh
     return replace(found, name=model.name, adapter=adapter, note=None)
 
 
-def _find_on_hub(model: ResolvedModel, looks_for_safe: bool, cached_weights: bool = False) -> ResolvedModel:
-    """Find a model in the cache or on the hub; `looks_for_safe` weights where it has none but pickles."""
-    found = _in_cache_or_on_hub(model, cached_weights)
+def _find_on_hub(model: ResolvedModel, looks_for_safe: bool, is_replaceable: bool = False) -> ResolvedModel:
+    """Find a model in the cache or on the hub; `looks_for_safe` weights where it has none but pickles.
+
+    With a stand-in at hand a model `is_replaceable`: one whose weights cannot be had is not worth a load that will
+    fail, be the config in the cache or on the hub.
+    """
+    found = _in_cache_or_on_hub(model, is_replaceable)
     return with_safe_weights(found, model.revision) if looks_for_safe else found
 
 
-def _in_cache_or_on_hub(model: ResolvedModel, cached_weights: bool) -> ResolvedModel:
+def _in_cache_or_on_hub(model: ResolvedModel, is_replaceable: bool) -> ResolvedModel:
     from huggingface_hub import constants
 
     # First of all: with a wrong port the client cannot even be imported.
     check_endpoint(constants.ENDPOINT)
     check_repository_name(model.name)
     model = replace(model, revision=cached_commit(model) or model.revision)
-    missing = missing_from_cache(model, cached_weights)
+    missing = missing_from_cache(model, weights=is_replaceable)
     if missing is None:
         return model if constants.HF_HUB_OFFLINE else _cached_while_hub_is_silent(model)
     if constants.HF_HUB_OFFLINE:
@@ -227,6 +236,10 @@ def _in_cache_or_on_hub(model: ResolvedModel, cached_weights: bool) -> ResolvedM
         return model
     if error is not None:
         raise explain_hub_failure(error, model, missing) from error
+    if is_replaceable:
+        unreachable = why_unreachable(ask_for_a_byte(model, WEIGHTS_FILE), model, WEIGHTS_FILE)
+        if unreachable is not None:
+            raise unreachable
     return model
 
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llmkit.errors import HubError, LlmkitError, UsageError
+from llmkit.models.hub_errors import is_a
 from llmkit.models.hub_lookup import check_endpoint, check_repository_name, hub_address
-from llmkit.models.loading_errors import is_a
 from llmkit.sharing.contents import SharedFile
 
 # Settings that hold a secret, by the end of their names; shorter ones would be found in words.

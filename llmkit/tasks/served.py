@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llmkit.tasks.catalogue import tasks
+from llmkit.tasks.catalogue import Task, tasks
 
 _BARE = "AutoModel"
 # Classes that are not called after their auto class, by the end of their names.
@@ -16,6 +16,12 @@ _AUTO_CLASSES = (
     ("Model", _BARE),
 )
 _OF_TEXT = ("AutoModelForSeq2SeqLM",)
+# What a model without a head reads, by the keys of its config; one with none of them may read anything.
+_READS = {
+    "text": ("vocab_size", "text_config"),
+    "image": ("num_channels", "image_size", "patch_size", "vision_config"),
+    "audio": ("num_mel_bins", "conv_dim", "audio_config"),
+}
 
 
 def tasks_of(config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -26,8 +32,19 @@ def tasks_of(config: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(
         task.name
         for task in found
-        if task.name != "zero-shot-classification" or any(label.startswith("entail") for label in labels)
+        if (task.name != "zero-shot-classification" or any(label.startswith("entail") for label in labels))
+        and (heads != {_BARE} or _is_read(task, config))
     )
+
+
+def _is_read(task: Task, config: Mapping[str, Any]) -> bool:
+    """Tell whether a model without a head reads what the task is about, as far as its config tells."""
+    read = {modality for modality, keys in _READS.items() if any(key in config for key in keys)}
+    if not read:
+        return True
+    if task.name.startswith("zero-shot"):  # holds the one against the other
+        return {"text_config", f"{task.modality}_config"} <= config.keys()
+    return task.modality in read
 
 
 def _heads_of(architecture: str, config: Mapping[str, Any]) -> tuple[str, ...]:

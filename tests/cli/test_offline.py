@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from llmkit.models.embedded import embedded_adapters
+from llmkit.models.embedded import embedded_names, read_adapter
 from tests.fixtures.command import base_environment
 from tests.fixtures.hub import client_environment
 from tests.test_docs import ROOT, examples
@@ -204,14 +204,11 @@ SLOW = ("question-answering", "fill-mask")
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(each.name, marks=pytest.mark.slow if each.name in SLOW else ())
-        for each in embedded_adapters()
-    ],
+    [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in embedded_names()],
 )
 def test_a_card_is_reproduced(name, llmkit, shared_data, tmp_path):
     """The card's figure lies in the interval of the figure on every so manieth row, a few hundred of them."""
-    adapter = next(each for each in embedded_adapters() if each.name == name)
+    adapter = read_adapter(name)
     file = SAMPLES[name](shared_data, tmp_path)
 
     done = llmkit("evaluate", f"minilm:{name}", "--data", file, "-f", "json", "--worst", "0")
@@ -261,8 +258,9 @@ SAMPLES = {
 }
 
 
-@pytest.mark.parametrize("adapter", embedded_adapters(), ids=lambda adapter: adapter.name)
-def test_the_page_has_the_figures_of_the_cards(adapter):
+@pytest.mark.parametrize("name", embedded_names())
+def test_the_page_has_the_figures_of_the_cards(name):
+    adapter = read_adapter(name)
     metric, page = adapter.card["metric"], (ROOT / "docs" / "offline.md").read_text(encoding="utf-8")
     value, low, high = (format(metric[name], metric["format"]) for name in ("value", "low", "high"))
     row = next(line for line in page.splitlines() if f"`{adapter.full_name}`" in line)

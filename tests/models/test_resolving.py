@@ -9,7 +9,7 @@ import pytest
 from llmkit.errors import MissingExtraError, UsageError
 from llmkit.models.embedded import embedded_folder
 from llmkit.models.resolving import resolve_model
-from tests.fixtures.hub import LoginPage, ServerError, Slow, dead_url
+from tests.fixtures.hub import Barred, LoginPage, ServerError, Slow, dead_url
 from tests.models.files import REPO, TASK, fill_cache
 
 # Names
@@ -81,7 +81,9 @@ def test_default_falls_back_with_a_note(resolve):
     assert found["note"].startswith(
         f"The model '{REPO}' at revision '714eb0f' is not in the cache and the hub {url}"
     )
-    assert found["note"].endswith(", using the embedded all-MiniLM-L6-v2 instead")
+    assert found["note"].endswith(
+        ", using the embedded all-MiniLM-L6-v2 (its mean vectors: Spearman 82.0 on the test pairs of STS-B) instead"
+    )
     assert "\n" not in found["note"]
 
 
@@ -94,6 +96,40 @@ def test_default_falls_back_from_a_hub_that_does_not_answer(hub, resolve, tmp_pa
         fault.seconds = 5.0
     assert resolve(hub.url, **call)["embedded"]
     assert len(hub.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Slow(seconds=5.0, path="*.safetensors", method="GET"), Slow(seconds=5.0, path="*.safetensors")],
+)
+def test_default_falls_back_where_the_weights_do_not_come(hub, resolve, folder, fault):
+    hub.add(REPO, folder)
+    hub.faults.append(fault)
+    call = {"default": [REPO, None], "stand_in": "", "settings": {"HF_HUB_ETAG_TIMEOUT": "1"}}
+    found = resolve(hub.url, **call)
+    assert found["embedded"] and f"the hub {hub.url} did not answer in 1 s" in found["note"]
+    assert [request.method for request in hub.requests] == ["HEAD", "GET"]
+    assert resolve(hub.url, **call | {"stand_in": None})["location"] == REPO
+
+
+def test_default_that_the_hub_gives_is_taken(hub, resolve, folder):
+    hub.add(REPO, folder)
+    found = resolve(hub.url, default=[REPO, None], stand_in="")
+    assert (found["location"], found["note"]) == (REPO, None)
+    assert [request.range for request in hub.requests if request.method == "GET"] == ["bytes=0-0"]
+
+
+@pytest.mark.parametrize("status", [401, 403, 407, 451])
+def test_default_falls_back_where_a_proxy_bars_the_way(hub, resolve, folder, status):
+    hub.add(REPO, folder)
+    hub.faults.append(Barred(status=status))
+    found = resolve(hub.url, default=[REPO, None], stand_in="")
+    assert found["embedded"] and f"({status}), using the embedded" in found["note"]
+    named = resolve(hub.url, name=REPO)
+    assert (
+        named["error"] == "HubUnreachableError" and f"({status}): config.json is missing" in named["message"]
+    )
+    assert "--model PATH" in named["hint"]
 
 
 def test_default_offline_asks_nobody(hub, resolve, folder):

@@ -5,33 +5,33 @@ from __future__ import annotations
 from llmkit.models.embedded.encoder import (
     EMBEDDED_NAME,
     EMBEDDED_TITLE,
-    MEASURED,
     check_encoder,
-    check_package,
     embedded_folder,
     has_embedded_encoder,
+    measured,
 )
 from llmkit.models.embedded.policy import EMBEDDED_SETTING, EmbeddedPolicy, embedded_policy
 from llmkit.models.embedded.shelf import (
     EmbeddedAdapter,
+    adapter_folder,
     embedded_adapter,
-    embedded_adapters,
-    has_embedded_adapter,
+    embedded_names,
+    read_adapter,
 )
 
 __all__ = [
     "EMBEDDED_NAME",
     "EMBEDDED_SETTING",
     "EMBEDDED_TITLE",
-    "MEASURED",
     "EmbeddedAdapter",
     "EmbeddedPolicy",
+    "adapter_folder",
     "check_encoder",
-    "check_package",
     "embedded_adapter",
-    "embedded_adapters",
     "embedded_folder",
+    "embedded_names",
     "embedded_policy",
-    "has_embedded_adapter",
     "has_embedded_encoder",
+    "measured",
+    "read_adapter",
 ]

