@@ -116,6 +116,9 @@ def _missing_package(package: str, model: ResolvedModel, told: str) -> LlmkitErr
 
 FAILURES: dict[str, Explanation] = {
     **HUB_FAILURES,
+    # While a file is being fetched the client has patience of its own, and much of it.
+    "TimeoutException": offline_or_silent,
+    "TimeoutError": offline_or_silent,
     "SafetensorError": _damaged_weights,
     "StrictDataclassError": _wrong_config,
     "UnpicklingError": _not_only_weights,
