@@ -240,7 +240,9 @@ def test_the_embedded_encoder_may_be_refused(llmkit):
 @needs_encoder
 def test_the_embedded_encoder_may_be_preferred(run, hub):
     done = run("pipeline", "feature-extraction", "a cat", LLMKIT_EMBEDDED="always")
-    said = "Using the embedded all-MiniLM-L6-v2 (its mean vectors: Spearman 82.0 on the test pairs of STS-B)\n"
+    said = (
+        "Using the embedded all-MiniLM-L6-v2 (its mean vectors: Spearman 82.0 on the test pairs of STS-B)\n"
+    )
     assert (done.code, done.stderr, len(done.lines)) == (0, said, 1)
     assert hub.requests == []
 
