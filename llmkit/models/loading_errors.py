@@ -18,7 +18,7 @@ from llmkit.models.hub_errors import (
     offline_or_silent,
     row_for,
 )
-from llmkit.models.hub_lookup import ask_hub, cached_file
+from llmkit.models.hub_lookup import HubUnreachableError, ask_hub, cached_file, hub_address
 from llmkit.models.local_folder import (
     CONFIG_FILE,
     PICKLED_WEIGHTS,
@@ -73,6 +73,10 @@ def _for(task: str) -> str:
     return f" for {task}" if task else ""
 
 
+def _fell_silent(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
+    return HubUnreachableError(model, file, f"the hub {hub_address()} stopped answering")
+
+
 def _damaged_weights(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
     config = Path(model.location, CONFIG_FILE) if model.is_local else cached_file(model, CONFIG_FILE)
     folder = Path(config).parent if isinstance(config, str | Path) else None
@@ -117,8 +121,8 @@ def _missing_package(package: str, model: ResolvedModel, told: str) -> LlmkitErr
 FAILURES: dict[str, Explanation] = {
     **HUB_FAILURES,
     # While a file is being fetched the client has patience of its own, and much of it.
-    "TimeoutException": offline_or_silent,
-    "TimeoutError": offline_or_silent,
+    "TimeoutException": _fell_silent,
+    "TimeoutError": _fell_silent,
     "SafetensorError": _damaged_weights,
     "StrictDataclassError": _wrong_config,
     "UnpicklingError": _not_only_weights,

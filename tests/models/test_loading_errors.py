@@ -206,7 +206,7 @@ NEEDS_TIMM = (
         (RuntimeError(""), ModelError, "RuntimeError"),
         (RuntimeError("bad header b'Bearer hf_secretsecret'"), ModelError, "bad header b'***'"),
         (UsageError("told already"), UsageError, "told already"),
-        (TimeoutError("timed out"), HubError, "did not give it"),
+        (TimeoutError("timed out"), HubError, "stopped answering"),
         (ValueError("Could not load\nTraceback\n  x\nOSError: the reason\n\n"), ModelError, "the reason"),
     ],
 )
