@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,11 @@ pytest_plugins = ["tests.fixtures.ended"]
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["LLMKIT_CACHE"] = CACHE
+
+# A shell's script has what it starts in the background ignore interruptions, and so would every command that a test
+# starts and interrupts.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Time is never asserted in a test.
 settings.register_profile("llmkit", deadline=None)
