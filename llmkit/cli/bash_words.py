@@ -8,10 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-try:
-    from typer._click.shell_completion import add_completion_class, get_completion_class
-except ImportError:  # releases before 0.29 have the parser as a package of its own
-    from click.shell_completion import add_completion_class, get_completion_class  # type: ignore[assignment]
+from typer._click.shell_completion import add_completion_class, get_completion_class
 
 _CUTS_AT = frozenset("=:")
 

@@ -17,12 +17,8 @@ from types import FrameType
 from typing import Any, NoReturn
 
 import typer
+from typer._click.shell_completion import CompletionItem
 from typer.core import TyperGroup
-
-try:
-    from typer._click.shell_completion import CompletionItem
-except ImportError:  # releases before 0.29 have the parser as a package of its own
-    from click.shell_completion import CompletionItem  # type: ignore[assignment]
 
 from llmkit._version import __version__
 from llmkit.cli.channels import close_results, open_closed_descriptors, report, warn
@@ -139,8 +135,8 @@ class _Boundary:
         signal.signal(signal.SIGTERM, _on_sigterm)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        # Usage errors and exits; typer before 0.29 has them from click.
-        is_typers = error is not None and type(error).__module__.startswith(("typer", "click"))
+        # Usage errors and exits.
+        is_typers = error is not None and type(error).__module__.startswith("typer")
         if error is None or isinstance(error, SystemExit) or is_typers:
             return
         if os.environ.get("LLMKIT_DEBUG") and isinstance(error, Exception):
