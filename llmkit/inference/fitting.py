@@ -101,6 +101,9 @@ class Fitting:
         if length > limit and self._settings.long == "error":
             raise RowError(f"the text has {length:,} tokens, {self._what()} takes {limit:,}")
         new, is_asked = new_tokens(self._pipe, item.parameters, length)
+        if item.parameters.get("max_length"):
+            # Older pipelines put their own number of new tokens before it.
+            item.parameters.setdefault("max_new_tokens", None)
         if length + new <= limit:
             return item
         if item.parameters.get("max_length") and not item.parameters.get("max_new_tokens"):
