@@ -8,10 +8,12 @@ from functools import cache
 from typing import Any
 
 import torch
+from torch.nn.attention import SDPBackend
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import AutoConfig, PreTrainedModel
 
+from llmkit.architectures.activations import Attention
 from llmkit.architectures.building import find_class
 from llmkit.architectures.counted import Counted
 from llmkit.architectures.counting import count_architecture
@@ -140,6 +142,19 @@ def head_of(name: str) -> str:
 def counted(name: str, head: str | None = None) -> Counted:
     """The count of a small model, with a language model's head."""
     return count_architecture(CONFIGS[name], head or head_of(name), formulas=False)
+
+
+# Keys and values of different width are multiplied step by step on the CPU, which keeps the scores; those of fewer
+# heads than the queries are in older releases of torch. A window's mask has transformers repeat them.
+_GROUPED = ("llama", "mixtral", "qwen3")
+
+
+@cache
+def attention_of(name: str) -> Attention:
+    """The kind of attention that ``sdpa`` is on the CPU, with the installed torch."""
+    queries, keys = torch.zeros(1, 2, 8, 16), torch.zeros(1, 1, 8, 16)
+    is_fused = torch._fused_sdp_choice(queries, keys, keys, enable_gqa=True) != SDPBackend.MATH.value
+    return "eager" if name == "deepseek_v3" or (name in _GROUPED and not is_fused) else "sdpa"
 
 
 def real(name: str, head: str | None = None, attention: str = "sdpa") -> PreTrainedModel:

@@ -7,7 +7,14 @@ from dataclasses import replace  # noqa: E402
 
 from llmkit.architectures.activations import BFLOAT16, FLOAT32, MIXED, saved  # noqa: E402
 from llmkit.architectures.counting import count_architecture  # noqa: E402
-from tests.architectures.small_models import CONFIGS, counted, inputs, real, saved_bytes  # noqa: E402
+from tests.architectures.small_models import (  # noqa: E402
+    CONFIGS,
+    attention_of,
+    counted,
+    inputs,
+    real,
+    saved_bytes,
+)
 
 # No product of the two is the side of a matrix, so that autocast's copies of weights are told from activations.
 BATCH, LENGTH = 3, 40
@@ -15,8 +22,6 @@ FAMILIES = sorted(set(CONFIGS) - {"vit"})
 # Kernels of the CPU differ a little: in half precision an attention's output may be kept twice, and autocast
 # leaves norms in bfloat16 there, which on a GPU it takes in float32.
 EXACT, HALF = 0.05, 0.15
-# Keys and values of different width are multiplied step by step on the CPU, which keeps the scores.
-ATTENTION = {"deepseek_v3": "eager"}
 
 
 def kept(name, precision, attention="sdpa"):
@@ -32,7 +37,7 @@ def kept(name, precision, attention="sdpa"):
     ids=lambda each: str(each)[:30],
 )
 def test_what_is_kept_is_what_autograd_saves(name, precision, tolerance):
-    attention = ATTENTION.get(name, "sdpa")
+    attention = attention_of(name)
     model = real(name, attention=attention)
     model = model.bfloat16() if precision is BFLOAT16 else model
     measured = saved_bytes(model, inputs(name, BATCH, LENGTH), autocast=precision.is_autocast)
