@@ -149,11 +149,14 @@ def test_a_vector_does_not_depend_on_its_neighbours(folder_of, kind, level):
     shuffled = chance.sample(range(40), 40)
     settings = {"level": level, "dtype": "float32", "normalize": False}
     folder = str(folder_of(kind))
+    # T5's numbers are as large as 8, and how float32 rounds them is another matter with each shape.
+    tolerance = 1e-4 if kind == "t5" else 2e-5
     alone = [embed(text, folder, batch_size=1, **settings) for text in texts[:8]]
     for batch_size in (None, 3, 40):
         every = embed([texts[number] for number in shuffled], folder, batch_size=batch_size, **settings)
         for number in range(8):
-            numpy.testing.assert_allclose(every[shuffled.index(number)], alone[number], rtol=0, atol=2e-5)
+            found = every[shuffled.index(number)]
+            numpy.testing.assert_allclose(found, alone[number], rtol=0, atol=tolerance)
 
 
 @pytest.fixture(scope="module")

@@ -130,7 +130,7 @@ def test_loading_with_only_the_config_cached(load, hub, tmp_path, folder):
     hub.stop()
     cases = {"weights": ("AutoModel", REPO, SAFE), "nothing": ("AutoModel", "acme/other", SAFE)}
     told = load(hub.environment(tmp_path / "home"), cases)
-    assert told["weights"][0] == "HubUnreachableError"
+    assert told["weights"][0] == "HubUnreachableError", told["weights"]
     assert "model.safetensors is missing" in told["weights"][1]
     assert "--model PATH" in told["weights"][2]
     assert told["nothing"][0] == "HubUnreachableError"
