@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
@@ -13,6 +12,7 @@ from llmkit.architectures.config_checks import check_config, check_size, check_v
 from llmkit.architectures.heads import default_head, model_class
 from llmkit.architectures.model_types import check_model_type
 from llmkit.errors import UsageError
+from llmkit.models.silence import silenced
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -44,7 +44,7 @@ def configure(values: Mapping[str, Any]) -> PreTrainedConfig:
     """
     check_model_type(values, "The config")
     check_values(values)
-    with one_error("The config is not a valid one of this type", lambda: values), _quiet():
+    with one_error("The config is not a valid one of this type", lambda: values), silenced():
         from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
         config_class = CONFIG_MAPPING[values["model_type"]]
@@ -73,7 +73,7 @@ def find_class(config: PreTrainedConfig, head: str) -> type[PreTrainedModel]:
     Raises:
         UsageError: as of `heads.model_class`, or the module cannot be imported.
     """
-    with one_error(f"transformers cannot load its {config.model_type}"), _quiet():
+    with one_error(f"transformers cannot load its {config.model_type}"), silenced():
         return model_class(config, head)
 
 
@@ -91,7 +91,7 @@ def build_class(built: type[PreTrainedModel], config: PreTrainedConfig) -> PreTr
         config = config.get_text_config()
     with (
         one_error(f"transformers cannot build {built.__name__} from this config", config.to_dict),
-        _quiet(),
+        silenced(),
         _few_modules(),
         torch.device("meta"),
     ):
@@ -129,18 +129,3 @@ def _few_modules() -> Iterator[None]:
         yield
     finally:
         handle.remove()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the chatter of transformers and torch about a model that is never run to themselves."""
-    from transformers.utils import logging
-
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.set_verbosity(verbosity)

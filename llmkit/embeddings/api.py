@@ -81,7 +81,9 @@ def embed(
         _check_text(text, number)
     if len(every) > TRIAL_TEXTS:
         compile_ahead(device)
-    encoder = load_trusted_encoder(find_encoder(model, revision), wanted, options, every[:TRIAL_TEXTS])
+    resolved = find_encoder(model, revision)
+    resolved.tell()
+    encoder = load_trusted_encoder(resolved, wanted, options, every[:TRIAL_TEXTS])
     vectors: list[Array] = []
     for start in range(0, len(every), WINDOW_ROWS):
         window = every[start : start + WINDOW_ROWS]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from llmkit.models.cpu_kernels import speed_up_linear_layers
 from llmkit.models.gguf_files import without_bar
 from llmkit.models.processor import processor
 from llmkit.models.resolving import ResolvedModel, explain_loading_error
+from llmkit.models.silence import silenced
 from llmkit.models.sizes import check_sizes
 
 if TYPE_CHECKING:
@@ -247,7 +249,8 @@ def _from_pretrained(
     overridden = _with_config_overridden(config, options.arguments)
     arguments: dict[str, Any] = {"dtype": choose_dtype(options.dtype, device), **overridden, **more}
     try:
-        with without_bar(model):
+        # What a base lacks an adapter brings: transformers, which knows of no adapter, would warn of a head made anew.
+        with without_bar(model), nullcontext() if model.adapter is None else silenced():
             loaded, report = head.from_pretrained(  # type: ignore[attr-defined]
                 model.location,
                 config=config,

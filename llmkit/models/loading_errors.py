@@ -48,6 +48,8 @@ def explain_loading_error(error: BaseException, model: ResolvedModel, task: str)
             match = re.search(pattern, str(link))
             if match is not None:
                 return describe(match, model, task)
+    if model.is_gguf:
+        return _damaged_gguf(error, model)
     return ModelError(f"The model {model} cannot be loaded{_for(task)}: {first_line(error)}")
 
 
@@ -184,7 +186,17 @@ def _wrong_task(match: re.Match[str], model: ResolvedModel, task: str) -> Llmkit
     )
 
 
+def _damaged_gguf(error: BaseException | str, model: ResolvedModel) -> LlmkitError:
+    told = first_line(error) if isinstance(error, BaseException) else error
+    return ModelError(
+        f"The GGUF file {model} is damaged, or of a kind that transformers does not read: {told}",
+        hint="Compare its size and checksum with those of where it came from.",
+    )
+
+
 def _not_json(match: re.Match[str], model: ResolvedModel, task: str) -> LlmkitError:
+    if model.is_gguf:
+        return _damaged_gguf("its metadata cannot be read.", model)
     return ModelError(f"{Path(match[1]).name} of {model} is not JSON.")
 
 

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+
+@functools.cache
+def _tell(note: str) -> None:
+    logging.getLogger("llmkit").warning(note)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +60,11 @@ class ResolvedModel:
         """Where the tokenizer and the like are: with an adapter that has its own, there."""
         own = self.adapter is not None and Path(self.adapter, "tokenizer_config.json").is_file()
         return str(self.adapter) if own else self.location
+
+    def tell(self) -> None:
+        """Tell a Python program's user the note, once for each model: on standard error, if logging is not set up."""
+        if self.note:
+            _tell(self.note)
 
     def __str__(self) -> str:
         return f"'{self.name}'" if self.revision is None else f"'{self.name}' at revision '{self.revision}'"

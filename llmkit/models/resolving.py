@@ -15,6 +15,7 @@ from llmkit.models.converted_weights import with_safe_weights
 from llmkit.models.embedded import (
     EMBEDDED_NAME,
     EMBEDDED_TITLE,
+    EmbeddedPolicy,
     check_encoder,
     embedded_adapter,
     embedded_folder,
@@ -76,20 +77,13 @@ def resolve_model(
     policy = embedded_policy()
     looks_for_safe = needs_weights and not allow_pickle
     if name is None:
-        # A revision is a revision of the default on the hub: no embedded model can be meant.
-        allowed = revision is None and stand_in is not None and policy != "never"
         return _resolve_default(
-            default,
-            revision,
-            stand_in if allowed else None,
-            always=policy == "always",
-            task=task,
-            looks_for_safe=looks_for_safe,
+            default, revision, stand_in, policy=policy, task=task, looks_for_safe=looks_for_safe
         )
     if not name.strip():
         raise UsageError("--model is empty.", hint=f"Name a local folder, a hub model or {EMBEDDED_NAME}.")
     plain, revision, is_local = plain_name(name, revision)
-    own = _embedded_name(plain) if is_local is None else None
+    own = adapter_named(plain) if is_local is None else None
     if own is None and not (is_path(plain) if is_local is None else is_local):
         repository = SHORT_NAMES.get(plain, plain)
         note = f"{plain} is {repository}" if repository != plain else None
@@ -107,7 +101,7 @@ def is_encoder_alone(model: ResolvedModel) -> bool:
     return model.embedded and model.adapter is None
 
 
-def _embedded_name(name: str) -> str | None:
+def adapter_named(name: str) -> str | None:
     """Return the name of an embedded adapter, or `ENCODER`; None for another model."""
     if name == EMBEDDED_NAME:
         return ENCODER
@@ -120,12 +114,14 @@ def _resolve_default(
     revision: str | None,
     stand_in: str | None,
     *,
-    always: bool,
+    policy: EmbeddedPolicy,
     task: str,
     looks_for_safe: bool,
 ) -> ResolvedModel:
-    if stand_in is not None and always:
-        return _standing_in(stand_in, task, "")
+    # A revision is a revision of the default on the hub: no embedded model can be meant.
+    allowed = stand_in if revision is None and policy != "never" else None
+    if allowed is not None and policy == "always":
+        return _standing_in(allowed, task, "")
     if default is None:
         raise UsageError(
             f"--model is needed for {task or 'this'}.",
@@ -133,23 +129,29 @@ def _resolve_default(
         )
     repository, default_revision = default
     wanted = ResolvedModel(repository, repository, revision or default_revision)
-    if stand_in is None or not has_embedded_encoder():
-        return _find_default(wanted, task, looks_for_safe)
-    try:
-        return _find_on_hub(wanted, looks_for_safe, is_replaceable=True)
-    except HubUnreachableError as error:
-        return _standing_in(stand_in, task, f"{error.reason}, ")
+    if allowed is not None and has_embedded_encoder():
+        try:
+            return _find_on_hub(wanted, looks_for_safe, is_replaceable=True)
+        except HubUnreachableError as error:
+            return _standing_in(allowed, task, f"{error.reason}, ")
+    why = None
+    if policy != "never" and has_embedded_encoder():
+        no_such = f"There is no embedded model for {task}." if task else None
+        why = no_such if stand_in is None else "An embedded model has no revisions."
+    return _find_default(wanted, why, policy, looks_for_safe)
 
 
-def _find_default(wanted: ResolvedModel, task: str, looks_for_safe: bool) -> ResolvedModel:
-    """Return a default model for which no embedded one can stand in: where that is so, the error says it."""
+def _find_default(
+    wanted: ResolvedModel, why_itself: str | None, policy: EmbeddedPolicy, looks_for_safe: bool
+) -> ResolvedModel:
+    """Return a default model for which no embedded one can stand in; where the user may ask why, it is said."""
     try:
-        return _find_on_hub(wanted, looks_for_safe)
+        found = _find_on_hub(wanted, looks_for_safe)
     except HubUnreachableError as error:
-        if task and has_embedded_encoder() and embedded_policy() != "never":
-            others = str(error.hint).replace(WAYS_ON, WITHOUT_EMBEDDED)
-            error.hint = f"There is no embedded model for {task}. {others}"
+        if why_itself:
+            error.hint = f"{why_itself} {str(error.hint).replace(WAYS_ON, WITHOUT_EMBEDDED)}"
         raise
+    return replace(found, note=why_itself) if why_itself and policy == "always" else found
 
 
 def _standing_in(stand_in: str, task: str, why: str) -> ResolvedModel:
@@ -190,7 +192,7 @@ def _on_base(model: ResolvedModel, adapter: str, allow_pickle: bool, needs_weigh
     name = str(beside) if not Path(base).is_absolute() and beside.is_dir() else base
     try:
         plain, _, is_local = plain_name(name, None)
-        if is_local or (is_local is None and _embedded_name(plain) is None and is_path(plain)):
+        if is_local or (is_local is None and adapter_named(plain) is None and is_path(plain)):
             found = local_file_or_folder(
                 plain, allow_pickle, needs_weights
             )  # which may be an adapter, even this one

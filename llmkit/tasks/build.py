@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Any
 from llmkit.errors import LlmkitError, ModelError, UsageError
 from llmkit.models.loading import LoadOptions, load_model
 from llmkit.models.local_folder import is_path
-from llmkit.models.resolving import ResolvedModel, explain_loading_error, is_encoder_alone
+from llmkit.models.resolving import (
+    ResolvedModel,
+    adapter_named,
+    explain_loading_error,
+    is_encoder_alone,
+)
 from llmkit.models.tokenizing import check_tokenizer, explained_loading
 from llmkit.tasks.catalogue import Task, TaskCall, find_task, tasks
 from llmkit.tasks.resolve import resolve_for
@@ -98,6 +103,7 @@ def pipeline(
     with _token(token):
         name = str(model) if model is not None else None
         resolved = resolve_for(call, name, revision, allow_pickle=allow_pickle)
+        resolved.tell()
         return build_pipeline(call, resolved, options, parameters, pipeline_class)
 
 
@@ -316,6 +322,14 @@ def _task_of(model: Any, revision: str | None) -> str:
     """
     if model is None:
         raise UsageError('say a task: pipeline("summarization"), or a model of the hub.')
+    adapter = adapter_named(model) if isinstance(model, str) else None
+    if adapter is not None:
+        served = [task.name for task in tasks().values() if task.embedded == adapter]
+        if len(served) == 1:
+            return served[0]
+        raise UsageError(
+            f"{model} is for {', '.join(served) or 'nothing that is here'}.", hint="Name the task."
+        )
     if not isinstance(model, str) or is_path(model):
         what = (
             f"the folder {model}"

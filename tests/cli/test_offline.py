@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from llmkit.models.embedded import embedded_names, read_adapter
+from llmkit.models.embedded import embedded_names, measured, read_adapter
 from tests.fixtures.command import base_environment
 from tests.fixtures.hub import client_environment
 from tests.test_docs import ROOT, examples
@@ -256,6 +256,25 @@ SAMPLES = {
     "question-answering": squad,
     "fill-mask": wikitext2,
 }
+
+
+def test_the_figure_of_zero_shot_classification_is_reproduced(llmkit, shared_data, tmp_path):
+    """The page's figure lies in the normal interval of the figure on every twentieth article."""
+    with (shared_data / "ag_news" / "test.csv").open(encoding="utf-8", newline="") as file:
+        articles = list(csv.reader(file))[::20]
+    with (tmp_path / "news.jsonl").open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps({"text": f"{title} {text}"}) + "\n" for _, title, text in articles)
+    labels = ["World", "Sports", "Business", "Sci/Tech"]
+
+    done = llmkit(*CALL[:2], "-m", "minilm", "-i", tmp_path / "news.jsonl", "--labels", ",".join(labels))
+
+    right = [
+        row["labels"][0] == labels[int(number) - 1]
+        for row, (number, _, _) in zip(done.lines, articles, strict=True)
+    ]
+    accuracy = sum(right) / len(right)
+    figure = float(re.search(r"accuracy (\S+) on", measured("zero-shot-classification"))[1])
+    assert abs(accuracy - figure) < 1.96 * (figure * (1 - figure) / len(right)) ** 0.5
 
 
 @pytest.mark.parametrize("name", embedded_names())

