@@ -248,6 +248,9 @@ def _from_pretrained(
     check_sizes(model, config, head)
     overridden = _with_config_overridden(config, options.arguments)
     arguments: dict[str, Any] = {"dtype": choose_dtype(options.dtype, device), **overridden, **more}
+    if not model.is_local and (revision := model.origin_of_weights["revision"]):
+        # Beside peft, transformers looks for an adapter, in 5.15 on the main branch whatever the revision is.
+        arguments["adapter_kwargs"] = {"revision": revision}
     try:
         # What a base lacks an adapter brings: transformers, which knows of no adapter, would warn of a head made anew.
         with without_bar(model), nullcontext() if model.adapter is None else silenced():
