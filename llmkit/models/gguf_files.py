@@ -10,6 +10,7 @@ from pathlib import Path
 from llmkit.models.resolved import ResolvedModel
 
 MAGIC = b"GGUF"
+GGUF_FILES = "*.[gG][gG][uU][fF]"
 
 
 def is_gguf(path: Path) -> bool:

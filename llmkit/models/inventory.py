@@ -20,9 +20,10 @@ from llmkit.models.embedded import (
     measured,
     read_adapter,
 )
+from llmkit.models.gguf_files import GGUF_FILES
 from llmkit.models.local_folder import ADAPTER_FILE, CONFIG_FILE
 
-_WEIGHTS = ("*.safetensors", "*.gguf", "*.bin")
+_WEIGHTS = ("*.safetensors", GGUF_FILES, "*.bin")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from llmkit.errors import ModelError, UsageError, did_you_mean
 from llmkit.models.adapters import add_adapter_weights, fit_config, has_own_config
 from llmkit.models.cpu_attention import speed_up_attention
 from llmkit.models.cpu_kernels import speed_up_linear_layers
-from llmkit.models.gguf_files import without_bar
+from llmkit.models.gguf_files import GGUF_FILES, without_bar
 from llmkit.models.processor import processor
 from llmkit.models.resolving import ResolvedModel, explain_loading_error
 from llmkit.models.silence import silenced
@@ -78,7 +78,7 @@ def model_identity(resolved: ResolvedModel, options: LoadOptions) -> dict[str, A
     files = [
         file
         for folder in (folders if resolved.is_local else ())
-        for file in (*sorted(Path(folder).glob("*.safetensors")), *sorted(Path(folder).glob("*.gguf")))
+        for file in (*sorted(Path(folder).glob("*.safetensors")), *sorted(Path(folder).glob(GGUF_FILES)))
     ]
     return {
         "model": resolved.location,
@@ -247,7 +247,10 @@ def _from_pretrained(
     head = choose_head(heads, config, model, task)
     check_sizes(model, config, head)
     overridden = _with_config_overridden(config, options.arguments)
-    arguments: dict[str, Any] = {"dtype": choose_dtype(options.dtype, device), **overridden, **more}
+    dtype = choose_dtype(options.dtype, device)
+    if model.is_gguf and dtype == "auto":
+        dtype = "float32"  # as for a .gguf; transformers would unpickle a .GGUF to see which
+    arguments: dict[str, Any] = {"dtype": dtype, **overridden, **more}
     if not model.is_local and (revision := model.origin_of_weights["revision"]):
         # Beside peft, transformers looks for an adapter, in 5.15 on the main branch whatever the revision is.
         arguments["adapter_kwargs"] = {"revision": revision}

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from llmkit.errors import MissingExtraError, ModelError
 from llmkit.models.archives import is_archive, unpacked
-from llmkit.models.gguf_files import is_gguf
+from llmkit.models.gguf_files import GGUF_FILES, is_gguf
 from llmkit.models.local_folder import (
+    ADAPTER_FILE,
     ADAPTER_WEIGHTS,
     CONFIG_FILE,
+    PICKLED_WEIGHTS,
     WEIGHTS_FILE,
+    WEIGHTS_INDEX,
+    check_counts,
     check_safetensors,
-    local_model,
     local_path,
+    model_in,
     read_object,
 )
 from llmkit.models.resolved import ResolvedModel
@@ -27,9 +34,12 @@ def local_file_or_folder(name: str, allow_pickle: bool, needs_weights: bool) -> 
         ModelError: there is nothing, or it is damaged, or it is no model.
         MissingExtraError: a GGUF file needs a package that is not installed.
     """
-    path = local_path(name)
+    return _model_at(local_path(name), name, allow_pickle, needs_weights)
+
+
+def _model_at(path: Path, name: str, allow_pickle: bool, needs_weights: bool) -> ResolvedModel:
     if path.is_dir():
-        return local_model(name, allow_pickle, needs_weights)
+        return model_in(path, name, allow_pickle, needs_weights)
     if path.suffix.lower() == ".gguf":
         return _gguf(path, name)
     if path.suffix == ".safetensors":
@@ -54,24 +64,42 @@ def _gguf(path: Path, name: str) -> ResolvedModel:
 def _safetensors(path: Path, name: str, allow_pickle: bool) -> ResolvedModel:
     folder = path.parent
     if path.name in (WEIGHTS_FILE, ADAPTER_WEIGHTS):
-        found = local_model(str(folder), allow_pickle, True)
+        found = model_in(folder, str(folder), allow_pickle, True)
         return ResolvedModel(name, found.location, adapter=found.adapter)
-    read_object(folder / CONFIG_FILE, name, f"It belongs beside the weights: {folder / CONFIG_FILE}")
-    check_safetensors(path, name)
+    hint = f"It belongs beside the weights: {folder / CONFIG_FILE}"
+    config = read_object(folder / CONFIG_FILE, name, hint)
+    check_counts(config, check_safetensors(path, name), name)
     return ResolvedModel(name, str(folder), weights=path.name)
 
 
 def _archive(path: Path, name: str, allow_pickle: bool, needs_weights: bool) -> ResolvedModel:
     folder = unpacked(path, name)
-    found_in = {file.parent for pattern in _MARKS for file in folder.rglob(pattern)}
+    found = _only_model_in(folder, name)
+    called = name if found == folder else f"{name}/{found.relative_to(folder).as_posix()}"
+    with _called(folder, name):
+        return replace(_model_at(found, called, allow_pickle, needs_weights), name=name)
+
+
+@contextmanager
+def _called(folder: Path, name: str) -> Iterator[None]:
+    """Have what a hint says of a file name the archive, not the folder of the cache that has its files now."""
+    try:
+        yield
+    except ModelError as error:
+        error.hint = error.hint and error.hint.replace(str(folder), name)
+        raise
+
+
+def _only_model_in(folder: Path, name: str) -> Path:
+    """Return the folder or the file that is the one model of an archive."""
+    found_in = {file.parent for mark in _MARKS for file in folder.rglob(mark)}
     # What lies inside a model is a part of it: sentence-transformers' modules, the checkpoints of a run.
     places = sorted(place for place in found_in if found_in.isdisjoint(place.parents))
-    files = sorted(folder.rglob("*.gguf"))
+    files = _files(folder.rglob(GGUF_FILES))
     if len(places) == 1:
-        found = local_model(str(places[0]), allow_pickle, needs_weights)
-        return ResolvedModel(name, found.location, adapter=found.adapter)
+        return _only_weights_in(places[0]) or places[0]
     if len(files) == 1 and not places:
-        return _gguf(files[0], name)
+        return files[0]
     inside = [str(place.relative_to(folder)) for place in (*places, *files)]
     if not inside:
         raise ModelError(f"There is no model in '{name}': no {CONFIG_FILE} and no .gguf file.")
@@ -81,4 +109,18 @@ def _archive(path: Path, name: str, allow_pickle: bool, needs_weights: bool) -> 
     )
 
 
-_MARKS = (CONFIG_FILE, "adapter_config.json")
+def _only_weights_in(folder: Path) -> Path | None:
+    """Return the one file of weights beside a config, where none has the name that a model's weights have."""
+    if not (folder / CONFIG_FILE).is_file() or any((folder / file).is_file() for file in _NAMES_OF_WEIGHTS):
+        return None
+    files = _files([*folder.glob(GGUF_FILES), *folder.glob("*.safetensors")])
+    return files[0] if len(files) == 1 else None
+
+
+def _files(found: Iterable[Path]) -> list[Path]:
+    # A Mac packs a ._NAME beside each NAME, with what it knows of the file.
+    return sorted(file for file in found if file.is_file() and not file.name.startswith("._"))
+
+
+_MARKS = (CONFIG_FILE, ADAPTER_FILE)
+_NAMES_OF_WEIGHTS = (WEIGHTS_FILE, WEIGHTS_INDEX, ADAPTER_WEIGHTS, *PICKLED_WEIGHTS)

@@ -48,7 +48,11 @@ def local_model(name: str, allow_pickle: bool, needs_weights: bool) -> ResolvedM
     Raises:
         ModelError: the folder is missing, may not be read, is damaged, or has pickled weights only.
     """
-    folder = local_path(name)
+    return model_in(local_path(name), name, allow_pickle, needs_weights)
+
+
+def model_in(folder: Path, name: str, allow_pickle: bool, needs_weights: bool) -> ResolvedModel:
+    """Return the model in a folder, which is called `name` to the user; else as `local_model`."""
     try:
         check_folder(folder, name, allow_pickle, needs_weights)
     except PermissionError as error:
@@ -146,7 +150,7 @@ def _check_weights(folder: Path, name: str, config: dict[str, Any], allow_pickle
     for candidate in (said_by_config, WEIGHTS_FILE, WEIGHTS_INDEX):
         if isinstance(candidate, str) and is_file_inside(folder, candidate, name):
             tensors = sum(check_safetensors(file, name) for file in weight_files(folder / candidate, name))
-            _check_counts(config, tensors, name)
+            check_counts(config, tensors, name)
             return
     if not (allow_pickle and any((folder / file).is_file() for file in PICKLED_WEIGHTS)):
         raise _unusable_weights(folder, name, allow_pickle)
@@ -169,7 +173,7 @@ def some_of(names: Sequence[str]) -> str:
     return ", ".join(names[:_MOST_NAMES]) + (f" and {more:,} more" if more > 0 else "")
 
 
-def _check_counts(config: dict[str, Any], tensors: int, name: str) -> None:
+def check_counts(config: dict[str, Any], tensors: int, name: str) -> None:
     """Refuse a config of more layers than its weights can be for: they would be built before anything is compared.
 
     Raises:
@@ -178,7 +182,7 @@ def _check_counts(config: dict[str, Any], tensors: int, name: str) -> None:
     most = max(_LAYERS_OF_ANY_MODEL, tensors)
     for key, value in config.items():
         if isinstance(value, dict):
-            _check_counts(value, tensors, name)
+            check_counts(value, tensors, name)
         elif key == "num_labels" and isinstance(value, int) and value > _LABELS_OF_ANY_MODEL:
             raise ModelError(f"{CONFIG_FILE} of '{name}' says {key}: {value:,}: no model has so many.")
         elif _COUNTS.fullmatch(key) and isinstance(value, int) and value > most:

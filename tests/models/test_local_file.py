@@ -6,6 +6,7 @@ import importlib.util
 import json
 import shutil
 import tarfile
+import zipfile
 from pathlib import Path
 
 import numpy
@@ -140,6 +141,12 @@ def test_gguf(gguf_file, capfd):
     assert load_tokenizer(resolve_model(str(gguf_file)), "x")("the")["input_ids"][-1] == 31
 
 
+def test_gguf_in_capitals(gguf_file, tmp_path):
+    shutil.copy(gguf_file, tmp_path / "X.GGUF")
+    expected = logits_of(gguf_file, AutoModelForCausalLM)
+    assert torch.equal(logits_of(tmp_path / "X.GGUF", AutoModelForCausalLM), expected)
+
+
 def test_gguf_by_the_command(llmkit, gguf_file):
     call = ("pipeline", "text-generation", "the", "--model", gguf_file, "-p", "max_new_tokens=3")
 
@@ -199,6 +206,58 @@ def test_an_archive_of_a_gguf_file(gguf_file, tmp_path):
 
     found = logits_of(tmp_path / "packed.tgz", AutoModelForCausalLM)
     assert torch.equal(found, logits_of(gguf_file, AutoModelForCausalLM))
+
+
+def test_an_archive_of_a_weights_file_beside_its_config(model, tmp_path):
+    expected = logits_of(model)
+    (model / "model.safetensors").rename(model / "best.safetensors")
+    (model / "._best.safetensors").write_bytes(b"what a Mac packs beside it")
+    for made in (
+        shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path, "model"),
+        shutil.make_archive(str(tmp_path / "flat"), "gztar", model),
+    ):
+        found = resolve_model(made)
+        assert (found.name, found.weights) == (made, "best.safetensors")
+        assert torch.equal(logits_of(made), expected)
+
+
+@pytest.mark.parametrize("file", ["tiny.gguf", "TINY.GGUF"])
+def test_an_archive_of_a_gguf_file_with_what_a_hub_has_beside_it(gguf_file, tmp_path, file):
+    with zipfile.ZipFile(tmp_path / "alone.zip", "w") as zipped:
+        zipped.write(gguf_file, file)
+    with zipfile.ZipFile(tmp_path / "packed.zip", "w") as zipped:
+        zipped.write(gguf_file, f"m/{file}")
+        zipped.writestr("m/config.json", '{"model_type": "llama"}')
+        zipped.writestr("m/README.md", "a model")
+
+    expected = logits_of(gguf_file, AutoModelForCausalLM)
+    for name in ("alone.zip", "packed.zip"):
+        assert torch.equal(logits_of(tmp_path / name, AutoModelForCausalLM), expected)
+
+
+def test_errors_name_the_archive(model, tmp_path):
+    """Not the folder of the cache that its files were unpacked into."""
+    weights = (model / "model.safetensors").read_bytes()
+    for number, (file, content, says) in enumerate(
+        [
+            ("model.safetensors", weights[:-9], "is cut off"),
+            ("best.safetensors", weights[:-9], "is cut off"),
+            ("tiny.gguf", b"something else", "is not a GGUF file"),
+            ("notes.txt", b"", "has no weights"),
+            ("config.json", b"{", "is not JSON"),
+        ]
+    ):
+        (model / "model.safetensors").unlink(missing_ok=True)
+        (model / file).write_bytes(content)
+        made = shutil.make_archive(str(tmp_path / f"packed{number}"), "zip", tmp_path, "model")
+        if file != "notes.txt":
+            (model / file).unlink()
+
+        with pytest.raises(ModelError, match=says) as raised:
+            resolve_model(made)
+
+        assert f"'{made}/model" in raised.value.message
+        assert "unpacked" not in str(raised.value)
 
 
 def test_an_archive_of_no_model_or_of_two(model, tmp_path):
