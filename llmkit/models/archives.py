@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import shutil
 import stat
@@ -17,10 +18,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from lzma import LZMAError
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO, Self
+from typing import IO, Any, Self
 
 from llmkit.data.atomic import explained_write, reason_of
 from llmkit.data.cache_folder import cache_folder
+from llmkit.data.json_text import parse_json
 from llmkit.errors import ModelError, UsageError
 from llmkit.models.local_folder import ARCHIVE_ENDINGS
 
@@ -53,7 +55,7 @@ def unpacked(archive: Path, name: str) -> Path:
     state = archive.stat()
     key = f"{archive.resolve()}\0{state.st_size}\0{state.st_mtime_ns}"
     target = unpacked_folder() / hashlib.sha256(key.encode()).hexdigest()[:32]
-    if target.is_dir():
+    if _is_whole(target):
         return target
     with explained_write(target):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +63,9 @@ def unpacked(archive: Path, name: str) -> Path:
         beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=".unpacking-"))
         try:
             _unpack(archive, beside, name)
-            (beside / _ORIGIN).write_text(str(archive.resolve()), encoding="utf-8")
+            _write_note(beside, archive)
+            if not _is_whole(target):
+                shutil.rmtree(target, ignore_errors=True)
             with _one_of_two_is_enough(target):
                 beside.rename(target)
         finally:
@@ -76,8 +80,38 @@ def unpacked_folder() -> Path:
 
 def origin_of(folder: Path) -> str | None:
     """Return which archive was unpacked into a folder; None where none was."""
-    file = folder / _ORIGIN
-    return file.read_text(encoding="utf-8") if file.is_file() else None
+    archive = _note(folder).get("archive")
+    return archive if isinstance(archive, str) else None
+
+
+def _write_note(folder: Path, archive: Path) -> None:
+    """Write which archive was unpacked into a folder, and what files that gave."""
+    sizes = {
+        file.relative_to(folder).as_posix(): file.stat().st_size
+        for file in folder.rglob("*")
+        if file.is_file() and file != folder / _ORIGIN  # of an archive of such a folder: it is replaced
+    }
+    note = {"archive": str(archive.resolve()), "files": sizes}
+    (folder / _ORIGIN).write_text(json.dumps(note), encoding="utf-8")
+
+
+def _note(folder: Path) -> dict[str, Any]:
+    try:
+        value = parse_json((folder / _ORIGIN).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _is_whole(folder: Path) -> bool:
+    """Tell whether each file that was unpacked into a folder is still there, and as large."""
+    sizes = _note(folder).get("files")
+    try:
+        return isinstance(sizes, dict) and all(
+            (folder / file).stat().st_size == size for file, size in sizes.items()
+        )
+    except OSError:
+        return False
 
 
 @contextmanager
@@ -85,7 +119,7 @@ def _one_of_two_is_enough(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError:
-        if not target.is_dir():  # or another process was faster
+        if not _is_whole(target):  # or another process was faster
             raise
 
 
@@ -123,9 +157,10 @@ def _unpack(archive: Path, folder: Path, name: str) -> None:
     ) as error:  # a password, a compression that Python does not know
         raise ModelError(f"'{name}' cannot be unpacked: {error}.") from error
     except OSError as error:
-        if error.errno not in _NO_NAMES:
+        if error.errno not in (None, *_NO_NAMES):
             raise
-        if error.filename is None:  # it was read, at a place that a file does not have
+        # What gzip and bz2 say of damage has no number; or it was read, at a place that a file does not have.
+        if error.filename is None:
             raise _damaged(name, error) from error
         raise ModelError(
             f"'{name}' has a member that no folder can hold: {reason_of(error)}.",
@@ -191,16 +226,29 @@ def _inside(path: str, name: str) -> PurePosixPath:
         raise ModelError(
             f"'{name}' has a member in no folder that a model has.", hint="Nothing of it was kept."
         )
+    if posix.parts[0].lower() == _ORIGIN and len(posix.parts) > 1:
+        raise ModelError(
+            f"'{name}' has a member where llmkit notes what it unpacked: {path}.",
+            hint="Nothing of it was kept.",
+        )
     return posix
 
 
 class _MemberInfo(tarfile.TarInfo):
-    """What a tarball says of a member; Python would read names of any length into the memory."""
+    """What a tarball says of a member.
+
+    Python would read names of any length into the memory, and take damage between two members for the end.
+    """
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         """Return it from its block."""
-        found = super().frombuf(buf, encoding, errors)
+        try:
+            found = super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if len(buf) == tarfile.BLOCKSIZE and not any(buf):  # the end
+                raise
+            raise tarfile.ReadError(str(error)) from error
         if found.type in _ABOUT_OTHERS and not 0 <= found.size <= _LONGEST_HEADER:
             raise tarfile.ReadError(f"a header of {found.size:,} bytes")
         if found.size < 0:
@@ -223,10 +271,24 @@ def _in_tar(archive: Path, name: str) -> Iterator[_Member]:
             if each.isdir():
                 continue
             if not each.isreg():
-                raise _odd(each.name, "a link" if each.issym() or each.islnk() else "a device", name)
+                raise _odd(each.name, _LINKS.get(each.type, "a device"), name)
             stream = tar.extractfile(each)
             assert stream is not None  # of a regular file it is one
             yield _Member(each.name, stream)
+        _read_to_end(tar)
+
+
+_LINKS = {tarfile.SYMTYPE: "a link", tarfile.LNKTYPE: "a hard link"}
+
+
+def _read_to_end(tar: tarfile.TarFile) -> None:
+    """Read what follows the last member: a compressed stream is compared with its checksum at its end."""
+    assert tar.fileobj is not None  # while it is open
+    left = _SMALL
+    while block := tar.fileobj.read(_AT_ONCE):
+        left -= len(block)
+        if left < 0:
+            raise tarfile.ReadError("it goes on after its end")
 
 
 def _in_zip(archive: Path, name: str) -> Iterator[_Member]:
@@ -241,8 +303,14 @@ def _in_zip(archive: Path, name: str) -> Iterator[_Member]:
                 yield _Member(each.filename, stream)
 
 
+_REMEDIES = {
+    "a link": "Pack the files themselves, as tar --dereference and zip without -y do.",
+    "a hard link": "Pack the files themselves, as tar --hard-dereference does.",
+    "a device": "No model has one.",
+}
+
+
 def _odd(member: str, kind: str, name: str) -> ModelError:
     return ModelError(
-        f"'{name}' has {kind} in it: {member}.",
-        hint="Pack the files themselves: tar --dereference does. Nothing of it was kept.",
+        f"'{name}' has {kind} in it: {member}.", hint=f"{_REMEDIES[kind]} Nothing of it was kept."
     )
