@@ -6,17 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmkit.data.atomic import explained_write
-from llmkit.errors import HubError
+from llmkit.errors import HubError, LlmkitError
 from llmkit.models.hub_errors import explain_hub_failure, is_a
+from llmkit.models.hub_files import fetch_files
 from llmkit.models.hub_lookup import ask_hub, check_endpoint
 from llmkit.models.inventory import size_of
 from llmkit.models.local_folder import CONFIG_FILE
 from llmkit.models.resolved import ResolvedModel
-
-# What loads a model of transformers; the same weights in other frameworks' formats are left where they are.
-_WANTED = ("*.json", "*.txt", "*.model", "*.jinja", "*.safetensors", "*.py", "*.vocab", "*/config.json")
-_UNWANTED = ("onnx/*", "openvino/*", "coreml/*", "*.msgpack", "*.h5", "*.ot", "runs/*")
-_PICKLED = "pytorch_model*.bin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +32,13 @@ class Prepared:
 def prepare(repository: str, revision: str | None, folder: Path) -> Prepared:
     """Fetch a model into a folder that HF_HOME can name afterwards; what is there already is kept.
 
-    Weights are taken as safetensors; pickled ones only where there are no others.
+    In each folder of a repository weights are taken as safetensors; pickled ones only where there are no others.
 
     Raises:
-        HubError: the hub does not give it.
+        HubError, ModelError: the hub does not give it, or what it has cannot be loaded.
         OutputError: the folder cannot be written.
     """
-    from huggingface_hub import HfApi, constants, snapshot_download
+    from huggingface_hub import constants
 
     check_endpoint(constants.ENDPOINT)
     model = ResolvedModel(repository, repository, revision)
@@ -54,15 +50,9 @@ def prepare(repository: str, revision: str | None, folder: Path) -> Prepared:
         found = ask_hub(model, CONFIG_FILE)  # which gives up sooner than the client
         if found is not None and not is_a(found, "EntryNotFoundError"):
             raise found
-        files = HfApi().list_repo_files(repository, revision=revision)
-        has_safe = any(file.endswith(".safetensors") for file in files)
-        path = snapshot_download(
-            repository,
-            revision=revision,
-            cache_dir=folder / "hub",
-            allow_patterns=[*_WANTED, *(() if has_safe else (_PICKLED,))],
-            ignore_patterns=list(_UNWANTED),
-        )
+        path = fetch_files(model, folder / "hub")
+    except LlmkitError:
+        raise
     except Exception as error:
         raise explain_hub_failure(error, model, CONFIG_FILE) from error
-    return Prepared(repository, Path(path).name, Path(path), size_of(Path(path)))
+    return Prepared(repository, path.name, path, size_of(path))

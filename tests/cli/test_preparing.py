@@ -1,0 +1,157 @@
+"""`llmkit models prepare`: which files are fetched, under which names, and that a model works where they are copied."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import transformers
+
+from tests.fixtures.hub import SmallHub, client_environment
+
+CALL = ("pipeline", "text-classification", "a good film", "-m")
+
+
+@pytest.fixture
+def hub():
+    with SmallHub() as hub:
+        yield hub
+
+
+@pytest.fixture
+def prepare(llmkit, hub, tmp_path):
+    """Prepare models; return what the command left."""
+
+    def prepare(*names, to=tmp_path / "models"):
+        env = hub.environment(tmp_path / "home")
+        return llmkit("models", "prepare", *names, "--to", to, "-f", "jsonl", env=env, hub=True)
+
+    return prepare
+
+
+@pytest.fixture
+def alone(llmkit, hub, tmp_path):
+    """Run a command as on the other machine, without a hub."""
+
+    def alone(*arguments):
+        env = client_environment(hub.url, tmp_path / "models") | {"HF_HUB_OFFLINE": "1"}
+        return llmkit(*arguments, env=env, hub=True)
+
+    return alone
+
+
+def copy_of(folder: Path, to: Path, *more: str) -> Path:
+    """Copy a model, and put further files beside it that nobody can read."""
+    shutil.copytree(folder, to)
+    for name in more:
+        (to / name).parent.mkdir(exist_ok=True)
+        (to / name).write_text(name)
+    return to
+
+
+def files_in(row) -> set[str]:
+    folder = Path(row["path"])
+    return {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_all_that_a_model_is_loaded_from_is_fetched(prepare, hub, tiny, tmp_path):
+    wanted = (
+        "source.spm",
+        "vocab.tsv",
+        "bpe.codes",
+        "a.tiktoken",
+        "voices/one.npz",
+        "1_Dense/pytorch_model.bin",
+    )
+    unwanted = (
+        *("tf_model.h5", "flax_model.msgpack", "rust_model.ot", "onnx/model.onnx", "model.gguf", "a.mlmodel"),
+        *(
+            "pytorch_model.bin",
+            "training_args.bin",
+            "loss.PNG",
+            "runs/1.tfevents",
+            "original/consolidated.00.pth",
+        ),
+    )
+    folder = tiny("text-classification")
+    hub.add("acme/full", copy_of(folder, tmp_path / "full", *wanted, *unwanted))
+
+    done = prepare("acme/full")
+
+    assert done.code == 0, done.stderr
+    assert files_in(done.lines[0]) == {*wanted, *(file.name for file in folder.iterdir())}
+
+
+def test_pickles_are_fetched_where_there_is_nothing_else(prepare, hub, tiny, tmp_path):
+    hub.add("acme/pickle", copy_of(tiny("pickle_only"), tmp_path / "pickle", "coarse.pt"))
+    [row] = prepare("acme/pickle").lines
+    assert "pytorch_model.bin" in files_in(row) and "coarse.pt" not in files_in(row)
+
+
+@pytest.mark.slow
+def test_a_translation_model_works_where_it_is_copied(prepare, alone, hub, tmp_path):
+    hub.add("acme/opus", marian(tmp_path / "opus"))
+    assert prepare("acme/opus").code == 0
+    done = alone("pipeline", "translation_en_to_de", "a film", "-m", "acme/opus", "-p", "max_new_tokens=3")
+    assert done.code == 0, done.stderr
+
+
+def marian(folder: Path) -> Path:
+    """A translation model with random weights, whose tokenizer lies in two files of sentencepiece."""
+    sentencepiece = pytest.importorskip("sentencepiece")
+    folder.mkdir()
+    words = Path(__file__).read_text()
+    (folder / "words.txt").write_text(words)
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(folder / "words.txt"), model_prefix=str(folder / "source"), vocab_size=150, minloglevel=2
+    )
+    (folder / "words.txt").unlink()
+    lines = (folder / "source.vocab").read_text().splitlines()
+    vocabulary = {line.split("\t")[0]: number for number, line in enumerate([*lines, "<pad>"])}
+    (folder / "source.vocab").unlink()
+    shutil.copy(folder / "source.model", folder / "target.spm")
+    (folder / "source.model").rename(folder / "source.spm")
+    (folder / "vocab.json").write_text(json.dumps(vocabulary))
+    names = {"source_lang": "en", "target_lang": "de", "tokenizer_class": "MarianTokenizer"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(names))
+    pad = vocabulary["<pad>"]
+    config = transformers.MarianConfig(
+        vocab_size=len(vocabulary),
+        d_model=16,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=16,
+        decoder_ffn_dim=16,
+        pad_token_id=pad,
+        decoder_start_token_id=pad,
+        eos_token_id=vocabulary["</s>"],
+        forced_eos_token_id=vocabulary["</s>"],
+        max_length=8,
+    )
+    transformers.MarianMTModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("keep", "files", "says"),
+    [
+        ((), ("README.md",), "has no config.json on the hub"),
+        (("config.json",), ("tf_model.h5",), "has no weights"),
+        ((), ("small.Q4.gguf", "README.md"), "hf download acme/odd small.Q4.gguf --local-dir DIR"),
+    ],
+)
+def test_a_repository_that_could_not_be_loaded(prepare, hub, tiny, tmp_path, keep, files, says):
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    for name in keep:
+        shutil.copy(tiny("text-classification") / name, folder)
+    for name in files:
+        (folder / name).write_text(name)
+    hub.add("acme/odd", folder)
+    done = prepare("acme/odd")
+    assert (done.code, done.stdout) == (1, b"")
+    assert says in done.stderr and "'acme/odd'" in done.stderr
