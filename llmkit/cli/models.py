@@ -15,6 +15,7 @@ from llmkit.cli.examples import examples
 from llmkit.cli.loading import quiet_client
 from llmkit.cli.results import write_rows
 from llmkit.errors import UsageError
+from llmkit.models.addresses import plain_name
 from llmkit.tasks.catalogue import find_task
 
 if TYPE_CHECKING:
@@ -137,28 +138,36 @@ def prepare(
     """Fetch the default models of tasks into a folder, for a machine without a hub."""
     set_quiet(quiet)
     results = claim_stdout()
-    wanted = {name: _wanted(name) for name in tasks}
+    if not to.strip():
+        raise UsageError("--to is empty.", hint="Name the folder to fill: --to DIR.")
+    wanted = dict.fromkeys(_wanted(name) for name in tasks)
     from llmkit.models.preparing import prepare as fetch
 
     quiet_client()
     rows = []
-    for name, (repository, revision) in wanted.items():
+    for task, repository, revision in wanted:
         found = fetch(repository, revision, Path(to))
-        row = {"task": None if name == repository else name, "model": found.name}
+        row = {"task": task, "model": found.name}
         rows.append(row | {"revision": found.revision, "bytes": found.bytes, "path": str(found.path)})
     write_rows(results, rows, format, title=f"Models in {to}")
     note(f"On the other machine: HF_HOME={to} HF_HUB_OFFLINE=1 llmkit pipeline …")
 
 
-def _wanted(name: str) -> tuple[str, str | None]:
-    """Return the repository and revision that a task's default is, or a hub id itself.
+def _wanted(name: str) -> tuple[str | None, str, str | None]:
+    """Return a task with the repository and revision of its default model; or those that are named, with None.
 
     Raises:
         UsageError: it is neither, or the task has no default.
     """
-    if "/" in name:
-        return name, None
+    plain, revision, is_path = plain_name(name, None)
+    if is_path:
+        raise UsageError(f"'{name}' is here already.", hint="Copy it to the other machine as it is.")
+    if is_path is False or "/" in plain:
+        from llmkit.models.hub_lookup import check_repository_name
+
+        check_repository_name(plain)
+        return None, plain, revision
     call = find_task(name)
     if call.default_model is None:
         raise UsageError(f"{name} has no default model.", hint="Name a model of the hub instead: OWNER/NAME.")
-    return call.default_model
+    return name, *call.default_model

@@ -63,7 +63,8 @@ def check_repository_name(name: str) -> None:
     except HFValidationError as error:
         raise UsageError(
             f"'{name}' is neither a folder nor the name of a hub model.",
-            hint="A hub model is called NAME or OWNER/NAME; a folder is called by its path.",
+            hint="A hub model is called NAME or OWNER/NAME, with a revision hf://OWNER/NAME@REVISION; "
+            "a folder is called by its path.",
         ) from error
 
 

@@ -155,3 +155,34 @@ def test_a_repository_that_could_not_be_loaded(prepare, hub, tiny, tmp_path, kee
     done = prepare("acme/odd")
     assert (done.code, done.stdout) == (1, b"")
     assert says in done.stderr and "'acme/odd'" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["hf://acme/x@v1", "hf://models/acme/x@v1"])
+def test_a_name_with_a_scheme_and_a_revision(prepare, hub, tiny, name):
+    hub.add("acme/x", tiny("without_weights"))
+    hub.add("acme/x", tiny("text-classification"), "v1")
+    [row] = prepare(name).lines
+    commit = hub.repositories["acme/x"].branches["v1"]
+    assert (row["task"], row["model"], row["revision"]) == (None, "acme/x", commit)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("acme/x@main", "hf://OWNER/NAME@REVISION"),
+        ("a/b/c", "nor the name of a hub model"),
+        ("./x/y", "nor the name of a hub model"),
+        ("file:///x/y", "is here already"),
+        ("hf://", "names no model"),
+        ("https://huggingface.co/acme/x", "acme/x"),
+    ],
+)
+def test_what_is_no_name_of_the_hub(prepare, hub, name, says):
+    done = prepare(name)
+    assert (done.code, done.stdout, hub.requests) == (2, b"", [])
+    assert says in done.stderr
+
+
+def test_the_folder_must_be_named(prepare, hub):
+    done = prepare("acme/x", to="")
+    assert (done.code, hub.requests) == (2, []) and "--to is empty" in done.stderr
