@@ -15,7 +15,7 @@ from llmkit.data.atomic import write_whole
 from llmkit.data.cache_folder import cache_folder
 from llmkit.errors import OutputError
 from llmkit.models.hub_errors import is_a
-from llmkit.models.hub_lookup import answer_in_time, ask_hub, cached_file, missing_from_cache, patience
+from llmkit.models.hub_lookup import answer_in_time, ask_hub, has_cached, missing_from_cache, patience
 from llmkit.models.local_folder import PICKLED_WEIGHTS, WEIGHTS_FILE, WEIGHTS_INDEX
 from llmkit.models.resolved import ResolvedModel
 
@@ -37,9 +37,8 @@ def with_safe_weights(model: ResolvedModel, asked_revision: str | None) -> Resol
 
     if missing_from_cache(model, weights=True) is None:
         return model
-    name = f"{model.location}@{asked_revision or 'main'}"
-    kept = _register().get(name)
-    if kept is not None and isinstance(cached_file(replace(model, revision=kept), WEIGHTS_FILE), str):
+    kept = cached_conversion(model, asked_revision)
+    if kept is not None:
         return _converted(model, kept)
     if constants.HF_HUB_OFFLINE or model.cached_only:
         return model
@@ -48,8 +47,18 @@ def with_safe_weights(model: ResolvedModel, asked_revision: str | None) -> Resol
     found = answer_in_time(lambda: _find_conversion(model), _REQUESTS * patience())
     if not isinstance(found, str):  # there is none, or the hub does not say
         return model
-    _remember(name, found)
+    _remember(_registered_name(model, asked_revision), found)
     return _converted(model, found)
+
+
+def cached_conversion(model: ResolvedModel, asked_revision: str | None) -> str | None:
+    """Return the revision of a model's converted weights that the cache has, or None."""
+    kept = _register().get(_registered_name(model, asked_revision))
+    return kept if kept is not None and has_cached(replace(model, revision=kept), (WEIGHTS_FILE,)) else None
+
+
+def _registered_name(model: ResolvedModel, asked_revision: str | None) -> str:
+    return f"{model.location}@{asked_revision or 'main'}"
 
 
 def _converted(model: ResolvedModel, revision: str) -> ResolvedModel:

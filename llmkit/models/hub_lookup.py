@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 from llmkit.errors import HubError, UsageError
-from llmkit.models.local_folder import ADAPTER_FILE, CONFIG_FILE, WEIGHTS_FILE, WEIGHTS_INDEX
+from llmkit.models.local_folder import ADAPTER_FILE, CONFIG_FILE, PICKLED_WEIGHTS, WEIGHTS_FILE, WEIGHTS_INDEX
 from llmkit.models.resolved import ResolvedModel
 from llmkit.models.short_names import beside_nearest
 
@@ -33,7 +33,10 @@ class HubUnreachableError(HubError):
 
     def __init__(self, model: ResolvedModel, missing: str, reason: str) -> None:
         self.cause = reason
-        self.reason = f"The model {model} is not in the cache and {reason}"
+        here = "is not in the cache"
+        if missing == WEIGHTS_FILE and not model.is_local and has_cached(model, PICKLED_WEIGHTS):
+            here = "is in the cache with pickled weights, which only --allow-pickle opens,"
+        self.reason = f"The model {model} {here} and {reason}"
         super().__init__(f"{self.reason}: {missing} is missing.", hint=beside_nearest(model.name, WAYS_ON))
 
 
@@ -97,17 +100,19 @@ def cached_commit(model: ResolvedModel) -> str | None:
     return commits[0] if len(commits) == 1 else None
 
 
-def missing_from_cache(model: ResolvedModel, weights: bool) -> str | None:
+def missing_from_cache(model: ResolvedModel, weights: bool, allow_pickle: bool = False) -> str | None:
     """Return the file that the cache lacks, of the config and (with `weights`) the weights, or None."""
-    if not (_is_cached(model, CONFIG_FILE) or _is_cached(model, ADAPTER_FILE)):
+    if not has_cached(model, (CONFIG_FILE, ADAPTER_FILE)):
         return CONFIG_FILE
-    if weights and not (_is_cached(model, WEIGHTS_FILE) or _is_cached(model, WEIGHTS_INDEX)):
-        return WEIGHTS_FILE
-    return None
+    pickled = PICKLED_WEIGHTS if allow_pickle else ()
+    return (
+        WEIGHTS_FILE if weights and not has_cached(model, (WEIGHTS_FILE, WEIGHTS_INDEX, *pickled)) else None
+    )
 
 
-def _is_cached(model: ResolvedModel, file: str) -> bool:
-    return isinstance(cached_file(model, file), str)
+def has_cached(model: ResolvedModel, files: Sequence[str]) -> bool:
+    """Tell whether the cache has one of a model's files."""
+    return any(isinstance(cached_file(model, file), str) for file in files)
 
 
 def cached_file(model: ResolvedModel, file: str) -> object:

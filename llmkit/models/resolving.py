@@ -11,7 +11,7 @@ from pathlib import Path
 
 from llmkit.errors import LlmkitError, ModelError, UsageError
 from llmkit.models.addresses import plain_name
-from llmkit.models.converted_weights import with_safe_weights
+from llmkit.models.converted_weights import cached_conversion, with_safe_weights
 from llmkit.models.embedded import (
     EMBEDDED_NAME,
     EMBEDDED_TITLE,
@@ -217,18 +217,19 @@ def _find_on_hub(model: ResolvedModel, looks_for_safe: bool, is_replaceable: boo
     With a stand-in at hand a model `is_replaceable`: one whose weights cannot be had is not worth a load that will
     fail, be the config in the cache or on the hub.
     """
-    found = _in_cache_or_on_hub(model, is_replaceable)
+    found = _in_cache_or_on_hub(model, is_replaceable, allow_pickle=not looks_for_safe)
     return with_safe_weights(found, model.revision) if looks_for_safe else found
 
 
-def _in_cache_or_on_hub(model: ResolvedModel, is_replaceable: bool) -> ResolvedModel:
+def _in_cache_or_on_hub(model: ResolvedModel, is_replaceable: bool, allow_pickle: bool) -> ResolvedModel:
     from huggingface_hub import constants
 
     # First of all: with a wrong port the client cannot even be imported.
     check_endpoint(constants.ENDPOINT)
     check_repository_name(model.name)
+    is_converted = not allow_pickle and cached_conversion(model, model.revision) is not None
     model = replace(model, revision=cached_commit(model) or model.revision)
-    missing = missing_from_cache(model, weights=is_replaceable)
+    missing = missing_from_cache(model, is_replaceable and not is_converted, allow_pickle)
     if missing is None:
         return model if constants.HF_HUB_OFFLINE else _cached_while_hub_is_silent(model)
     if constants.HF_HUB_OFFLINE:

@@ -302,6 +302,8 @@ def test_of_a_pickle_the_hub_s_conversion_is_taken(
     hub.requests.clear()
     again = run(*CALL, **cache, HF_HUB_OFFLINE="1")
     assert (again.code, again.lines, hub.requests) == (0, [expected], []), again.stderr
+    replaceable = run(*CALL, **cache, HF_HUB_OFFLINE="1", LLMKIT_EMBEDDED="")
+    assert (replaceable.code, replaceable.lines) == (0, [expected]), replaceable.stderr
 
 
 @pytest.mark.slow

@@ -90,6 +90,14 @@ def test_pickles_are_fetched_where_there_is_nothing_else(prepare, hub, tiny, tmp
     assert "pytorch_model.bin" in files_in(row) and "coarse.pt" not in files_in(row)
 
 
+def test_without_a_hub_a_pickle_is_named_as_the_reason(prepare, alone, hub, tiny):
+    hub.add("acme/pickle", tiny("pickle_only"))
+    assert prepare("acme/pickle").code == 0
+    refused = alone(*CALL, "acme/pickle")
+    assert refused.code == 1 and "pickled weights, which only --allow-pickle opens" in refused.stderr
+    assert alone(*CALL, "acme/pickle", "--allow-pickle").code == 0
+
+
 @pytest.mark.slow
 def test_a_translation_model_works_where_it_is_copied(prepare, alone, hub, tmp_path):
     hub.add("acme/opus", marian(tmp_path / "opus"))

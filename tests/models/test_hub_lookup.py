@@ -161,6 +161,25 @@ def test_repository_without_a_config(hub, resolve, folder):
     assert found["message"] == f"The model '{REPO}' has no config.json on the hub {hub.url}."
 
 
+@pytest.fixture
+def pickled(hub, folder, tmp_path):
+    """A model whose weights are cached as a pickle, which is all that there is."""
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    hub.add(REPO, folder)
+    fill_cache(hub, tmp_path, "config.json", "pytorch_model.bin")
+
+
+def test_cached_pickle_serves_where_it_may(hub, resolve, pickled):
+    call = {"default": [REPO, None], "stand_in": "", "task": TASK, "settings": {"HF_HUB_OFFLINE": "1"}}
+    found = resolve(hub.url, allow_pickle=True, **call)
+    assert (found["location"], found["embedded"], found["note"]) == (REPO, False, None)
+    note = resolve(hub.url, **call)["note"]
+    assert f"'{REPO}' is in the cache with pickled weights, which only --allow-pickle opens" in note
+    assert "using the embedded" in note and "not in the cache" not in note
+    hub.stop()
+    assert resolve(hub.url, allow_pickle=True, **{**call, "settings": {}})["cached_only"]
+
+
 def test_adapter_on_the_hub(hub, resolve, folder):
     (folder / "config.json").rename(folder / "adapter_config.json")
     hub.add(REPO, folder)
