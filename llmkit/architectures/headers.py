@@ -162,7 +162,7 @@ def _read_from_hub(hub_id: str, revision: str | None) -> Headers:
     from llmkit.models.hub_lookup import cached_file
     from llmkit.models.resolving import resolve_model
 
-    model = resolve_model(hub_id, revision=revision, needs_weights=False)
+    model = resolve_model(hub_id, revision=revision, needs_weights=False, on_base=False)
     if not (constants.HF_HUB_OFFLINE or model.cached_only):
         return _ask_for_headers(model)
     for file in (WEIGHTS_FILE, WEIGHTS_INDEX):

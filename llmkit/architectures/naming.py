@@ -182,7 +182,7 @@ def _fetched(name: str, hub_id: str, revision: str | None) -> Named:
     from llmkit.models.hub_errors import explain_hub_failure, is_a
     from llmkit.models.resolving import resolve_model
 
-    model = resolve_model(hub_id, revision=revision, needs_weights=False)
+    model = resolve_model(hub_id, revision=revision, needs_weights=False, on_base=False)
     silent = constants.HF_HUB_OFFLINE or model.cached_only
 
     def download(file: str) -> Path:

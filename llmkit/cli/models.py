@@ -146,9 +146,9 @@ def prepare(
     quiet_client()
     rows = []
     for task, repository, revision in wanted:
-        found = fetch(repository, revision, Path(to))
-        row = {"task": task, "model": found.name}
-        rows.append(row | {"revision": found.revision, "bytes": found.bytes, "path": str(found.path)})
+        for found in fetch(repository, revision, Path(to)):
+            row = {"task": task, "model": found.name, "revision": found.revision}
+            rows.append(row | {"bytes": found.bytes, "path": str(found.path)})
     write_rows(results, rows, format, title=f"Models in {to}")
     note(f"On the other machine: HF_HOME={to} HF_HUB_OFFLINE=1 llmkit pipeline …")
 

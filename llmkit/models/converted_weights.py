@@ -14,6 +14,7 @@ from dataclasses import replace
 from llmkit.data.atomic import write_whole
 from llmkit.data.cache_folder import cache_folder
 from llmkit.errors import OutputError
+from llmkit.models.hub_adapters import is_hub_adapter
 from llmkit.models.hub_errors import is_a
 from llmkit.models.hub_lookup import answer_in_time, ask_hub, has_cached, missing_from_cache, patience
 from llmkit.models.local_folder import PICKLED_WEIGHTS, WEIGHTS_FILE, WEIGHTS_INDEX
@@ -35,7 +36,7 @@ def with_safe_weights(model: ResolvedModel, asked_revision: str | None) -> Resol
     """
     from huggingface_hub import constants
 
-    if missing_from_cache(model, weights=True) is None:
+    if missing_from_cache(model, weights=True) is None or is_hub_adapter(model):
         return model
     kept = cached_conversion(model, asked_revision)
     if kept is not None:

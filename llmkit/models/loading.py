@@ -74,10 +74,11 @@ def check_options(options: LoadOptions) -> None:
 
 def model_identity(resolved: ResolvedModel, options: LoadOptions) -> dict[str, Any]:
     """Return what tells a loaded model from another, as JSON; also from one trained later into the same folder."""
-    folders = [folder for folder in (resolved.location, resolved.adapter) if folder is not None]
+    location = resolved.location if resolved.is_local else None
     files = [
         file
-        for folder in (folders if resolved.is_local else ())
+        for folder in (location, resolved.adapter)
+        if folder is not None
         for file in (*sorted(Path(folder).glob("*.safetensors")), *sorted(Path(folder).glob(GGUF_FILES)))
     ]
     return {

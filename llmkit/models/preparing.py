@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from llmkit.data.atomic import explained_write
-from llmkit.errors import HubError, LlmkitError
+from llmkit.errors import HubError, LlmkitError, ModelError, UsageError
+from llmkit.models.addresses import plain_name
+from llmkit.models.embedded import EMBEDDED_NAME
+from llmkit.models.hub_adapters import base_of
 from llmkit.models.hub_errors import explain_hub_failure, is_a
 from llmkit.models.hub_files import fetch_files
-from llmkit.models.hub_lookup import ask_hub, check_endpoint
+from llmkit.models.hub_lookup import ask_hub, check_endpoint, check_repository_name
 from llmkit.models.inventory import size_of
-from llmkit.models.local_folder import CONFIG_FILE
+from llmkit.models.local_folder import CONFIG_FILE, is_adapter_alone
 from llmkit.models.resolved import ResolvedModel
+from llmkit.models.short_names import SHORT_NAMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +34,40 @@ class Prepared:
     bytes: int
 
 
-def prepare(repository: str, revision: str | None, folder: Path) -> Prepared:
+def prepare(repository: str, revision: str | None, folder: Path) -> list[Prepared]:
     """Fetch a model into a folder that HF_HOME can name afterwards; what is there already is kept.
 
-    In each folder of a repository weights are taken as safetensors; pickled ones only where there are no others.
+    After an adapter comes the model that it is for. In each folder of a repository weights are taken as safetensors;
+    pickled ones only where there are no others.
 
     Raises:
-        HubError, ModelError: the hub does not give it, or what it has cannot be loaded.
+        HubError, ModelError: the hub does not give it, or what it has cannot be loaded; an adapter's base is on no hub.
         OutputError: the folder cannot be written.
     """
+    model = _fetch(repository, revision, folder)
+    return [model, *_base(model, folder)] if is_adapter_alone(model.path) else [model]
+
+
+def _base(adapter: Prepared, folder: Path) -> Iterator[Prepared]:
+    """Fetch the model that an adapter is for, unless it comes with llmkit or with the adapter itself."""
+    base = base_of(adapter.path, adapter.name)
+    name, revision, is_local = plain_name(base, None)
+    if name.partition(":")[0] == EMBEDDED_NAME or (adapter.path / name).is_dir():
+        return
+    name = SHORT_NAMES.get(name, name)
+    try:
+        if is_local:
+            raise UsageError(f"'{base}' is a folder.")
+        check_repository_name(name)
+    except UsageError as error:
+        raise ModelError(
+            f"The adapter '{adapter.name}' is for the model '{base}', which is none of the hub's: it was not fetched.",
+            hint=f"Copy that model yourself; the adapter is in {adapter.path}",
+        ) from error
+    yield _fetch(name, revision, folder)
+
+
+def _fetch(repository: str, revision: str | None, folder: Path) -> Prepared:
     from huggingface_hub import constants
 
     check_endpoint(constants.ENDPOINT)

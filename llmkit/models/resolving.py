@@ -23,6 +23,7 @@ from llmkit.models.embedded import (
     has_embedded_encoder,
     measured,
 )
+from llmkit.models.hub_adapters import base_of, hub_adapter_folder, is_hub_adapter, keep_adapter_config
 from llmkit.models.hub_errors import explain_hub_failure, is_a, why_unreachable
 from llmkit.models.hub_lookup import (
     WAYS_ON,
@@ -41,8 +42,8 @@ from llmkit.models.local_folder import (
     ADAPTER_FILE,
     CONFIG_FILE,
     WEIGHTS_FILE,
+    check_folder,
     is_path,
-    read_object,
 )
 from llmkit.models.resolved import ResolvedModel
 from llmkit.models.short_names import SHORT_NAMES
@@ -60,12 +61,14 @@ def resolve_model(
     task: str = "",
     allow_pickle: bool = False,
     needs_weights: bool = True,
+    on_base: bool = True,
 ) -> ResolvedModel:
     """Return what to load for `name`, or for `default` (repository, revision) when nothing was named.
 
     A default that is neither cached nor reachable may be replaced by an embedded model: `stand_in` is the name of
     its adapter, or `ENCODER`; LLMKIT_EMBEDDED says whether. A model that was named never is.
-    Without `needs_weights` a local folder may hold a config alone.
+    Without `needs_weights` a local folder may hold a config alone; without `on_base` an adapter is returned without
+    the model that it is for.
 
     Raises:
         UsageError: no model named and no default, a name that cannot be one, a wrong setting.
@@ -87,13 +90,20 @@ def resolve_model(
     if own is None and not (is_path(plain) if is_local is None else is_local):
         repository = SHORT_NAMES.get(plain, plain)
         note = f"{plain} is {repository}" if repository != plain else None
-        return _find_on_hub(ResolvedModel(repository, repository, revision, note=note), looks_for_safe)
+        on_hub = _find_on_hub(ResolvedModel(repository, repository, revision, note=note), looks_for_safe)
+        if not on_base or not is_hub_adapter(on_hub):
+            return on_hub
+        folder = hub_adapter_folder(on_hub)
+        check_folder(folder, on_hub.name, allow_pickle, needs_weights)
+        return _on_base(on_hub, str(folder), allow_pickle, needs_weights)
     if revision is not None:
         raise UsageError(f"--revision is for a hub model, and '{name}' is a local one.")
     if own is not None:
         return _embedded(own)
     found = local_file_or_folder(plain, allow_pickle, needs_weights)
-    return found if found.adapter is None else _on_base(found, found.adapter, allow_pickle, needs_weights)
+    if not on_base or found.adapter is None:
+        return found
+    return _on_base(found, found.adapter, allow_pickle, needs_weights)
 
 
 def is_encoder_alone(model: ResolvedModel) -> bool:
@@ -182,33 +192,23 @@ def _on_base(model: ResolvedModel, adapter: str, allow_pickle: bool, needs_weigh
     Raises:
         ModelError: that model is not to be had; the message says where it was looked for.
     """
-    base = read_object(Path(adapter, ADAPTER_FILE), model.name).get("base_model_name_or_path")
-    if not isinstance(base, str) or not base.strip():
-        raise ModelError(
-            f"The adapter '{model.name}' does not say which model it is for.",
-            hint=f"Name it in its {ADAPTER_FILE}: base_model_name_or_path.",
-        )
+    base = base_of(Path(adapter), model.name)
     beside = Path(adapter, base)
     name = str(beside) if not Path(base).is_absolute() and beside.is_dir() else base
     try:
-        plain, _, is_local = plain_name(name, None)
-        if is_local or (is_local is None and adapter_named(plain) is None and is_path(plain)):
-            found = local_file_or_folder(
-                plain, allow_pickle, needs_weights
-            )  # which may be an adapter, even this one
-        else:
-            found = resolve_model(name, allow_pickle=allow_pickle, needs_weights=needs_weights)
+        # Which may be an adapter, even this one: so no base of it is looked for.
+        found = resolve_model(name, allow_pickle=allow_pickle, needs_weights=needs_weights, on_base=False)
     except LlmkitError as error:
         looked = f"Looked for it in {Path(base).absolute()}, in {beside} and on the hub or in its cache"
         raise ModelError(
             f"The adapter '{model.name}' is for the model '{base}', which is not to be had: {error.message}",
             hint=f"{looked}. base_model_name_or_path in its {ADAPTER_FILE} may name a folder.",
         ) from error
-    if found.adapter is not None:
+    if found.adapter is not None or is_hub_adapter(found):
         raise ModelError(
             f"The adapter '{model.name}' is for another adapter, '{base}': merge that one first."
         )
-    return replace(found, name=model.name, adapter=adapter, note=None)
+    return replace(found, name=model.name, adapter=adapter, note=model.note)
 
 
 def _find_on_hub(model: ResolvedModel, looks_for_safe: bool, is_replaceable: bool = False) -> ResolvedModel:
@@ -236,6 +236,7 @@ def _in_cache_or_on_hub(model: ResolvedModel, is_replaceable: bool, allow_pickle
         raise HubUnreachableError(model, missing, "HF_HUB_OFFLINE is set")
     error = ask_hub(model, CONFIG_FILE)
     if is_a(error, "EntryNotFoundError") and ask_hub(model, ADAPTER_FILE) is None:
+        keep_adapter_config(model)
         return model
     if error is not None:
         raise explain_hub_failure(error, model, missing) from error

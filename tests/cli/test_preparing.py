@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import peft
 import pytest
 import transformers
 
@@ -163,6 +164,40 @@ def test_a_repository_that_could_not_be_loaded(prepare, hub, tiny, tmp_path, kee
     done = prepare("acme/odd")
     assert (done.code, done.stdout) == (1, b"")
     assert says in done.stderr and "'acme/odd'" in done.stderr
+
+
+def adapter_on(base: str, model: Path, folder: Path) -> Path:
+    """Write an adapter with random weights on a model that is there; it names the one on the hub."""
+    settings = peft.LoraConfig(target_modules=["query"], r=2, init_lora_weights=False)
+    bert = transformers.AutoModelForSequenceClassification.from_pretrained(model)
+    peft.get_peft_model(bert, settings).save_pretrained(folder)
+    config = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": base}))
+    return folder
+
+
+def test_an_adapter_comes_with_its_base(prepare, alone, llmkit, hub, tiny, tmp_path):
+    base = tiny("text-classification")
+    hub.add("acme/base", base)
+    hub.add("acme/adapter", adapter_on("acme/base", base, tmp_path / "adapter"))
+    local = shutil.copytree(tmp_path / "adapter", tmp_path / "local")
+    config = json.loads((local / "adapter_config.json").read_text())
+    (local / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": str(base)}))
+
+    done = prepare("acme/adapter")
+
+    assert [row["model"] for row in done.lines] == ["acme/adapter", "acme/base"], done.stderr
+    there = alone(*CALL, "acme/adapter")
+    assert (there.code, there.stderr) == (0, "")
+    online = llmkit(*CALL, "acme/adapter", env=hub.environment(tmp_path / "other"), hub=True)
+    assert there.lines == online.lines == llmkit(*CALL, local).lines != llmkit(*CALL, base).lines
+
+
+def test_an_adapter_of_a_folder_that_the_hub_does_not_have(prepare, hub, tiny, tmp_path):
+    base = tiny("text-classification")
+    hub.add("acme/adapter", adapter_on("/data/of/another", base, tmp_path / "adapter"))
+    done = prepare("acme/adapter")
+    assert done.code == 1 and "is for the model '/data/of/another', which is none of the hub's" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["hf://acme/x@v1", "hf://models/acme/x@v1"])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.fixtures.hub import LoginPage, ServerError, Slow, SmallHub, dead_url
-from tests.models.files import REPO, TASK, fill_cache
+from tests.models.files import REPO, TASK, fill_cache, write_safetensors
 
 NO_HUB = "http://hub.invalid"
 
@@ -180,7 +182,38 @@ def test_cached_pickle_serves_where_it_may(hub, resolve, pickled):
     assert resolve(hub.url, allow_pickle=True, **{**call, "settings": {}})["cached_only"]
 
 
-def test_adapter_on_the_hub(hub, resolve, folder):
-    (folder / "config.json").rename(folder / "adapter_config.json")
-    hub.add(REPO, folder)
-    assert resolve(hub.url, name=REPO)["location"] == REPO
+@pytest.fixture
+def adapter(hub, folder, tmp_path):
+    """An adapter on the hub, on a model there."""
+    hub.add("acme/base", folder)
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text('{"base_model_name_or_path": "acme/base"}')
+    write_safetensors(adapter / "adapter_model.safetensors")
+    hub.add("acme/adapter", adapter)
+    return adapter
+
+
+def test_adapter_on_the_hub(hub, resolve, adapter, tmp_path):
+    found = resolve(hub.url, name="acme/adapter")
+    assert (found["name"], found["location"], found["note"]) == ("acme/adapter", "acme/base", None)
+    files = {file.name for file in Path(found["adapter"]).iterdir()}
+    assert files == {"adapter_config.json", "adapter_model.safetensors"}
+    fill_cache(hub, tmp_path, "config.json", "model.safetensors", repo="acme/base")
+    assert resolve(hub.url, {"HF_HUB_OFFLINE": "1"}, name="acme/adapter") == found
+    hub.stop()
+    silent = resolve(hub.url, name="acme/adapter")
+    assert silent["cached_only"] and "Using the cached 'acme/adapter'" in silent["note"]
+
+
+def test_adapter_on_the_hub_whose_base_is_not_cached(hub, resolve, adapter, tmp_path):
+    fill_cache(hub, tmp_path, "adapter_config.json", "adapter_model.safetensors", repo="acme/adapter")
+    found = resolve(hub.url, {"HF_HUB_OFFLINE": "1"}, name="acme/adapter")
+    assert "'acme/adapter' is for the model 'acme/base'" in found["message"]
+    assert "'acme/base' is not in the cache" in found["message"]
+
+
+def test_adapter_on_the_hub_that_is_for_itself(hub, resolve, adapter):
+    (adapter / "adapter_config.json").write_text('{"base_model_name_or_path": "acme/adapter"}')
+    hub.add("acme/adapter", adapter)
+    assert "is for another adapter" in resolve(hub.url, name="acme/adapter")["message"]
