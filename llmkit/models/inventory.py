@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,12 +54,12 @@ class FoundModel:
     damage: LlmkitError | None = None
 
 
-def find_models() -> list[FoundModel]:
+def find_models(warn: Callable[[str], None]) -> list[FoundModel]:
     """Return the models that need no hub, the embedded ones first.
 
-    A damaged one is among them, with the damage.
+    A damaged embedded one is among them, with the damage; of damaged ones in the hub's cache `warn` is told.
     """
-    return [*_embedded(), *_cached(), *_unpacked()]
+    return [*_embedded(), *_cached(warn), *_unpacked()]
 
 
 def _embedded() -> Iterator[FoundModel]:
@@ -92,13 +93,16 @@ def _adapter(name: str) -> FoundModel:
     return FoundModel(full_name, "embedded", source, folder, size, config=config, note=found.quality)
 
 
-def _cached() -> Iterator[FoundModel]:
+def _cached(warn: Callable[[str], None]) -> Iterator[FoundModel]:
     from huggingface_hub import constants, scan_cache_dir
 
     if not Path(constants.HF_HUB_CACHE).is_dir():
         return
-    found = scan_cache_dir().repos
-    for repository in sorted(found, key=lambda each: each.repo_id):
+    found = scan_cache_dir()
+    for damage in sorted(str(each) for each in found.warnings):
+        if f"{os.sep}models--" in damage:
+            warn(f"A model in the hub's cache is not listed: {damage}. Fetch it again.")
+    for repository in sorted(found.repos, key=lambda each: each.repo_id):
         if repository.repo_type != "model":
             continue
         for revision in sorted(repository.revisions, key=lambda each: -each.last_modified):

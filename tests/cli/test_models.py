@@ -56,6 +56,21 @@ def test_an_archive_without_a_model_is_none(llmkit, tiny, tmp_path):
     assert not found[str(tmp_path / "config.zip")]["complete"]
 
 
+def test_a_cached_model_that_lacks_a_file_is_told(llmkit, hub, tmp_path):
+    env = hub.environment(tmp_path / "home")
+    call = ("models", "prepare", "acme/other", "sentiment-analysis", "--to", tmp_path / "home")
+    assert llmkit(*call, env=env, hub=True).code == 0
+    [weights] = (tmp_path / "home/hub/models--acme--other").glob("snapshots/*/model.safetensors")
+    weights.resolve().unlink()
+
+    done = llmkit("models", "--format", "jsonl", env=env, hub=True)
+
+    assert done.code == 0 and DEFAULT in {row["model"] for row in done.lines}
+    [warning] = done.stderr.splitlines()
+    assert warning.startswith("warning: A model in the hub's cache is not listed")
+    assert "models--acme--other" in warning
+
+
 def test_a_folder_is_filled_for_a_machine_without_a_hub(llmkit, hub, tmp_path):
     to = tmp_path / "models"
     done = llmkit(

@@ -179,7 +179,7 @@ def test_a_damaged_one_is_listed_beside_the_others(adapter):
     shutil.copytree(adapter, adapter.with_name("whole"))
     (adapter / "card.json").write_text("{}")
 
-    found = {model.name: model for model in find_models() if model.origin == "embedded"}
+    found = {model.name: model for model in find_models(print) if model.origin == "embedded"}
 
     assert found.keys() == {"minilm", "minilm:sentiment", "minilm:whole"}
     damaged, whole = found["minilm:sentiment"], found["minilm:whole"]
