@@ -170,6 +170,8 @@ def load_config(model: ResolvedModel, options: LoadOptions, task: str) -> PreTra
         )
     except Exception as error:
         raise explain_loading_error(error, model, task) from error
+    if isinstance(labels := getattr(config, "id2label", None), dict):
+        config.id2label = {number: str(label) for number, label in labels.items()}  # some are called by numbers
     if model.weights is not None and not model.is_gguf:
         config.transformers_weights = model.weights
     if model.adapter is not None and source != model.adapter:
@@ -355,7 +357,8 @@ def _check_head(
             hint=f"Choose a model made for {task}, or fine-tune this one for it.",
         )
     saved_for, loaded_for = (
-        name.partition("For")[2] for name in ((loaded.config.architectures or [""])[0], type(loaded).__name__)
+        str(name).partition("For")[2]
+        for name in ((loaded.config.architectures or [""])[0], type(loaded).__name__)
     )
     if saved_for != loaded_for and {saved_for, loaded_for} <= _CLASSIFIERS.keys():
         raise ModelError(
