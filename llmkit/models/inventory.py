@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.data.json_text import parse_json
-from llmkit.errors import LlmkitError, ModelError
+from llmkit.errors import ModelError
 from llmkit.models.archives import origin_of, unpacked_folder
 from llmkit.models.embedded import (
     EMBEDDED_NAME,
@@ -39,7 +39,6 @@ class FoundModel:
         config: what its config.json says; empty without one.
         has_weights: False of a repository of which only small files were fetched, and of an archive without any.
         note: how good an embedded model is.
-        damage: what is wrong with an embedded adapter, and the remedy.
     """
 
     name: str
@@ -51,18 +50,17 @@ class FoundModel:
     config: Mapping[str, Any] = field(default_factory=dict)
     has_weights: bool = True
     note: str | None = None
-    damage: LlmkitError | None = None
 
 
 def find_models(warn: Callable[[str], None]) -> list[FoundModel]:
     """Return the models that need no hub, the embedded ones first.
 
-    A damaged embedded one is among them, with the damage; of damaged ones in the hub's cache `warn` is told.
+    `warn` is told of damaged ones; of these the embedded ones are listed, as without weights.
     """
-    return [*_embedded(), *_cached(warn), *_unpacked()]
+    return [*_embedded(warn), *_cached(warn), *_unpacked()]
 
 
-def _embedded() -> Iterator[FoundModel]:
+def _embedded(warn: Callable[[str], None]) -> Iterator[FoundModel]:
     if not has_embedded_encoder():
         return
     folder = embedded_folder()
@@ -77,18 +75,17 @@ def _embedded() -> Iterator[FoundModel]:
         note="; ".join(measured(task) or "" for task in ("sentence-similarity", "zero-shot-classification")),
     )
     for name in embedded_names():
-        yield _adapter(name)
+        yield _adapter(name, warn)
 
 
-def _adapter(name: str) -> FoundModel:
+def _adapter(name: str, warn: Callable[[str], None]) -> FoundModel:
     folder = adapter_folder(name)
     full_name, size, config = f"{EMBEDDED_NAME}:{name}", size_of(folder), _config(folder)
     try:
         found = read_adapter(name)
     except ModelError as damage:
-        return FoundModel(
-            full_name, "embedded", "", folder, size, config=config, has_weights=False, damage=damage
-        )
+        warn(f"{damage.message} {damage.hint}")
+        return FoundModel(full_name, "embedded", "", folder, size, config=config, has_weights=False)
     source = f"{found.card['data']['source']}; {found.card['data']['licence']}"
     return FoundModel(full_name, "embedded", source, folder, size, config=config, note=found.quality)
 

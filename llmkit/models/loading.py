@@ -171,9 +171,8 @@ def load_config(model: ResolvedModel, options: LoadOptions, task: str) -> PreTra
     except Exception as error:
         raise explain_loading_error(error, model, task) from error
     if isinstance(labels := getattr(config, "id2label", None), dict):
-        config.id2label = {
-            number: str(label) for number, label in labels.items()
-        }  # some are called by numbers
+        # Some are called by numbers.
+        config.id2label = {number: str(label) for number, label in labels.items()}
     if model.weights is not None and not model.is_gguf:
         config.transformers_weights = model.weights
     if model.adapter is not None and source != model.adapter:

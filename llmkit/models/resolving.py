@@ -227,9 +227,10 @@ def _in_cache_or_on_hub(model: ResolvedModel, is_replaceable: bool, allow_pickle
     # First of all: with a wrong port the client cannot even be imported.
     check_endpoint(constants.ENDPOINT)
     check_repository_name(model.name)
-    is_converted = not allow_pickle and cached_conversion(model, model.revision) is not None
-    model = replace(model, revision=cached_commit(model) or model.revision)
-    missing = missing_from_cache(model, is_replaceable and not is_converted, allow_pickle)
+    asked = model.revision
+    model = replace(model, revision=cached_commit(model) or asked)
+    wants_weights = is_replaceable and (allow_pickle or cached_conversion(model, asked) is None)
+    missing = missing_from_cache(model, wants_weights, allow_pickle)
     if missing is None:
         return model if constants.HF_HUB_OFFLINE else _cached_while_hub_is_silent(model)
     if constants.HF_HUB_OFFLINE:

@@ -25,11 +25,8 @@ from llmkit.models.loading import (
 from llmkit.models.processor import processor
 from llmkit.models.resolving import ResolvedModel
 from llmkit.tasks.catalogue import find_task
-from llmkit.tasks.upstream import upstream_tasks
+from tests.fixtures.versions import offers_decision
 
-offers_decision = pytest.mark.skipif(
-    "decision" not in upstream_tasks(), reason="transformers 5.17 is from before decision came"
-)
 CPU = LoadOptions(device="cpu")
 
 

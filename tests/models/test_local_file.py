@@ -147,6 +147,18 @@ def test_gguf_in_capitals(gguf_file, tmp_path):
     assert torch.equal(logits_of(tmp_path / "X.GGUF", AutoModelForCausalLM), expected)
 
 
+@pytest.mark.parametrize("left", [40, 0.5])
+def test_a_damaged_gguf_is_said_to_be(llmkit, gguf_file, tmp_path, left):
+    content = gguf_file.read_bytes()
+    cut = tmp_path / "cut.gguf"
+    cut.write_bytes(content[: left if isinstance(left, int) else int(left * len(content))])
+
+    done = llmkit("pipeline", "text-generation", "the", "--model", cut)
+
+    assert done.code == 1
+    assert f"The GGUF file '{cut}' is damaged" in done.stderr and "checksum" in done.stderr
+
+
 def test_gguf_by_the_command(llmkit, gguf_file):
     call = ("pipeline", "text-generation", "the", "--model", gguf_file, "-p", "max_new_tokens=3")
 

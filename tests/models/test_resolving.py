@@ -173,4 +173,5 @@ def test_always_embedded_asks_nobody(hub, resolve, folder):
     call = {"settings": settings, "default": [REPO, None]}
     assert resolve(hub.url, stand_in="", **call)["embedded"]
     assert hub.requests == []
-    assert resolve(hub.url, stand_in=None, **call)["location"] == REPO
+    found = resolve(hub.url, stand_in=None, task="summarization", **call)
+    assert (found["location"], found["note"]) == (REPO, "There is no embedded model for summarization.")

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from llmkit.serving.task_requests import BadRequestError, TaskRequest, read_request
-from llmkit.tasks.catalogue import find_task, tasks
+from llmkit.tasks.catalogue import find_task
+from tests.fixtures.versions import offers_decision
 
 PIPE = SimpleNamespace(_sanitize_parameters=lambda **_: ({}, {}, {}))
 PICTURE = base64.b64encode(b"picture").decode()
@@ -37,12 +38,7 @@ def test_what_an_input_says_itself_comes_before_what_stands_beside():
     assert found.is_list
 
 
-needs_decision = pytest.mark.skipif(
-    "decision" not in tasks(), reason="this transformers has no task decision"
-)
-
-
-@needs_decision
+@offers_decision
 @pytest.mark.parametrize(
     "asset", ["/etc/passwd", {"data_base64": "http://127.0.0.1/x"}, {"data_base64": "etc/passwd"}, {}]
 )
@@ -53,7 +49,7 @@ def test_an_asset_of_a_decision_is_no_path(asset):
         read("decision", {"inputs": {"state": "x", "questions": questions, "assets": {"a": asset}}})
 
 
-@needs_decision
+@offers_decision
 def test_an_asset_in_base64_is_taken():
     inputs = {"state": "x", "questions": {}, "assets": {"a": {"type": "image", "data_base64": PICTURE}}}
 

@@ -8,6 +8,7 @@ from llmkit.errors import UsageError
 from llmkit.tasks import catalogue, upstream
 from llmkit.tasks.build import load_class
 from llmkit.tasks.catalogue import find_task, task_names, tasks
+from tests.fixtures.versions import offers_decision
 
 TRANSFORMERS = [
     "any-to-any",
@@ -56,9 +57,6 @@ ALIASES = {
 
 
 HERE = len(tasks())  # 34 with transformers 5.23
-offers_decision = pytest.mark.skipif(
-    "decision" not in upstream.upstream_tasks(), reason="this transformers is from before decision came"
-)
 
 
 @offers_decision
