@@ -37,7 +37,16 @@ _UNWANTED = (
     *("*.mlmodel", "*.mlpackage/*", "*.ckpt.*", "onnx/*", "openvino/*", "coreml/*", "original/*"),
     # pictures, and what a training left behind
     *("*.png", "*.jpg", "*.jpeg", "*.gif", "*.svg", "*.webp", "*.mp4", "*.mov", "*.pdf"),
-    *("runs/*", "logs/*", "*.log", "*tfevents*", "checkpoint-*/*", "global_step*/*", "*rng_state*.pth"),
+    *(
+        "runs/*",
+        "logs/*",
+        "*.log",
+        "*tfevents*",
+        "checkpoint-*/*",
+        "checkpoints/*",
+        "global_step*/*",
+        "*rng_state*.pth",
+    ),
 )
 
 

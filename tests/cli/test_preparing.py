@@ -73,6 +73,7 @@ def test_all_that_a_model_is_loaded_from_is_fetched(prepare, hub, tiny, tmp_path
             "training_args.bin",
             "loss.PNG",
             "runs/1.tfevents",
+            "checkpoints/optimizer.safetensors",
             "original/consolidated.00.pth",
         ),
     )
