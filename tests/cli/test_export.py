@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 from pathlib import Path
 
 import numpy
 import pytest
+
+from tests.fixtures.versions import runs_onnx
 
 pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
 
@@ -31,6 +34,7 @@ def adapter(tiny, tmp_path_factory) -> Path:
     return folder
 
 
+@runs_onnx
 def test_onnx_runtime_alone_gives_what_the_pipeline_gives(llmkit, tiny, tmp_path):
     """Read with onnxruntime and nothing of transformers but the tokenizer."""
     import onnxruntime
@@ -55,6 +59,7 @@ def test_onnx_runtime_alone_gives_what_the_pipeline_gives(llmkit, tiny, tmp_path
     )
 
 
+@runs_onnx
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "task",
@@ -86,6 +91,18 @@ def test_a_merged_adapter_is_the_adapter_on_its_base(llmkit, adapter, tmp_path):
     assert {row["label"]: row["score"] for row in whole} == pytest.approx(
         {row["label"]: row["score"] for row in on_base}, abs=1e-6
     )
+
+
+def test_a_transformers_from_before_exports_are_run_is_named(monkeypatch):
+    """What runs exports is hidden, as it is missing in releases before 5.23."""
+    from llmkit.errors import LlmkitError
+    from llmkit.sharing.export.onnx import check_packages
+
+    there, hidden = importlib.util.find_spec, "transformers.exporters.runners"
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == hidden else there(name))
+    with pytest.raises(LlmkitError, match=r"came with 5\.23") as refused:
+        check_packages()
+    assert "pip install 'transformers>=5.23'" in refused.value.hint
 
 
 def test_what_cannot_be_done_is_said(llmkit, tiny, tmp_path):

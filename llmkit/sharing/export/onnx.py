@@ -29,10 +29,11 @@ def check_packages() -> None:
 
     if any(importlib.util.find_spec(name) is None for name in _PACKAGES):
         raise MissingExtraError("llmkit export --to onnx", "onnx")
-    if importlib.util.find_spec("transformers.exporters.exporter_onnx") is None:
+    # 5.15, the oldest that llmkit takes, exports; what runs an export again came with 5.23.
+    if importlib.util.find_spec("transformers.exporters.runners") is None:
         raise LlmkitError(
-            "the installed transformers has no exporter to ONNX.",
-            hint="Install a newer one: pip install --upgrade transformers",
+            "the installed transformers does not run what it exports to ONNX: that came with 5.23.",
+            hint="Install a newer one: pip install 'transformers>=5.23'",
         )
 
 
