@@ -20,10 +20,11 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["LLMKIT_CACHE"] = CACHE
 
-# A shell's script has what it starts in the background ignore interruptions, and so would every command that a test
-# starts and interrupts.
-if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell's script has what it starts in the background ignore interruptions, and nohup hang-ups; and so would every
+# command that a test starts and signals.
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, handler)
 
 # Time is never asserted in a test.
 settings.register_profile("llmkit", deadline=None)

@@ -9,6 +9,7 @@ from typing_extensions import TypedDict
 
 from llmkit.cli.channels import ResultStream
 from llmkit.cli.drawing import rendered
+from llmkit.cli.printable import shortened
 from llmkit.data.formats import TABLE, Format
 from llmkit.data.records import Row
 from llmkit.data.row_run import beside_input
@@ -183,7 +184,7 @@ def shape_of(*sizes: int) -> str:
 
 
 def _drawings(embedding: Embedding) -> list[Any]:
-    text = _shortened(embedding.text)
+    text = shortened(embedding.text, _TEXT_WIDTH)
     if embedding.units is None:
         word = f" · {embedding.word.text}" if embedding.word is not None else ""
         return [
@@ -223,7 +224,8 @@ def _matrix(embeddings: list[Embedding]) -> Any:
         table.add_column(str(number + 1), justify="right")
     for number, (embedding, row) in enumerate(zip(embeddings, matrix, strict=True)):
         table.add_row(
-            Text(f"{number + 1} {_shortened(embedding.text)}"), *(f"{value:.3f}" for value in row.tolist())
+            Text(f"{number + 1} {shortened(embedding.text, _TEXT_WIDTH)}"),
+            *(f"{value:.3f}" for value in row.tolist()),
         )
     return table
 
@@ -231,8 +233,3 @@ def _matrix(embeddings: list[Embedding]) -> Any:
 def _first_values(vector: numpy.ndarray[Any, Any]) -> str:
     shown = ", ".join(f"{value:.4f}" for value in vector[:_VALUES_SHOWN].tolist())
     return f"[{shown}{', …' if len(vector) > _VALUES_SHOWN else ''}]"
-
-
-def _shortened(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= _TEXT_WIDTH else f"{text[: _TEXT_WIDTH - 1]}…"

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from llmkit.cli.channels import is_quiet, note, warn
+from llmkit.cli.printable import clock
 
 if TYPE_CHECKING:
     from llmkit.training.loop import StepResult
@@ -133,7 +134,7 @@ def _live() -> Iterator[Listener]:
                 total, step = run.loop.steps.total, run.progress.step
                 left = (time.monotonic() - self.started) / max(1, self.steps_here) * (total - step)
                 text = [
-                    f"{step:,}/{total:,} steps, {_minutes(left)} left",
+                    f"{step:,}/{total:,} steps, {clock(left)} left",
                     curve([loss for _, loss in run.losses]),
                 ]
                 if self.line:
@@ -156,8 +157,3 @@ def curve(losses: Sequence[float], width: int = _CURVE_WIDTH) -> str:
     scale = (len(_BLOCKS) - 1) / (high - low) if high > low else 0.0
     drawn = "".join(_BLOCKS[round((mean - low) * scale)] for mean in means)
     return f"loss {high:.3f} {drawn} {means[-1]:.3f}"
-
-
-def _minutes(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"

@@ -19,3 +19,15 @@ def escaped(text: str) -> str:
 def without_commands(text: str) -> str:
     """Return a text without its control characters, for where every character has its place."""
     return _COMMANDS.sub("", text)
+
+
+def shortened(text: str, width: int) -> str:
+    """Return a text on one line, its end left out where it is longer than so many characters."""
+    text = " ".join(text.split())
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def clock(seconds: float) -> str:
+    """Return a time as a clock shows it: ``1:02:03``, ``2:03``."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.cli.channels import ResultStream
 from llmkit.cli.drawing import rendered
-from llmkit.cli.printable import without_commands
+from llmkit.cli.printable import shortened, without_commands
 from llmkit.data.formats import FORMATS, TABLE, check_format
 from llmkit.data.sinks import StreamSink
 from llmkit.errors import UsageError
@@ -169,7 +169,7 @@ def _drawings(waiting: Sequence[tuple[str, Any]]) -> list[Any]:
         return [_rows_table([_as_row(label, value) for label, value in waiting])]
     drawings = []
     for label, value in waiting:
-        drawings += [f"\n{_shortened(label)}"] if several and label else []
+        drawings += [f"\n{shortened(label, 48)}"] if several and label else []
         drawings.append(_result_table(value))
     return drawings
 
@@ -183,7 +183,7 @@ def _fits_a_row(value: Any) -> bool:
 
 def _as_row(label: str, value: Any) -> dict[str, Any]:
     row = dict(value) if isinstance(value, Mapping) else {"result": value}
-    return row if label in row.values() else {"input": _shortened(label), **row}
+    return row if label in row.values() else {"input": shortened(label, 48), **row}
 
 
 class StreamedSink:
@@ -208,8 +208,3 @@ class StreamedSink:
 
     def close(self, *, finished: bool) -> None:
         pass
-
-
-def _shortened(text: str, width: int = 48) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= width else f"{text[: width - 1]}…"

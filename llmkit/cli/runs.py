@@ -13,6 +13,7 @@ from llmkit.cli.answers import Answer, checked_format, deliver
 from llmkit.cli.channels import claim_stdout, note, set_quiet
 from llmkit.cli.completion import complete_run_name
 from llmkit.cli.examples import examples
+from llmkit.cli.printable import clock
 from llmkit.cli.sheets import Column, Sheet
 from llmkit.errors import UsageError
 
@@ -116,14 +117,9 @@ def _cells(run: RunSummary) -> tuple[str, ...]:
         "" if run.best is None else f"{run.best_metric} {run.best:.4f}",
         "" if run.loss is None else f"{run.loss:.4f}",
         "" if run.tokens_per_second is None else f"{run.tokens_per_second:,.0f}",
-        "" if run.seconds is None else _time(run.seconds),
+        "" if run.seconds is None else clock(run.seconds),
         (run.begun or "").removesuffix("+00:00").replace("T", " "),
     )
-
-
-def _time(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
 
 
 def _comparison(found: list[RunSummary]) -> Answer:

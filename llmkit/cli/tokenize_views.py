@@ -9,6 +9,7 @@ from typing_extensions import TypedDict
 
 from llmkit.cli.channels import ResultStream
 from llmkit.cli.drawing import rendered
+from llmkit.cli.printable import shortened
 from llmkit.data.formats import TABLE
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ class TokenTable:
             table = (
                 _side_by_side(value["models"]) if several else _one_model(value["text"], value["models"][0])
             )
-            for drawing in (_shortened(value["text"]), table):
+            for drawing in (shortened(value["text"], 76), table):
                 self._results.file.write(rendered(drawing, self._results))
         self._results.file.flush()
         self._waiting = []
@@ -223,8 +224,3 @@ class CountTable:
             )
         self._results.file.write(rendered(table, self._results))
         self._results.file.flush()
-
-
-def _shortened(text: str, width: int = 76) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= width else f"{text[: width - 1]}…"

@@ -167,7 +167,9 @@ class _Agent(LocalElasticAgent):
         self.loss = Loss(
             worker_group.workers[first].global_rank, self._processes()[first].pid, codes[first] or 0
         )
-        self._shutdown(signal.SIGTERM, _TO_END)
+        # Not the agent's own _shutdown, which in older releases gives them half a minute, whatever is wished.
+        assert self._pcontext is not None
+        self._pcontext.close(signal.SIGTERM, _TO_END)
         if self._remaining_restarts > 0 and not self._told:
             count = self._launch.processes * self._launch.nodes
             left = self._remaining_restarts

@@ -8,11 +8,9 @@ depend on how the step was split, which a mean of means would.
 from __future__ import annotations
 
 import math
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import ModelError
@@ -101,6 +99,7 @@ class Loop:
         note: takes a remark for the person.
         flops: counts what the model needs for some batches; None where nobody asks.
         meter: measures what this process's device draws.
+        is_rehearsal: other devices only pretend to be there; what comes of them may be anything, and is not checked.
     """
 
     accelerator: Accelerator
@@ -117,6 +116,7 @@ class Loop:
     flops: Callable[[Sequence[Batch]], float] | None = None
     meter: EnergyMeter = field(default_factory=EnergyMeter)
     progress: Progress = field(default_factory=Progress)
+    is_rehearsal: bool = False
 
     def __post_init__(self) -> None:
         self._base_rates = [group["lr"] for group in self.optimizer.param_groups]
@@ -185,9 +185,8 @@ class Loop:
                     too_large = TooLargeError(error.rows, error.length)  # without the graph in its traceback
                 free_memory(self)
                 restore()
-                if (
-                    too_large.rows == 1 and not is_second_try
-                ):  # it may be what was freed just now that it lacked
+                # A single example may have lacked what was freed just now.
+                if too_large.rows == 1 and not is_second_try:
                     is_second_try = True
                     continue
                 self.note(cut_smaller(self.steps, self.progress, too_large, self._places(step)))
@@ -197,7 +196,6 @@ class Loop:
         batches = [self.batch(rows, step.epoch) for rows in step.micro_batches]
         parts = () if self.objective.loss_parts == 1 else (self.objective.loss_parts,)
         targets = self._over_devices([batch.targets for batch in batches], parts)
-        losses: list[torch.Tensor] = []
         missing = missing_passes(self.model, len(batches), self.accelerator.device)
         if self._engine is not None:
             self._engine.begin(len(batches) + missing)
@@ -268,7 +266,7 @@ class Loop:
         """
         scaler = self.accelerator.scaler
         is_passed_over = scaler is not None and scaler.get_scale() > 1
-        if math.isfinite(loss) and (math.isfinite(norm) or is_passed_over):
+        if self.is_rehearsal or (math.isfinite(loss) and (math.isfinite(norm) or is_passed_over)):
             return
         what = "the loss" if not math.isfinite(loss) else "the gradient"
         raise NotFiniteError(
@@ -308,37 +306,3 @@ class Loop:
         mine = [self.examples.place(row) for rows in step.micro_batches for row in rows]
         places = [place for each in gathered(mine) for place in each]
         return ", ".join(places[:8]) + (f" and {len(places) - 8} more" if len(places) > 8 else "")
-
-
-_A_MOMENT = 0.5  # seconds
-
-
-class StopRequest:
-    """SIGINT and SIGTERM while training: the step is finished, the state saved, then the run ends.
-
-    A second signal ends it at once. What comes within a moment of the first is no second: a launcher that is killed
-    tells its processes to stop as each of its threads ends.
-    """
-
-    def __init__(self) -> None:
-        self._since = 0.0
-        self.received: signal.Signals | None = None
-        self._before: dict[signal.Signals, Any] = {}
-
-    def __enter__(self) -> StopRequest:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        before = self._before[signal.Signals(number)]
-        now = time.monotonic()
-        if self.received is None:
-            self._since = now
-        elif callable(before) and now > self._since + _A_MOMENT:
-            before(number, frame)
-        self.received = signal.Signals(number)

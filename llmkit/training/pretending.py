@@ -86,6 +86,7 @@ def rehearsed(run: Run) -> dict[str, Any]:
             tokens.append(sum(lengths[row] for batch in batches for row in batch))
             passes.append(len(batches))
             idle += number == 0 and not batches
+    run.loop.is_rehearsal = True
     next(run.loop.run())
     return {
         "examples_a_step": [min(rows), max(rows)],

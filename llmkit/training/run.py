@@ -22,7 +22,7 @@ from llmkit.training.examples import Examples
 from llmkit.training.fitting import measure, within_limits
 from llmkit.training.keeping import keep_best, restore_best, resume_run, run_identity, save
 from llmkit.training.log import RunLog
-from llmkit.training.loop import StepResult, StopRequest
+from llmkit.training.loop import StepResult
 from llmkit.training.output import MODEL_FILES, write_output, write_start
 from llmkit.training.planning import Pace, Plan, workload_of
 from llmkit.training.preparing import is_measured, make_whole, prepare
@@ -30,6 +30,7 @@ from llmkit.training.processes import agreed, gathered, is_first, largest, meet,
 from llmkit.training.reference import add_reference
 from llmkit.training.sharding import is_sharded
 from llmkit.training.state import CHECKPOINTS, CONFIG, COST, LOCK, LOG, METRICS, RUN, Listener, Run
+from llmkit.training.stopping import StopRequest
 
 if TYPE_CHECKING:
     from llmkit.training.config import FinetuneConfig

@@ -24,21 +24,26 @@ def test_a_model_takes_no_memory():
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
-def test_the_largest_llama_is_built_under_a_gigabyte():
+def test_the_largest_llama_is_built_in_half_a_gigabyte():
+    """Beyond what torch itself takes: a build for GPUs loads a gigabyte of libraries."""
     code = """
+import torch
+def said():
+    # Not ru_maxrss: that begins with what the process it was forked from had.
+    status = dict(line.split(":") for line in open("/proc/self/status"))
+    return int(status["VmHWM"].split()[0]) * 1024
+before = said()
 from llmkit.architectures.building import build
 sizes = {"hidden_size": 16384, "num_hidden_layers": 126, "num_attention_heads": 128, "num_key_value_heads": 8}
 rest = {"intermediate_size": 53248, "vocab_size": 128256}
 model = build({"model_type": "llama", "tie_word_embeddings": False, **sizes, **rest})
 print(sum(parameter.numel() for parameter in model.parameters()))
-# Not ru_maxrss: that begins with what the process it was forked from had.
-status = dict(line.split(":") for line in open("/proc/self/status"))
-print(int(status["VmHWM"].split()[0]) * 1024)
+print(said() - before)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     count, peak = map(int, done.stdout.split())
     assert count == 405_853_388_800
-    assert peak < 1_000_000_000
+    assert peak < 500_000_000
 
 
 @pytest.mark.parametrize(

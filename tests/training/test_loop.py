@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 
 from llmkit.errors import UsageError
 from llmkit.training.keeping import resume_run, save
-from llmkit.training.loop import NotFiniteError, StepResult, StopRequest
+from llmkit.training.loop import NotFiniteError, StepResult
 from llmkit.training.run import finetune
 from llmkit.training.state import Listener, Run
 from tests.training.stepping import assert_same_step, config_for, first_step, ready, write_rows
@@ -189,21 +188,6 @@ class TestStopping:
         assert caught.value.message.startswith("step 1: the loss is not a finite number.")
         assert f"{train}:3" in caught.value.message
         assert_identical(weights(run), before)
-
-    def test_a_signal_is_noted_and_handlers_come_back(self) -> None:
-        before = signal.getsignal(signal.SIGTERM)
-        with StopRequest() as stop:
-            assert stop.received is None
-            signal.raise_signal(signal.SIGTERM)
-            assert stop.received is signal.SIGTERM
-        assert signal.getsignal(signal.SIGTERM) is before
-
-    def test_a_second_interrupt_ends_at_once(self) -> None:
-        with pytest.raises(KeyboardInterrupt), StopRequest():
-            signal.raise_signal(signal.SIGINT)
-            signal.raise_signal(signal.SIGINT)  # a launcher that is killed tells so several times
-            time.sleep(0.6)
-            signal.raise_signal(signal.SIGINT)
 
     def test_stopped_and_resumed(self, tiny: Tiny, tmp_path: Path) -> None:
 

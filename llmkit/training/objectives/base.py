@@ -241,8 +241,9 @@ class Objective(ABC):
         return judged
 
     def length_of(self, example: Example) -> int:
-        """Return the number of tokens of an example."""
-        return len(example["input_ids"])
+        """Return the number of tokens of an example, of all its texts together where it has several."""
+        ids = example["input_ids"]
+        return sum(map(len, ids)) if ids and isinstance(ids[0], list) else len(ids)
 
     # -- what most tasks do with texts
 

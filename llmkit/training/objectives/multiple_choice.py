@@ -60,10 +60,6 @@ class MultipleChoice(Objective):
         choices = [self.tokenize(first, f"{begin} {each}" if begin else each) for each in endings]
         return [{**{name: [each[name] for each in choices] for name in choices[0]}, "label": label}]
 
-    def length_of(self, example: Example) -> int:
-        """Return the number of tokens of all endings together."""
-        return sum(len(each) for each in example["input_ids"])
-
     # -- from examples to a loss
 
     def collate(self, examples: Sequence[Example], draws: Sequence[Draw]) -> Batch:

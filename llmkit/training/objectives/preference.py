@@ -92,10 +92,6 @@ class Preference(CausalLM):
     def encode_all(self, records: Iterable[Record]) -> Iterator[Example]:
         return Objective.encode_all(self, records)
 
-    def length_of(self, example: Example) -> int:
-        """Return the number of tokens of both answers, each with the prompt."""
-        return sum(len(each) for each in example["input_ids"])
-
     # -- from examples to a loss
 
     def collate(self, examples: Sequence[Example], draws: Sequence[Draw]) -> Batch:

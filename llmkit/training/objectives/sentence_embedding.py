@@ -135,10 +135,6 @@ class SentenceEmbedding(WholeStepObjective):
             raise RowError("a negative is the positive")
         return [{**example, "identity": identity}]
 
-    def length_of(self, example: Example) -> int:
-        """Return the number of tokens of all texts together."""
-        return sum(len(each) for each in example["input_ids"])
-
     # -- from examples to a loss
 
     def collate(self, examples: Sequence[Example], draws: Sequence[Draw]) -> Batch:

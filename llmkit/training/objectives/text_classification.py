@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import DataError, did_you_mean
 from llmkit.tasks.inputs import RowError
-from llmkit.training.objectives.base import Objective, TaskField
+from llmkit.training.objectives.base import TaskField
 from llmkit.training.objectives.batch import Batch, Draw, Example, Verdict
-from llmkit.training.objectives.class_names import class_numbers, classes_of, renaming_notes
+from llmkit.training.objectives.class_names import class_numbers, classes_of
+from llmkit.training.objectives.classification import Classification
 from llmkit.training.objectives.weighting import class_weights
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _METRICS = {
 }
 
 
-class TextClassification(Objective):
+class TextClassification(Classification):
     """Cross entropy over classes, binary cross entropy over labels of which several may hold, or squared error.
 
     Which of the three is told by the labels of the training rows: lists are several at once; numbers with a
@@ -113,9 +114,6 @@ class TextClassification(Objective):
         self.labels = classes_of(model_config, self.config.data.labels)
         self.numbers = class_numbers(counts, self.labels)
 
-    def notes(self) -> list[str]:
-        return renaming_notes(self.numbers, self.labels)
-
     def facts(self) -> dict[str, Any]:
         facts: dict[str, Any] = {"problem": self.problem, "labels": self.labels}
         return {**facts, "numbers": self.numbers} if self.numbers else facts
@@ -174,16 +172,7 @@ class TextClassification(Objective):
         return Batch(inputs, labels, targets, tokens, padded)
 
     def _weights(self, labels: torch.Tensor) -> torch.Tensor | None:
-        """Return a weight for each class, (classes,), or None for all alike."""
-        import torch
-
-        if self.problem != "single_label_classification":
-            return None
-        weights = class_weights(self.config.training.class_weights, self.labels, self.counts)
-        return None if weights is None else torch.tensor(weights, device=labels.device)
-
-    def loss(self, model: PreTrainedModel, batch: Batch) -> torch.Tensor:
-        return self._loss_of(model(**batch.inputs).logits, batch.labels)
+        return super()._weights(labels) if self.problem == "single_label_classification" else None
 
     def _loss_of(self, logits: torch.Tensor, labels: torch.Tensor, reduction: str = "sum") -> torch.Tensor:
         from torch.nn import functional
@@ -206,9 +195,6 @@ class TextClassification(Objective):
 
     # -- judging
 
-    def judge(self, model: PreTrainedModel, batch: Batch) -> tuple[torch.Tensor, list[Any], list[Any]]:
-        return self._judged(model(**batch.inputs).logits, batch)
-
     def _judged(self, logits: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, list[Any], list[Any]]:
         loss = self._loss_of(logits, batch.labels)
         if self.problem == "regression":
@@ -225,9 +211,8 @@ class TextClassification(Objective):
         probabilities = None
         if self.problem == "single_label_classification":
             probabilities = logits.float().softmax(-1).amax(-1).tolist()
-        elif (
-            self.problem == "multi_label_classification"
-        ):  # of the whole row, the labels taken as independent
+        elif self.problem == "multi_label_classification":
+            # Of the whole row, the labels taken as independent.
             chances = logits.float().sigmoid()
             probabilities = chances.maximum(1 - chances).prod(-1).tolist()
         return Verdict(*self._judged(logits, batch), losses.tolist(), probabilities)

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import DataError, ModelError, did_you_mean
 from llmkit.tasks.inputs import RowError
-from llmkit.training.objectives.base import Objective, TaskField
+from llmkit.training.objectives.base import TaskField
 from llmkit.training.objectives.batch import IGNORED, Batch, Draw, Example, Verdict
 from llmkit.training.objectives.cells import listed
-from llmkit.training.objectives.class_names import class_numbers, classes_of, renaming_notes
+from llmkit.training.objectives.class_names import class_numbers, classes_of
+from llmkit.training.objectives.classification import Classification
 from llmkit.training.objectives.weighting import class_weights
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ OUTSIDE = "O"
 _ENTITY_TAG = re.compile(r"O|[BIESLUM]-.+")
 
 
-class TokenClassification(Objective):
+class TokenClassification(Classification):
     """Cross entropy over the tags, at the first token of each word; its other tokens are no targets.
 
     Words are joined by spaces and tokenized as one text: so the model sees while it learns what it will see of
@@ -87,9 +88,6 @@ class TokenClassification(Objective):
                 self.counts[tag] = self.counts.get(tag, 0) + 1
         self.labels = classes_of(model_config, self.config.data.labels)
         self.numbers = class_numbers(self.counts, self.labels)
-
-    def notes(self) -> list[str]:
-        return renaming_notes(self.numbers, self.labels)
 
     def _tagged(self, values: Mapping[str, Any]) -> list[tuple[str, str]]:
         words, tags = listed(values["words"], "words"), listed(values["tags"], "tags")
@@ -176,15 +174,6 @@ class TokenClassification(Objective):
         targets = float(is_target.sum()) if weights is None else float(weights[labels[is_target]].sum())
         return Batch(inputs, labels, targets, tokens, padded, examples=tuple(examples))
 
-    def _weights(self, labels: torch.Tensor) -> torch.Tensor | None:
-        import torch
-
-        weights = class_weights(self.config.training.class_weights, self.labels, self.counts)
-        return None if weights is None else torch.tensor(weights, device=labels.device)
-
-    def loss(self, model: PreTrainedModel, batch: Batch) -> torch.Tensor:
-        return self._loss_of(model(**batch.inputs).logits, batch.labels)
-
     def _loss_of(self, logits: torch.Tensor, labels: torch.Tensor, reduction: str = "sum") -> torch.Tensor:
         from torch.nn import functional
 
@@ -201,9 +190,6 @@ class TokenClassification(Objective):
         return ["" if each == IGNORED else self.labels[each] for each in batch.labels[0].tolist()]
 
     # -- judging
-
-    def judge(self, model: PreTrainedModel, batch: Batch) -> tuple[torch.Tensor, list[Any], list[Any]]:
-        return self._judged(model(**batch.inputs).logits, batch)
 
     def _judged(self, logits: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, list[Any], list[Any]]:
         found = logits.argmax(-1).tolist()
