@@ -120,6 +120,7 @@ def commands(place: Path, rows: int) -> dict[str, list[str]]:
     vectors = [llmkit, "embed", "-m", "minilm", "-q", "--overwrite", "-i", "real.jsonl", "-o", "out.npy"]
     return {
         "--help": [llmkit, "--help"],
+        "tasks": [llmkit, "tasks"],
         "one text": [llmkit, "pipeline", "text-classification", "-m", model, "What a lovely day it was"],
         "rows, float32": [*of_file, "--dtype", "float32"],
         "rows, auto": [*of_file, "--dtype", "auto"],
@@ -178,16 +179,40 @@ def distances(
     query = numpy.ones((1, DIMENSION), numpy.float32)
     looking = min(seconds_of(lambda: search.with_llmkit(place / "vectors.npy", query)) for _ in range(5))
     rate = VECTORS * DIMENSION * 4 / 1e6 / looking
+    product = {kind: found[f"matrix product, {kind}"]["GFLOP/s"] * 1e9 for kind in ("float32", "bfloat16")}
     texts = [row["text"] for row in finetune.make_rows(rows)]
-    _, operations = embed.work_of(embed.load(texts, "float32"), texts)
-    training = finetune.train_one("llmkit, float32", place, 0, 1)["wall"]
-    product = found["matrix product, float32"]["GFLOP/s"] * 1e9
+    encoder = embed.load(texts, "float32")
+    _, trained = embed.work_of(encoder, texts)
+    training = {
+        kind: finetune.train_one(name, place, 0, 1)["wall"]
+        for kind, name in (("float32", "llmkit, float32"), ("bfloat16", "llmkit, precision: auto"))
+    }
+    texts = pipeline.make_texts(rows)
+    _, classified = embed.work_of(encoder, texts)
+    classifying = {
+        kind: seconds_of(lambda kind=kind: pipeline.with_llmkit(pipeline.load(place / "model", kind), texts))
+        for kind in ("float32", "bfloat16")
+    }
     help_seconds = median_seconds([llmkit, "--help"])
     return {
         "one text: importing torch and transformers, of the whole": (imports / one_text, None),
         "search: of the rate of reading memory": (rate / found["reading memory, one thread"]["MB/s"], None),
+        # The model's operations for all tokens; llmkit leaves out those of the last layer that no class comes of.
+        **{
+            f"rows in {kind}, the model loaded anew: of the rate of matrix products": (
+                classified / seconds / product[kind],
+                None,
+            )
+            for kind, seconds in classifying.items()
+        },
         # The backward pass takes twice the forward's operations (Kaplan et al. 2020, section 2.1).
-        "fine-tuning in float32: of the rate of matrix products": (3 * operations / training / product, None),
+        **{
+            f"fine-tuning in {kind}: of the rate of matrix products": (
+                3 * trained / seconds / product[kind],
+                None,
+            )
+            for kind, seconds in training.items()
+        },
         "--help: starting Python, of the whole": (found["python -c 'pass'"]["seconds"] / help_seconds, None),
     }
 
@@ -202,7 +227,7 @@ def main() -> None:
         # What an earlier call computed is not found again.
         os.environ["LLMKIT_CACHE"] = str(place / "cache")
         for name, command in commands(place, arguments.rows).items():
-            often = {"times": 10, "rate": 1000} if name == "--help" else {}
+            often = {"times": 10, "rate": 1000} if name in ("--help", "tasks") else {}
             found = shares(command, place, **often)
             print(
                 f"  {name:16} " + ", ".join(f"{part} {share:.0f}" for part, share in found.items()),
@@ -234,9 +259,10 @@ def keep(
         file,
         "profiles",
         title="Where the time goes",
-        about=f"Percent of what py-spy saw threads do, whole processes: `--help`, one text, {rows} rows through a "
-        f"pipeline, {4 * rows:,} {kind} embedded, an epoch over {rows} texts, `params llama-3.1-405b --total` from an "
-        f"empty cache, one query among {VECTORS:,} vectors. What a warm call and the server add to the model stands in "
+        about="Percent of what py-spy saw threads do, whole processes: `--help`, `tasks`, one text, "
+        f"{rows} rows through a pipeline, {4 * rows:,} {kind} embedded, an epoch over {rows} texts, "
+        "`params llama-3.1-405b --total` from an empty cache, one query among "
+        f"{VECTORS:,} vectors. What a warm call and the server add to the model stands in "
         "their own tables, what two processes wait for each other in that of scaling.",
         figures={
             part: {name: table[part][name] for name in columns if name in table[part]} for part in order

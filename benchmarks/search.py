@@ -124,6 +124,15 @@ def main() -> None:
                 figures.setdefault(name, {})[f"seconds of {count} quer{'y' if count == 1 else 'ies'}"] = (
                     seconds
                 )
+    ratios = {
+        f"{name.partition(' ')[0]} against llmkit, {column.removeprefix('seconds of ')}": (
+            seconds / figures["llmkit"][column],
+            None,
+        )
+        for name, row in figures.items()
+        if name != "llmkit"
+        for column, seconds in row.items()
+    }
     print(f"\npeak of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:,.1f} GB")
     record(
         arguments.record,
@@ -133,6 +142,7 @@ def main() -> None:
         f"{arguments.repeat}; all find the same rows. llmkit maps the file and takes {beside:,.0f} MB beside its "
         "pages; numpy has the whole matrix in memory, faiss a copy of its own.",
         figures=figures,
+        ratios=ratios,
         peers=("faiss-cpu",),
     )
 
