@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
-from llmkit.cli.channels import ResultStream, note
+from llmkit.cli.channels import ResultStream, note, warn
 from llmkit.cli.loading import load_quietly
-from llmkit.data.atomic import write_whole
+from llmkit.data.atomic import explained_write, write_whole
 from llmkit.data.encoding import dump_json
 from llmkit.data.json_text import parse_json
+from llmkit.data.small_files import read_small
 from llmkit.errors import DataError
 from llmkit.inference.items import RunSettings
 from llmkit.inference.streaming import can_stream, text_streamer
 from llmkit.models.loading import LoadOptions
 from llmkit.tasks.catalogue import TaskCall
+from llmkit.tasks.inputs import RowError, chat_messages
 from llmkit.tasks.resolve import resolve_for
+
+MOST_KEPT = 1 << 24
+"""How many bytes of a kept chat are read."""
 
 
 def chat(
@@ -35,8 +42,12 @@ def chat(
 
     Raises:
         DataError: `save` is there and holds no conversation.
+        OutputError: no file can be written there.
     """
     messages = _read_history(save)
+    if save:
+        with explained_write(save), tempfile.TemporaryFile(dir=Path(save).parent):
+            pass
     resolved = resolve_for(call, model, revision, allow_pickle=load.allow_pickle)
     if resolved.note:
         note(resolved.note)
@@ -56,14 +67,18 @@ def chat(
 
 
 def _ask() -> str | None:
-    """Return what the person types; None at the end."""
+    """Return what the person types, nothing of a line that is no text; None at the end."""
     with contextlib.suppress(ImportError):  # history and editing, where the system has them
         import readline  # noqa: F401
     try:
         text = input("> ")
+        text.encode()  # in some locales the bytes are let in as they are
     except EOFError:
         note("")  # the shell's prompt belongs on a line of its own
         return None
+    except UnicodeError:
+        warn("that line is not UTF-8, and is left out. Set the terminal's encoding to UTF-8.")
+        return ""
     return None if text.strip() in ("/exit", "/quit") else text
 
 
@@ -101,11 +116,15 @@ def _cut_short(messages: list[dict[str, Any]], answer: str) -> list[dict[str, An
 def _read_history(save: str | None) -> list[dict[str, Any]]:
     if save is None or not Path(save).exists():
         return []
+    hint = "Name another file."
     try:
-        messages = parse_json(Path(save).read_text(encoding="utf-8"))["messages"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"--save {save}: it is there and holds no conversation.", hint="Name another file."
-        ) from error
+        content = read_small(Path(save), f"--save {save}", MOST_KEPT, hint)
+        messages = parse_json(content)["messages"]
+        if messages != []:  # as it is where the first answer was interrupted
+            messages = chat_messages({"messages": messages})
+        json.dumps(messages, ensure_ascii=False).encode()  # half of a surrogate pair is no character
+    except (OSError, ValueError, KeyError, TypeError, RowError) as error:
+        why = f" ({error.message})" if isinstance(error, RowError) else ""
+        raise DataError(f"--save {save}: it is there and holds no conversation{why}.", hint=hint) from error
     note(f"Going on with the conversation in {save}: {len(messages)} messages.")
-    return list(messages)
+    return messages

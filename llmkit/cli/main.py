@@ -23,6 +23,7 @@ from typer.core import TyperGroup
 from llmkit._version import __version__
 from llmkit.cli.channels import close_results, open_closed_descriptors, report, warn
 from llmkit.cli.examples import examples
+from llmkit.cli.texts import refuse_what_is_no_text
 from llmkit.data.atomic import reason_of
 from llmkit.errors import (
     EXIT_DONE,
@@ -73,6 +74,8 @@ def subcommand(name: str) -> Any:
     """Import a subcommand and return it as the parser has it."""
     found = typer.main.get_command(importlib.import_module(COMMANDS[name][0]).app)
     found.name = name
+    for each in (found, *getattr(found, "commands", {}).values()):
+        refuse_what_is_no_text(each)
     return found
 
 

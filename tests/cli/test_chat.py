@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -49,6 +50,55 @@ def test_a_chat_is_saved_and_gone_on_with(chat, tmp_path):
     second.sendeof()
     rest(second)
     assert json.loads(save.read_text())["messages"][:3] == [*messages, {"role": "user", "content": "again"}]
+
+
+def test_a_line_that_is_no_text_is_left_out_and_the_chat_goes_on(chat, tmp_path):
+    save = tmp_path / "chat.json"
+    child = chat("--save", save)
+    os.write(child.child_fd, b"hi\xff\xfe there\n")
+    child.expect("that line is not UTF-8")
+    child.expect("\n> ")
+    child.sendline("hello")
+    child.expect("\n> ")
+    child.sendeof()
+    rest(child)
+    assert child.exitstatus == 0
+    assert json.loads(save.read_text())["messages"][0] == {"role": "user", "content": "hello"}
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ('{"messages": "abc"}', "holds no conversation ('messages' must be a list"),
+        ('{"messages": [1, {"role": 3}]}', "holds no conversation (message 1 needs 'role' and 'content')"),
+        ('{"messages": [{"role": 3, "content": "a"}]}', "message 1: its role is a text"),
+        ('{"messages": [{"role": "user", "content": "\\ud800"}]}', "holds no conversation."),
+        ("[1]", "holds no conversation."),
+    ],
+)
+def test_a_file_without_a_conversation_is_not_gone_on_with(terminal, tiny, tmp_path, content, says):
+    save = tmp_path / "t.json"
+    save.write_text(content)
+    check_refused(terminal, tiny, save, 2, f"error: --save {save}: it is there and ", says)
+    assert save.read_text() == content
+
+
+def check_refused(terminal, tiny, save, code, *says):
+    child = terminal("pipeline", "conversational", "-m", tiny("chat"), "--save", save)
+    said = text_of(rest(child))
+    assert child.exitstatus == code
+    for words in says:
+        assert words in said
+    assert "> " not in said
+
+
+def test_a_place_where_no_chat_can_be_kept_is_told_before_it_begins(terminal, tiny, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for place in ("/dev/zero", tmp_path / "pipe"):
+        check_refused(terminal, tiny, place, 2, f"--save {place} is not a regular file.")
+    check_refused(terminal, tiny, tmp_path, 2, "holds no conversation")
+    nowhere = tmp_path / "no" / "t.json"
+    check_refused(terminal, tiny, nowhere, 1, f"cannot write {nowhere}: No such file or directory.")
 
 
 def test_what_was_said_is_kept_when_a_chat_is_interrupted(chat, tmp_path):

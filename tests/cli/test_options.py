@@ -11,6 +11,7 @@ import typer
 
 from llmkit.cli import options
 from llmkit.cli.main import COMMANDS, subcommand, whole_command
+from llmkit.cli.texts import PATHS, ROWS
 from tests.fixtures.command import Command
 
 
@@ -75,6 +76,10 @@ def test_shared_options_stand_in_one_order(name: str) -> None:
 def test_every_option_of_options_is_used() -> None:
     used = {each for command in EVERY.values() for each in options_of(command)}
     assert [each for each in SHARED if each not in used] == []
+
+
+def test_what_may_be_any_bytes_is_an_argument_or_option() -> None:
+    assert {each.name for command in EVERY.values() for each in command.params} >= PATHS | ROWS
 
 
 def test_what_is_asked_for_of_all_is_there() -> None:
