@@ -6,6 +6,7 @@ import glob
 import gzip
 import io
 import json
+import os
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -34,6 +35,7 @@ _CARD = (
 _WAYS_ON = "Offline, give a local folder; a private one needs HF_TOKEN or `hf auth login`."
 _JSON_BEGINNINGS = (b"{", b"[", b'"')
 _LONGEST_FIRST_LINE = 1 << 20
+_ANY_FOLDERS = re.compile(r"(?:^|(?<=/))(?:\*\*/+)*\*\*(?:/+|$)")
 
 
 def read_file(path: str, *, format: str | None = None) -> Iterator[Row]:  # noqa: A002
@@ -139,11 +141,33 @@ def _expand(pattern: str) -> list[str]:
         return [pattern]
     if not glob.has_magic(pattern):
         raise _missing_file(path, pattern)
-    # Path.glob would take hidden files and drop a leading "./".
-    matches = sorted(match for match in glob.glob(pattern, recursive=True) if not Path(match).is_dir())  # noqa: PTH207
+    matches = sorted({match for match in _matches(pattern) if not Path(match).is_dir()})
     if not matches:
         raise DataError(f"no file matches {pattern}")
     return matches
+
+
+def _matches(pattern: str) -> Iterator[str]:
+    """What a glob stands for. ``**`` goes into no folder by a link: one that leads back would have no end."""
+    deep = _ANY_FOLDERS.search(pattern)
+    if deep is None:
+        # Path.glob would take hidden files and drop a leading "./".
+        yield from glob.glob(pattern)  # noqa: PTH207
+        return
+    start, rest = pattern[: deep.start()], pattern[deep.end() :]
+    if not rest and deep[0].endswith("/"):
+        return  # folders alone
+    for top in glob.glob(start) if glob.has_magic(start) else [start]:  # noqa: PTH207
+        for folder in _folders_below(top):
+            yield from _matches(glob.escape(folder) + (rest or "*"))
+
+
+def _folders_below(top: str) -> Iterator[str]:
+    """A folder and those in it that are not hidden, each as the beginning of a path."""
+    for folder, inner, _ in os.walk(top or "."):
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        path = os.path.join(folder, "")  # noqa: PTH118 - a leading "./" is kept where it was given
+        yield path if top else path[2:]
 
 
 def _answer(question: Callable[[], bool]) -> bool:

@@ -197,6 +197,18 @@ class TestPaths:
         assert expand_paths(["**/*.txt"]) == ["a.txt", "b.txt", "d/c.txt", "d/e/f.txt"]
         assert expand_paths([f"{folder}/d/*.txt"]) == [f"{folder}/d/c.txt"]
 
+    def test_two_stars_go_into_no_folder_by_a_link(self, folder):
+        for name in ("loop/x.txt", "loop/d/y.txt", "loop/.hidden/z.txt", "b/w.txt"):
+            write(folder, name, "x")
+        for name in ("loop/a", "loop/b", "loop/d/c"):
+            (folder / name).symlink_to(folder / "loop")
+        (folder / "l").symlink_to("b")
+        assert expand_paths(["loop/**/*.txt"]) == ["loop/d/y.txt", "loop/x.txt"]
+        assert expand_paths(["./**/d/**/*.txt"]) == ["./loop/d/y.txt"]
+        assert expand_paths(["loop/**"]) == ["loop/d/y.txt", "loop/x.txt"]
+        assert expand_paths(["l/**/*.txt"]) == ["l/w.txt"]  # a link that is named is followed
+        assert refusal(expand_paths, ["loop/**/"]) == "no file matches loop/**/"
+
     def test_each_file_once(self, folder):
         write(folder, "a.txt", "x")
         assert expand_paths(["a.txt", "./a.txt", "*.txt", str(folder / "a.txt")]) == ["a.txt"]
