@@ -18,12 +18,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from llmkit.data.atomic import check_place, explained_write, write_whole
+from llmkit.data.atomic import check_place, explained_write, reason_of, write_whole
 from llmkit.data.encoding import dump_json
 from llmkit.data.formats import Format
 from llmkit.data.formatter import Formatter
 from llmkit.data.json_text import parse_json
+from llmkit.data.small_files import read_small
 from llmkit.errors import DataError, OutputError, OutputExistsError
+
+_MOST_PROGRESS = 1 << 24  # bytes
 
 
 class Sink(Protocol):
@@ -127,7 +130,7 @@ class Progress:
         if not all(isinstance(each, dict) for each in (self.call, self.state, self.counts)) or not all(
             type(number) is int and number >= 0 for number in numbers
         ):
-            raise ValueError("it is damaged")
+            raise ValueError
 
 
 class FileSink:
@@ -197,13 +200,7 @@ class FileSink:
         return Progress(call)
 
     def _read_progress(self, call: dict[str, Any]) -> Progress:
-        try:
-            progress = Progress(**parse_json(self._progress_path.read_text(encoding="utf-8")))
-            progress.check()
-        except (OSError, ValueError, TypeError) as error:
-            raise OutputError(
-                f"{self._progress_path} cannot be read ({error}).", hint="Add --overwrite to begin anew."
-            ) from error
+        progress = _read(self._progress_path)
         changed = sorted(key for key in {*call, *progress.call} if call.get(key) != progress.call.get(key))
         if changed:
             was = ", ".join(f"{key} was {progress.call.get(key)!r}, is {call.get(key)!r}" for key in changed)
@@ -287,6 +284,26 @@ class FileSink:
         with self._explained():
             self._file.write(data)
         self.progress.size += len(data)
+
+
+def _read(path: Path) -> Progress:
+    """Return what a run has written of how far it is.
+
+    Raises:
+        OutputError: it cannot be read, or is not that.
+        DataError: it is a device or a pipe, or far too large.
+    """
+    hint = "Add --overwrite to begin anew."
+    try:
+        progress = Progress(**parse_json(read_small(path, str(path), _MOST_PROGRESS, hint)))
+        progress.check()
+    except IsADirectoryError:
+        raise OutputError(f"{path} is a folder.", hint="Remove it, or name another output.") from None
+    except OSError as error:
+        raise OutputError(f"{path} cannot be read: {reason_of(error)}.", hint=hint) from None
+    except (ValueError, TypeError):
+        raise OutputError(f"{path} cannot be read: it is damaged.", hint=hint) from None
+    return progress
 
 
 def _cut(file: BinaryIO, size: int) -> None:

@@ -196,11 +196,21 @@ def test_an_unfinished_run_is_not_begun_anew_by_itself(llmkit, unfinished, tmp_p
 
 
 def test_damaged_progress_is_told(llmkit, unfinished, tmp_path):
-    (tmp_path / "out.jsonl.progress").write_text("{}")
+    progress = tmp_path / "out.jsonl.progress"
+    for content in ("{}", "[1]", "{", '{"call": {}, "rows": -1}', '{"call": {}, "more": 1}'):
+        progress.write_text(content)
+        done = llmkit(*unfinished, "--resume")
+        assert done.code == 1
+        assert done.stderr == (
+            f"error: {progress} cannot be read: it is damaged.\nAdd --overwrite to begin anew.\n"
+        )
+    progress.unlink()
+    progress.mkdir()
     done = llmkit(*unfinished, "--resume")
-    assert done.code == 1
-    assert done.stderr.startswith(f"error: {tmp_path / 'out.jsonl.progress'} cannot be read")
-    assert "--overwrite" in done.stderr
+    assert (done.code, done.stderr) == (
+        1,
+        f"error: {progress} is a folder.\nRemove it, or name another output.\n",
+    )
 
 
 def test_resuming_what_is_finished_changes_nothing(llmkit, tiny, tmp_path):
