@@ -90,7 +90,7 @@ def read_conll(stream: io.BufferedReader, source: str) -> Iterator[Row]:
     """
     limit = max_row_chars()
     layout, sentence = _Layout(), _Sentence(source)
-    for line in read_lines(stream):
+    for line in read_lines(stream, source):
         text = line.content.rstrip()
         if line.reason is not None:
             sentence.refuse(line.number, line.reason)

@@ -68,7 +68,7 @@ class _CsvTable:
     """Rows of cells, each with its first line and what is wrong with it."""
 
     def __init__(self, stream: io.BufferedReader, source: str, delimiter: str | None) -> None:
-        lines = read_lines(stream)
+        lines = read_lines(stream, source)
         first = next(lines, None) or Line(1, "")
         self._source = source
         self._lines = _CsvLines(first, lines)

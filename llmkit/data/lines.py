@@ -149,7 +149,7 @@ def _characters(utf8: bytes) -> int:
 
 
 def _read_line(stream: io.BufferedReader, limit: int) -> tuple[bytes, int]:
-    """The next line and its length in characters; of a longer line no more than `limit` is ever held."""
+    """The next line and its length in characters; of one longer than `limit` the last two blocks alone are kept."""
     piece = stream.readline(BLOCK)
     if len(piece) <= limit and (len(piece) < BLOCK or piece.endswith(b"\n")):
         return piece, len(piece)
@@ -159,7 +159,7 @@ def _read_line(stream: io.BufferedReader, limit: int) -> tuple[bytes, int]:
         length += _characters(piece)
         pieces.append(piece)
         if length > limit + len("\r\n"):
-            pieces.clear()
+            del pieces[:-2]  # the end of it, by which `read_lines` tells what ends its lines
     return b"".join(pieces), length - (2 if piece.endswith(b"\r\n") else piece.endswith(b"\n"))
 
 
@@ -173,8 +173,13 @@ def not_utf8(byte: int, where: str) -> str:
     return f"not UTF-8: byte 0x{byte:02x} at {where}; convert with: iconv -f latin1 -t utf-8"
 
 
-def read_lines(stream: io.BufferedReader) -> Iterator[Line]:
-    """The lines of UTF-8 text, each in the memory of a row."""
+def read_lines(stream: io.BufferedReader, source: str | None = None) -> Iterator[Line]:
+    """The lines of UTF-8 text, each in the memory of a row.
+
+    Raises:
+        DataError: carriage returns end the lines, and no newline does. Asked where there is a `source` to name; in
+            JSON a carriage return is a blank.
+    """
     limit = max_row_chars()
     number = 0
     while True:
@@ -182,6 +187,11 @@ def read_lines(stream: io.BufferedReader) -> Iterator[Line]:
         if not length and not line:
             return
         number += 1
+        if source and number == 1 and not line.endswith(b"\n") and b"\r" in line.rstrip(b"\r"):
+            raise DataError(
+                f"{source}: its lines end in a carriage return alone (CR), and a newline ends a line",
+                hint="Convert it: tr '\\r' '\\n' < FILE",
+            )
         if length > limit:
             yield Line(number, "\n", too_long("line", length, limit))
             continue
@@ -194,7 +204,7 @@ def read_lines(stream: io.BufferedReader) -> Iterator[Line]:
 
 def read_txt(stream: io.BufferedReader, source: str) -> Iterator[Row]:
     """A text for each line; an empty line is an empty text."""
-    for line in read_lines(stream):
+    for line in read_lines(stream, source):
         if line.reason is not None:
             yield BadRecord(source, line.number, line.reason)
         else:

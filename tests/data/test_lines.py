@@ -24,6 +24,17 @@ class TestTxt:
 
     def test_a_return_that_ends_the_file_is_text(self):
         assert texts(b"a\r") == ["a\r"]
+        assert texts(b"a\rb\nc\rd") == ["a\rb", "c\rd"]
+
+    @pytest.mark.parametrize("data", [b"a\rb\rc\r", b"a\rb", b"text\r" * 300_000, b"\xe9\r\r\xe9"])
+    @pytest.mark.parametrize("kind", ["txt", "csv", "tsv", "conll"])
+    def test_lines_that_end_in_a_carriage_return_alone_are_told(self, kind, data):
+        rows, message = until_error(kind, data)
+        assert rows == []
+        assert message == (
+            "in: its lines end in a carriage return alone (CR), and a newline ends a line\n"
+            "Convert it: tr '\\r' '\\n' < FILE"
+        )
 
     @patient
     @given(st.lists(st.text(characters.filter(lambda c: c != "\n")), min_size=1))
