@@ -118,21 +118,19 @@ CostSet = Annotated[
 
 Input = Annotated[
     list[str] | None,
-    typer.Option(
+    _named(
         "--input",
         "-i",
         help="File or glob: txt, csv, tsv, json, jsonl, parquet, or .gz of them. Repeatable; - is stdin.",
-        show_default=False,
     ),
 ]
 JudgedData = Annotated[
     list[str] | None,
-    typer.Option(
+    _named(
         "--data",
         "-i",
         help="csv tsv json jsonl parquet txt conll, a folder, or hub:NAME[:config][:split]. Repeatable."
         "  [default: what the run was judged on]",
-        show_default=False,
     ),
 ]
 InputFormat = Annotated[

@@ -61,6 +61,7 @@ CALLS = (
         ("--rejects", "is the input"),
         files={"a.txt": b"good\n\n"},
     ),
+    Case("input-without-a-name", [*CLASSIFY.split(), "-i", ""], ("--input is empty",)),
     Case("two-inputs", f"{CLASSIFY} x -i a.txt", ("given twice", "--input")),
     Case("unknown-format", f"{CLASSIFY} x --format josn", ("--format josn", "did you mean json?")),
     Case("parquet-to-stdout", f"{CLASSIFY} x --format parquet", ("parquet needs a file", "--output")),
