@@ -10,7 +10,7 @@ from typing import Any
 
 from llmkit.cli.channels import ResultStream, note, warn
 from llmkit.cli.loading import load_quietly
-from llmkit.data.atomic import explained_write, write_whole
+from llmkit.data.atomic import behind_links, explained_write, write_whole
 from llmkit.data.encoding import dump_json
 from llmkit.data.json_text import parse_json
 from llmkit.data.small_files import read_small
@@ -46,7 +46,7 @@ def chat(
     """
     messages = _read_history(save)
     if save:
-        with explained_write(save), tempfile.TemporaryFile(dir=Path(save).parent):
+        with explained_write(save), tempfile.TemporaryFile(dir=behind_links(Path(save)).parent):
             pass
     resolved = resolve_for(call, model, revision, allow_pickle=load.allow_pickle)
     if resolved.note:

@@ -11,7 +11,7 @@ import typer
 
 from llmkit.cli.channels import ResultStream, warn
 from llmkit.cli.results import TableSink, format_for
-from llmkit.data.atomic import check_place
+from llmkit.data.atomic import behind_links, check_place
 from llmkit.data.formats import FORMATS, TABLE, Format
 from llmkit.errors import EXIT_SOME_REJECTED, UsageError
 from llmkit.launching.worker import is_begun_again
@@ -60,7 +60,7 @@ class Destination:
             raise UsageError(f"--rejects {rejects} is the output.", hint="Name another file.")
         self.results = results
         self.format = format or format_for(results, None)
-        self.output = output
+        self.output = str(behind_links(Path(output))) if output else output
         self.output_dir = output_dir
         self.rejects = rejects
         self.keep_input = keep_input

@@ -65,10 +65,16 @@ def check_place(path: Path) -> None:
         )
 
 
+def behind_links(path: Path) -> Path:
+    """Return what a write to `path` replaces: of a link its target, so that the link stays and leads to it."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file in one step: beside its name, synced, then moved there."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     with explained_write(path):
+        path = behind_links(path)
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         try:
             with temporary.open("wb") as file:
                 file.write(content)

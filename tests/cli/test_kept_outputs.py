@@ -71,3 +71,17 @@ def test_a_stream_says_what_it_leaves_out(llmkit, tiny):
     (said,) = done.stderr.splitlines()
     assert said.startswith("warning: no column for note: ")
     assert "--output FILE" in said
+
+
+def test_an_output_that_is_a_link_is_written_where_it_leads(llmkit, tmp_path):
+    (tmp_path / "d").mkdir()
+    target, link = tmp_path / "d" / "out.jsonl", tmp_path / "link.jsonl"
+    target.write_text("old\n")
+    link.symlink_to("d/out.jsonl")
+    call = ("tokenize", "-m", "minilm", "a cat", " ", "-o", "link.jsonl")
+    assert f"{target} is there already" in llmkit(*call, cwd=tmp_path).stderr
+    done = llmkit(*call, "--overwrite", cwd=tmp_path)
+    assert done.code == 3, done.stderr
+    assert link.is_symlink()
+    assert target.read_text().startswith('{"text": "a cat"')
+    assert set(contents(tmp_path)) == {"d/out.jsonl", "d/out.jsonl.rejects.jsonl", "link.jsonl"}

@@ -31,6 +31,17 @@ class TestWholeWrite:
         assert [path.name for path in tmp_path.iterdir()] == ["a"]
         assert (tmp_path / "a").read_bytes() == b"one"
 
+    def test_a_link_stays_and_leads_to_it(self, tmp_path):
+        (tmp_path / "d").mkdir()
+        for link, target in (("link", "d/a"), ("loop", "loop")):
+            (tmp_path / link).symlink_to(target)
+        for content in (b"one", b"two"):
+            write_whole(tmp_path / "link", content)
+            assert (tmp_path / "d" / "a").read_bytes() == content
+        assert (tmp_path / "link").is_symlink()
+        write_whole(tmp_path / "loop", b"one")  # it led nowhere
+        assert (tmp_path / "loop").read_bytes() == b"one"
+
     def test_where_it_cannot_be(self, tmp_path):
         with pytest.raises(OutputError, match=r"cannot write .*a: No such file or directory\."):
             write_whole(tmp_path / "none" / "a", b"")
