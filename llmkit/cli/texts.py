@@ -8,35 +8,12 @@ from typing import Any
 
 from llmkit.errors import UsageError
 
-# A file's name may be any bytes.
-PATHS = frozenset(
-    (
-        *(
-            "among",
-            "checkpoint_file",
-            "config",
-            "context_file",
-            "data",
-            "dataset",
-            "finetune",
-            "folder",
-            "html",
-        ),
-        *(
-            "image",
-            "input",
-            "model",
-            "models",
-            "name",
-            "names",
-            "output",
-            "output_dir",
-            "plot",
-            "queries_file",
-        ),
-        *("rejects", "run", "save", "slurm", "socket", "space", "table", "tasks", "to"),
-    )
-)
+# A file's name may be any bytes. (Those of --data go into a config, which is UTF-8.)
+PATHS = frozenset((
+    "among", "checkpoint_file", "config", "context_file", "dataset", "finetune", "folder", "html", "image", "input",
+    "model", "models", "name", "names", "output", "output_dir", "plot", "queries_file", "rejects", "run", "save",
+    "slurm", "socket", "space", "table", "tasks", "to",
+))  # fmt: skip
 # Texts or files, each a row that is told by its number: `llmkit.inference.rows`. (--texts of search is a file.)
 ROWS = frozenset({"inputs", "texts"})
 

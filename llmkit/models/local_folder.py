@@ -64,12 +64,19 @@ def local_path(name: str) -> Path:
     """Return the whole path of the folder or file called `name`.
 
     Raises:
-        ModelError: there is none.
+        ModelError: there is none, or no library could open it, as its name is not UTF-8.
     """
     path = Path(os.path.expanduser(name)).absolute()  # noqa: PTH111 - Path.expanduser raises for an unknown user
     if not os.path.exists(path):  # noqa: PTH110
         kind = "file" if path.name.lower().endswith(FILE_ENDINGS) else "folder"
         raise ModelError(f"There is no {kind} '{name}'.", hint=_nearest_sibling(path))
+    for part in (path, *path.parents):
+        try:
+            part.name.encode()
+        except UnicodeEncodeError:
+            raise ModelError(
+                f"The name of {part} is not UTF-8.", hint="Rename it: no library opens a model there."
+            ) from None
     return path
 
 
