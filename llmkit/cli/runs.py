@@ -71,11 +71,11 @@ def runs(
     results = claim_stdout()
     from llmkit.training.runs import find_runs, sorted_runs
 
+    found = find_runs(Path(folder), tuple(names or ()))
     if names and len(names) == 1:
         raise UsageError(
             "One run is not compared with anything.", hint=f"List it: llmkit runs {folder}/{names[0]}"
         )
-    found = find_runs(Path(folder), tuple(names or ()))
     if not found:
         note(f"there are no runs in {folder}.")
     answer = _comparison(found) if names else _list(sorted_runs(found, sort), folder)

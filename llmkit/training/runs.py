@@ -18,6 +18,7 @@ from llmkit.training.state import CHECKPOINTS, CONFIG, LOCK, LOG, METRICS, RUN, 
 from llmkit.training.tracking import flat
 
 FINISHED, RUNNING, STOPPED, BROKEN = "finished", "running", "stopped", "broken"
+_EXPORTED = ("export.json", "config.json")  # what `llmkit export` writes as ONNX, and any model
 _MODEL_FILES = ("model*.safetensors", "adapter_model*.safetensors")
 _NO_FIGURES = ("steps", "tokens", "seconds", "step", "epoch")
 _MORE_IS_BETTER = ("tokens_per_second", "steps", "seconds")
@@ -91,7 +92,12 @@ def run_names(folder: Path) -> list[str]:
 
 
 def _is_candidate(path: Path) -> bool:
-    return path.is_dir() and not path.name.startswith(".")
+    return path.is_dir() and not path.name.startswith(".") and (_has_run(path) or not _is_export(path))
+
+
+def _is_export(folder: Path) -> bool:
+    """Tell whether a folder without a run is a model, as `llmkit export` writes them beside the runs."""
+    return any((folder / name).exists() for name in _EXPORTED)
 
 
 def _has_run(folder: Path) -> bool:

@@ -184,6 +184,14 @@ class TestCommand:
         assert "4/4" in shown
         assert llmkit("runs", folder / "run").lines[0]["name"] == "run"
 
+    @pytest.mark.parametrize("written", ["export.json", "config.json"])
+    def test_an_export_is_no_run(self, written: str, llmkit: Command, folder: Path) -> None:
+        (folder / "run-exported").mkdir()
+        (folder / "run-exported" / written).write_text("{}")
+
+        assert [row["name"] for row in llmkit("runs", folder).lines] == ["run"]
+        assert "There are: run.\n" in llmkit("runs", folder, "run", "x").stderr
+
     def test_side_by_side(self, llmkit: Command, folder: Path) -> None:
         other = copied(folder, "other") / "config.yaml"
         config = yaml.safe_load(other.read_text())
@@ -204,6 +212,7 @@ class TestCommand:
             (["missing"], "there is no folder 'missing'"),
             (["{folder}", "rnu", "x"], "did you mean run?"),
             (["{folder}", "run"], "One run is not compared"),
+            (["{folder}", "nowhere"], "there is no run 'nowhere'"),
             (["{folder}", "--sort", "lost"], "did you mean loss?"),
             (["{folder}", "--format", "xml"], "no such format"),
         ],
