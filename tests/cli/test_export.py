@@ -107,11 +107,16 @@ def test_a_transformers_from_before_exports_are_run_is_named(monkeypatch):
 
 def test_what_cannot_be_done_is_said(llmkit, tiny, tmp_path):
     model = tiny("text-classification")
+    nowhere = llmkit("export", "nofolder", "--to", "onnx")
+    assert nowhere.code == 1
+    assert "Name a local folder" in nowhere.stderr
+    assert "--model" not in nowhere.stderr
     gguf = llmkit("export", model, "--to", "gguf")
     assert (gguf.code, gguf.stdout) == (2, b"")
     assert "convert_hf_to_gguf.py" in gguf.stderr
     whole = llmkit("export", model, "--to", "merged", "-o", tmp_path / "x")
     assert whole.code == 2
+    assert f"{model} is taken for text-classification; --task names another." in whole.stderr
     assert "no adapter" in whole.stderr
     odd = llmkit("export", model, "--to", "onx")
     assert odd.code == 2

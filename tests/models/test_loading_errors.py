@@ -132,7 +132,7 @@ def test_loading_with_only_the_config_cached(load, hub, tmp_path, folder):
     told = load(hub.environment(tmp_path / "home"), cases)
     assert told["weights"][0] == "HubUnreachableError", told["weights"]
     assert "model.safetensors is missing" in told["weights"][1]
-    assert "--model PATH" in told["weights"][2]
+    assert "Name a local folder" in told["weights"][2]
     assert told["nothing"][0] == "HubUnreachableError"
     assert "Connection refused" in told["nothing"][1]
 

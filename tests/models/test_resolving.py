@@ -129,7 +129,7 @@ def test_default_falls_back_where_a_proxy_bars_the_way(hub, resolve, folder, sta
     assert (
         named["error"] == "HubUnreachableError" and f"({status}): config.json is missing" in named["message"]
     )
-    assert "--model PATH" in named["hint"]
+    assert "Name a local folder" in named["hint"]
 
 
 def test_default_offline_asks_nobody(hub, resolve, folder):
