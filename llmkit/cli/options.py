@@ -6,15 +6,19 @@ beside it under a name of its own. A test holds the order, and that no command d
 
 from __future__ import annotations
 
-import functools
-import os
-from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
 from llmkit.cli import completion
-from llmkit.cli.parameters import not_empty
+from llmkit.cli.option_kinds import (
+    choice_option,
+    format_option,
+    model_option,
+    output_option,
+    set_debug,
+    set_embedded,
+)
 from llmkit.embeddings.settings import LEVELS, LONG_CHOICES, MERGES, POOLINGS, SUBWORDS
 
 _DEVICES = completion.one_of("auto", "cpu", "cuda", "mps")
@@ -22,53 +26,24 @@ _DTYPES = completion.one_of("auto", "float32", "bfloat16", "float16")
 _TABLES = "[default: table on a terminal, else jsonl]"
 
 
-def _set_debug(value: bool) -> bool:
-    if value:
-        os.environ["LLMKIT_DEBUG"] = "1"
-    return value
-
-
-def _set_embedded(value: bool | None) -> bool | None:
-    if value is not None:
-        os.environ["LLMKIT_EMBEDDED"] = "always" if value else "never"
-    return value
-
-
-_named = functools.partial(typer.Option, show_default=False, callback=not_empty)
-
-
-def _model(help_text: str) -> typer.models.OptionInfo:
-    return _named("--model", "-m", help=help_text, autocompletion=completion.complete_model)
-
-
-def _format(help_text: str, offered: Callable[..., list[str]]) -> typer.models.OptionInfo:
-    return _named("--format", "-f", help=help_text, autocompletion=offered)
-
-
-def _output(help_text: str) -> typer.models.OptionInfo:
-    return _named("--output", "-o", help=help_text)
-
-
-def _choice(help_text: str, names: tuple[str, ...], *, default: bool = True) -> typer.models.OptionInfo:
-    return typer.Option(help=help_text, show_default=default, autocompletion=completion.one_of(*names))
-
-
 # Which model
 
 Model = Annotated[
     str | None,
-    _model("Folder, file, hub id, or 'minilm' for the embedded encoder.  [default: the task's]"),
+    model_option("Folder, file, hub id, or 'minilm' for the embedded encoder.  [default: the task's]"),
 ]
 EncoderModel = Annotated[
-    str | None, _model("Folder, hub id, or short name such as bert-base.  [default: all-MiniLM-L6-v2]")
+    str | None, model_option("Folder, hub id, or short name such as bert-base.  [default: all-MiniLM-L6-v2]")
 ]
 SearchModel = Annotated[
     str | None,
-    _model("Folder, hub id or short name.  [default: the one that made the vectors, else all-MiniLM-L6-v2]"),
+    model_option(
+        "Folder, hub id or short name.  [default: the one that made the vectors, else all-MiniLM-L6-v2]"
+    ),
 ]
 SeveralModels = Annotated[
     list[str] | None,
-    _model(
+    model_option(
         "Folder, hub id, or short name such as bert-base; repeat it to see several side by side."
         "  [default: all-MiniLM-L6-v2]"
     ),
@@ -80,7 +55,7 @@ Embedded = Annotated[
         "--embedded/--no-embedded",
         help="Take the embedded model for the default one, or never.  [default: where no hub answers]",
         show_default=False,
-        callback=_set_embedded,
+        callback=set_embedded,
         is_eager=True,
         expose_value=False,
     ),
@@ -128,9 +103,21 @@ JudgedData = Annotated[
     list[str] | None,
     _named(
         "--data",
+        "--input",
         "-i",
         help="csv tsv json jsonl parquet txt conll, a folder, or hub:NAME[:config][:split]. Repeatable."
         "  [default: what the run was judged on]",
+    ),
+]
+SearchedTexts = Annotated[
+    str,
+    typer.Option(
+        "--in",
+        "--input",
+        "-i",
+        help="Texts (txt, csv, tsv, json, jsonl, parquet), embedded once and kept; or vectors that `llmkit embed` "
+        "wrote (npy, safetensors, parquet, jsonl, csv).",
+        show_default=False,
     ),
 ]
 InputFormat = Annotated[
@@ -172,11 +159,13 @@ Split = Annotated[str | None, typer.Option(help="The dataset's split.", show_def
 
 # Which vectors
 
-Measure = Annotated[str, _choice("cosine, dot, or euclidean: the distance.", ("cosine", "dot", "euclidean"))]
-Level = Annotated[str, _choice("sentence, token or word: what a vector is of.", LEVELS)]
+Measure = Annotated[
+    str, choice_option("cosine, dot, or euclidean: the distance.", ("cosine", "dot", "euclidean"))
+]
+Level = Annotated[str, choice_option("sentence, token or word: what a vector is of.", LEVELS)]
 Pooling = Annotated[
     str | None,
-    _choice(
+    choice_option(
         "mean, cls, max, pooler, last-token, weighted-mean, mean-sqrt-length, none."
         "  [default: the model's own, else mean]",
         POOLINGS,
@@ -194,7 +183,7 @@ AttentionLayer = Annotated[
         show_default=False,
     ),
 ]
-LayersMerge = Annotated[str, _choice("Several layers into one: mean, sum, concat.", MERGES)]
+LayersMerge = Annotated[str, choice_option("Several layers into one: mean, sum, concat.", MERGES)]
 Normalize = Annotated[
     bool | None,
     typer.Option(
@@ -230,12 +219,12 @@ SearchedPrompt = Annotated[
     ),
 ]
 Word = Annotated[str | None, typer.Option(help="This word's vector in each text.", show_default=False)]
-Subwords = Annotated[str, _choice("A word's tokens into one: mean, first, max.", SUBWORDS)]
+Subwords = Annotated[str, choice_option("A word's tokens into one: mean, first, max.", SUBWORDS)]
 
 # How long a text may be
 
 Long = Annotated[
-    str, _choice("Texts longer than the model takes: truncate, split-mean, error.", LONG_CHOICES)
+    str, choice_option("Texts longer than the model takes: truncate, split-mean, error.", LONG_CHOICES)
 ]
 LongOfTask = Annotated[
     str,
@@ -337,32 +326,35 @@ JudgedSeed = Annotated[
 
 OutputFormat = Annotated[
     str | None,
-    _format(f"table, jsonl, json, csv, tsv, parquet.  {_TABLES}", completion.complete_format),
+    format_option(f"table, jsonl, json, csv, tsv, parquet.  {_TABLES}", completion.complete_format),
 ]
 ReportFormat = Annotated[
     str | None,
-    _format(f"table, jsonl, json, csv, tsv, markdown, latex.  {_TABLES}", completion.complete_report_format),
+    format_option(
+        f"table, jsonl, json, csv, tsv, markdown, latex.  {_TABLES}", completion.complete_report_format
+    ),
 ]
 VectorFormat = Annotated[
     str | None,
-    _format(
+    format_option(
         f"table, jsonl, json, csv, tsv; files also npy, safetensors, parquet.  {_TABLES}",
         completion.complete_vector_format,
     ),
 ]
 SimilarityFormat = Annotated[
     str | None,
-    _format(
+    format_option(
         f"table, jsonl, json, csv, tsv; a matrix also markdown, latex; pairs also parquet.  {_TABLES}",
         completion.complete_any_format,
     ),
 ]
-Output = Annotated[str | None, _output("Write to this file; its ending says the format.")]
+Output = Annotated[str | None, output_option("Write to this file; its ending says the format.")]
 ArrayOutput = Annotated[
-    str | None, _output("Write to this file; its ending says the format; .npy: (layers, heads, query, key).")
+    str | None,
+    output_option("Write to this file; its ending says the format; .npy: (layers, heads, query, key)."),
 ]
-TextOutput = Annotated[str | None, _output("Write to this file.")]
-FolderOutput = Annotated[str | None, _output("The folder to write.  [default: RUN-FORM]")]
+TextOutput = Annotated[str | None, output_option("Write to this file.")]
+FolderOutput = Annotated[str | None, output_option("The folder to write.  [default: RUN-FORM]")]
 OutputDir = Annotated[
     str | None,
     typer.Option(
@@ -393,5 +385,5 @@ AllowPickle = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notes.")]
 Debug = Annotated[
     bool,
-    typer.Option("--debug", help="Show tracebacks.", callback=_set_debug, is_eager=True, expose_value=False),
+    typer.Option("--debug", help="Show tracebacks.", callback=set_debug, is_eager=True, expose_value=False),
 ]

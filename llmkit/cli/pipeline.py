@@ -17,13 +17,13 @@ from llmkit.cli.pipeline_call import (
     check_split,
     checked_parameters,
     checked_seed,
-    chosen_format,
     constants_of,
     context_of,
     is_chat,
     positive,
     rows_a_batch,
 )
+from llmkit.data.formats import chosen_format
 from llmkit.errors import UsageError
 from llmkit.launching.plan import LaunchOptions
 from llmkit.serving.client import check_setting

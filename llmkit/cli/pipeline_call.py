@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmkit.cli.parameters import parse_pairs
-from llmkit.data.formats import FORMATS, TABLE, Format, check_format, format_of
 from llmkit.data.numerals import whole_number
 from llmkit.errors import UsageError
 from llmkit.tasks.catalogue import TaskCall
@@ -18,30 +17,6 @@ if TYPE_CHECKING:
     from llmkit.inference.apply import InputChoice
 
 _SEEDS = 2**31  # each window of rows adds its number to the seed, and numpy ends at 2**32
-
-
-def chosen_format(
-    format: str | None,  # noqa: A002
-    output: str | None,
-    *,
-    resume: bool = False,
-    formats: Mapping[str, Format] = FORMATS,
-) -> str | None:
-    """Return the format that --format names or the ending of --output tells; None where the place decides.
-
-    Raises:
-        UsageError: no such format, or --output, --format and --resume do not go together.
-    """
-    name = format_of(output, formats) if output and not format else format
-    if name:
-        check_format(name, formats)
-    if resume and not output:
-        raise UsageError("--resume needs --output: only a file can be gone on with.")
-    if output and name == TABLE:
-        raise UsageError(f"--format table is for a terminal; a file takes {', '.join(formats)}.")
-    if not output and name is not None and name in formats and not formats[name].in_stream:
-        raise UsageError(f"--format {name} needs a file.", hint=f"Name one: --output results.{name}")
-    return name
 
 
 def check_split(split: str | None, dataset: str | None) -> None:

@@ -9,10 +9,10 @@ import typer
 from typing_extensions import TypedDict
 
 from llmkit.cli import options
-from llmkit.cli.channels import claim_stdout, note, set_quiet
+from llmkit.cli.channels import note, set_quiet
 from llmkit.cli.completion import complete_run
 from llmkit.cli.examples import examples
-from llmkit.cli.results import write_rows
+from llmkit.cli.results import rows_writer
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -71,12 +71,14 @@ def push(
         bool, typer.Option("--dry-run", help="Check, list what would go, send nothing.")
     ] = False,
     format: options.OutputFormat = None,  # noqa: A002
+    output: options.Output = None,
+    overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
     """Check a run's files (whole, no secrets, no folders of this machine, a licence) and put them on the hub."""
     set_quiet(quiet)
-    results = claim_stdout()
+    write = rows_writer(format, output, overwrite=overwrite)
     from llmkit.cli.loading import quiet_client
     from llmkit.cli.push_run import card_of, space_of
     from llmkit.sharing.checks import check_files, check_text
@@ -99,7 +101,7 @@ def push(
     if dry_run:
         rows = [{"file": file.name, "bytes": file.size} for file in files]
         rows += [{"file": f"spaces/{repo}/{file.name}", "bytes": file.size} for file in page or ()]
-        write_rows(results, rows, format, title=f"Would go to {repo}")
+        write(rows, title=f"Would go to {repo}")
         note(f"{sum(file.size for file in (*files, *(page or ()))):,} bytes; nothing was sent.")
         return
     pushed = send(files, repo, message, private=private)
@@ -111,4 +113,4 @@ def push(
             note(
                 "The Space reads a private model: give it a token of yours that may read, as its secret HF_TOKEN."
             )
-    write_rows(results, [row], format, title=repo, single=True)
+    write([row], title=repo, single=True)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.cli.channels import ResultStream
+from llmkit.cli.channels import ResultStream, claim_stdout
 from llmkit.cli.drawing import rendered
 from llmkit.cli.printable import shortened, without_commands
-from llmkit.data.formats import FORMATS, TABLE, check_format
-from llmkit.data.sinks import StreamSink
+from llmkit.data.formats import FORMATS, TABLE, Format, check_format, chosen_format
+from llmkit.data.sinks import FileSink, StreamSink, refuse_existing
 from llmkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,13 +38,22 @@ def write_rows(
     title: str,
     single: bool = False,
     table_rows: Sequence[Mapping[str, Any]] | None = None,
+    output: str | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Write a small list of objects that is complete: what `llmkit tasks` shows.
 
     Args:
         single: there is one object by the nature of the call; JSON gives it bare.
         table_rows: what the table shows of the rows, where that is not all.
+        output: a file to write instead, as `rows_writer` checked it.
+
+    Raises:
+        OutputError: the file is there already, or it cannot be written.
     """
+    if output is not None:
+        _write_file(Path(output), rows, FORMATS[name or "jsonl"], single=single, overwrite=overwrite)
+        return
     chosen = format_for(results, name)
     if chosen == TABLE:
         table = _fields_table(rows[0], title) if single else _rows_table(table_rows or rows, whole_first=True)
@@ -51,6 +63,29 @@ def write_rows(
     if not FORMATS[chosen].in_stream:
         raise UsageError(f"--format {chosen} needs a file.", hint="Use json, jsonl, csv or tsv.")
     sink = StreamSink(results.file, FORMATS[chosen].make(single))
+    for index, row in enumerate(rows):
+        sink.write(dict(row), index)
+    sink.close(finished=True)
+
+
+def rows_writer(name: str | None, output: str | None, *, overwrite: bool) -> Callable[..., None]:
+    """Return `write_rows` for a file or standard output, which is claimed; what is wrong is said before the work.
+
+    Raises:
+        UsageError: no such format, or it is none of where the rows go.
+        OutputExistsError: the file is there already.
+    """
+    chosen = chosen_format(name, output)
+    if output is not None:
+        refuse_existing(Path(output), overwrite=overwrite)
+    return functools.partial(write_rows, claim_stdout(), name=chosen, output=output, overwrite=overwrite)
+
+
+def _write_file(
+    path: Path, rows: Sequence[Mapping[str, Any]], format_: Format, *, single: bool, overwrite: bool
+) -> None:
+    bare = replace(format_, make=lambda _: format_.make(single))
+    sink = FileSink(path, bare, call={}, overwrite=overwrite)
     for index, row in enumerate(rows):
         sink.write(dict(row), index)
     sink.close(finished=True)

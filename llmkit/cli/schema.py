@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from typing_extensions import TypedDict
 
 from llmkit.cli import options
+from llmkit.cli.answers import put, write_to
 from llmkit.cli.channels import claim_stdout, set_quiet
 from llmkit.cli.completion import complete_shape, complete_shape_part
 from llmkit.cli.examples import examples
-from llmkit.cli.results import write_rows
+from llmkit.cli.results import rows_writer
 from llmkit.cli.shapes import SHAPES, document, schema_of
+from llmkit.data.formats import chosen_format
 from llmkit.errors import UsageError
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -52,18 +55,25 @@ def schema(
         ),
     ] = None,
     format: options.OutputFormat = None,  # noqa: A002
+    output: options.Output = None,
+    overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
     """Print the JSON Schema (draft 2020-12) of one result of a command's JSON; without a command, list them."""
     set_quiet(quiet)
     if command is None:
+        write = rows_writer(format, output, overwrite=overwrite)
         rows = [{"command": name, "gives": given.gives} for name, given in SHAPES.items()]
-        write_rows(claim_stdout(), rows, format, title="What prints JSON")
+        write(rows, title="What prints JSON")
         return
-    if format not in (None, "json"):
-        raise UsageError(f"--format {format} is for the list: a schema is JSON.")
+    chosen = chosen_format(format, output)
+    if chosen not in (None, "json"):
+        raise UsageError(
+            f"--{f'format {format}' if format else f'output {output}'} is for the list: a schema is JSON."
+        )
     found = document(schema_of(command, part))
-    results = claim_stdout()
-    results.file.write(found)
-    results.file.flush()
+    if output is None:
+        put(found, claim_stdout())
+    else:
+        write_to(Path(output), found, overwrite=overwrite)

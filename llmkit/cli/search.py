@@ -9,7 +9,8 @@ import typer
 from llmkit.cli import options
 from llmkit.cli.channels import claim_stdout, set_quiet
 from llmkit.cli.examples import examples
-from llmkit.cli.pipeline_call import chosen_format, rows_a_batch
+from llmkit.cli.pipeline_call import rows_a_batch
+from llmkit.data.formats import chosen_format
 from llmkit.embeddings.measures import check_measure
 from llmkit.embeddings.search import TOP_K, check_min_score, check_top_k
 from llmkit.embeddings.settings import EmbedSettings, check_settings
@@ -33,15 +34,7 @@ def search_texts(
     model: options.SearchModel = None,
     revision: options.Revision = None,
     embedded: options.Embedded = None,
-    among: Annotated[
-        str,
-        typer.Option(
-            "--in",
-            help="Texts (txt, csv, tsv, json, jsonl, parquet), embedded once and kept; or vectors that `llmkit embed` "
-            "wrote (npy, safetensors, parquet, jsonl, csv).",
-            show_default=False,
-        ),
-    ] = "",
+    among: options.SearchedTexts = "",
     column: options.SearchedColumn = None,
     vector_column: Annotated[
         str | None,

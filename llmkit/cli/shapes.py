@@ -76,7 +76,9 @@ SHAPES: Mapping[str, Given] = {
         "an example, and how far the outputs are apart", ("llmkit.cli.export_run:ExampleCompared",)
     ),
     "models": Given("a model that is here", ("llmkit.cli.models:Listed",)),
+    "models list": Given("a model that is here", ("llmkit.cli.models:Listed",)),
     "models prepare": Given("a model that was fetched", ("llmkit.cli.models:Fetched",)),
+    "warm": Given("a process that keeps models loaded", ("llmkit.cli.warm:Worker",)),
     "warm list": Given("a process that keeps models loaded", ("llmkit.cli.warm:Worker",)),
     "doctor": Given("this machine", ("llmkit.launching.doctor:Examined",)),
     "schema": Given("without a command, a line of this list", ("llmkit.cli.schema:Listed",)),
@@ -103,8 +105,6 @@ def schema_of(command: str, part: str | None = None) -> Mapping[str, Any]:
         UsageError: there is no such command, part or task, or it prints no JSON.
     """
     name = command if part is None or command == PIPELINE else f"{command} {part}"
-    if name == "warm":  # of its two the one that prints
-        name = "warm list"
     if name in NO_JSON:
         raise UsageError(f"llmkit {name} {NO_JSON[name]}.", hint="`llmkit schema` lists what prints JSON.")
     if name not in SHAPES:

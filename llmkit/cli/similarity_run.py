@@ -21,7 +21,7 @@ from llmkit.cli.destination import (
     say_how_to_resume,
 )
 from llmkit.cli.embed_run import load_for_rows, say_cut
-from llmkit.cli.pipeline_call import chosen_format
+from llmkit.data.formats import chosen_format
 from llmkit.errors import EXIT_SOME_REJECTED, DataError, UsageError
 from llmkit.tasks.catalogue import Field, Shape, Task
 from llmkit.tasks.inputs import RowError, compose

@@ -8,10 +8,10 @@ import typer
 from typing_extensions import TypedDict
 
 from llmkit.cli import options
-from llmkit.cli.channels import claim_stdout, set_quiet
+from llmkit.cli.channels import set_quiet
 from llmkit.cli.completion import complete_task
 from llmkit.cli.examples import examples
-from llmkit.cli.results import write_rows
+from llmkit.cli.results import rows_writer
 from llmkit.models.embedded import EMBEDDED_NAME, embedded_adapter, embedded_names, measured
 from llmkit.tasks.catalogue import Task, find_task, tasks
 from llmkit.tasks.parameters import parameters_of
@@ -59,16 +59,18 @@ def list_tasks(
         ),
     ] = None,
     format: options.OutputFormat = None,  # noqa: A002
+    output: options.Output = None,
+    overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
     """List the tasks with what they take, their default model and who provides them, or explain one."""
     set_quiet(quiet)
-    results = claim_stdout()
+    write = rows_writer(format, output, overwrite=overwrite)
     if name is None:
         rows = [describe(task) for task in tasks().values()]
         shown = [_for_a_person(row) for row in rows]
-        write_rows(results, rows, format, title="Tasks", table_rows=shown)
+        write(rows, title="Tasks", table_rows=shown)
         return
     call = find_task(name)
     explained = describe(call.task) | {
@@ -77,7 +79,7 @@ def list_tasks(
         "parameters": list(parameters_of(call.task).own),
         "example": call.task.example,
     }
-    write_rows(results, [explained], format, title=call.task.name, single=True)
+    write([explained], title=call.task.name, single=True)
 
 
 def describe(task: Task) -> dict[str, Any]:

@@ -9,7 +9,8 @@ import typer
 from llmkit.cli import options
 from llmkit.cli.channels import claim_stdout, set_quiet
 from llmkit.cli.examples import examples
-from llmkit.cli.pipeline_call import check_split, chosen_format
+from llmkit.cli.pipeline_call import check_split
+from llmkit.data.formats import chosen_format
 from llmkit.errors import UsageError
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)

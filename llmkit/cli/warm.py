@@ -12,9 +12,9 @@ import typer
 from typing_extensions import TypedDict
 
 from llmkit.cli import options
-from llmkit.cli.channels import claim_stdout, note, set_quiet
+from llmkit.cli.channels import note, set_quiet
 from llmkit.cli.examples import examples
-from llmkit.cli.results import write_rows
+from llmkit.cli.results import rows_writer
 from llmkit.errors import LlmkitError
 from llmkit.serving.place import NoPlaceError, Place, runtime_folder
 
@@ -39,13 +39,24 @@ class Worker(TypedDict):
 
 
 @app.callback(
+    invoke_without_command=True,
     epilog=examples(
-        "llmkit warm list",
+        "llmkit warm",
         "llmkit warm stop",
-    )
+    ),
 )
-def warm() -> None:
+def warm(
+    context: typer.Context,
+    format: options.OutputFormat = None,  # noqa: A002
+    output: options.Output = None,
+    overwrite: options.Overwrite = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
     """List the processes that keep models loaded for `llmkit pipeline --warm`, or stop them."""
+    set_quiet(quiet)
+    if context.invoked_subcommand is None:
+        _write_list(format, output, overwrite=overwrite)
 
 
 @app.command(
@@ -57,16 +68,22 @@ def warm() -> None:
 )
 def list_workers(
     format: options.OutputFormat = None,  # noqa: A002
+    output: options.Output = None,
+    overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
     """List them: their models, how many calls they have run, how long they have had nothing to do."""
     set_quiet(quiet)
-    results = claim_stdout()
+    _write_list(format, output, overwrite=overwrite)
+
+
+def _write_list(format: str | None, output: str | None, *, overwrite: bool) -> None:  # noqa: A002
+    write = rows_writer(format, output, overwrite=overwrite)
     rows = [_row(state) for _, state in _workers()]
     if not rows:
         note("there are none. `llmkit pipeline … --warm` starts one.")
-    write_rows(results, rows, format, title="Warm workers", table_rows=[_for_a_person(row) for row in rows])
+    write(rows, title="Warm workers", table_rows=[_for_a_person(row) for row in rows])
 
 
 @app.command(

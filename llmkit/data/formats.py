@@ -133,3 +133,27 @@ def check_format(name: str, formats: Mapping[str, Format] = FORMATS) -> str:
         f"--format {name}: no such format" + (f"; {guess}" if guess else "."),
         hint=f"There are: {', '.join(names)}.",
     )
+
+
+def chosen_format(
+    format: str | None,  # noqa: A002
+    output: str | None,
+    *,
+    resume: bool = False,
+    formats: Mapping[str, Format] = FORMATS,
+) -> str | None:
+    """Return the format that --format names or the ending of --output tells; None where the place decides.
+
+    Raises:
+        UsageError: no such format, or --output, --format and --resume do not go together.
+    """
+    name = format_of(output, formats) if output and not format else format
+    if name:
+        check_format(name, formats)
+    if resume and not output:
+        raise UsageError("--resume needs --output: only a file can be gone on with.")
+    if output and name == TABLE:
+        raise UsageError(f"--format table is for a terminal; a file takes {', '.join(formats)}.")
+    if not output and name is not None and name in formats and not formats[name].in_stream:
+        raise UsageError(f"--format {name} needs a file.", hint=f"Name one: --output results.{name}")
+    return name

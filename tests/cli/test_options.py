@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
 import pytest
@@ -88,10 +90,67 @@ def test_what_is_asked_for_of_all_is_there() -> None:
     assert [name for name in COMMANDS if not {"--quiet", "--debug"} <= flags_below(name)] == []
 
 
+# Their --output is the folder that they write.
+WRITES_A_FOLDER = ("finetune", "export")
+READS_ROWS = {"--column", "--columns", "--map", "--input-format"}
+
+
+@each_command
+def test_what_has_a_format_has_an_output(name: str) -> None:
+    flags = {flag for each, _ in options_of(EVERY[name]) for flag in each}
+    if "--format" in flags and name not in (*WRITES_A_FOLDER, "demo"):
+        assert {"--output", "-o", "--overwrite"} <= flags
+
+
+@each_command
+def test_what_reads_rows_has_an_input(name: str) -> None:
+    flags = {flag for each, _ in options_of(EVERY[name]) for flag in each}
+    if READS_ROWS & flags:
+        assert {"--input", "-i"} <= flags
+
+
 def flags_below(name: str) -> set[str]:
     """All flags of a command and its subcommands."""
     found = [EVERY[each] for each in EVERY if each == name or each.startswith(f"{name} ")]
     return {flag for command in found for flags, _ in options_of(command) for flag in flags}
+
+
+def in_one_line(text: str) -> list[str]:
+    """A list of JSON lines, whatever the seconds in it are."""
+    return [re.sub(r"seconds\": [0-9.]+", "", line) for line in text.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("call", "same"), [("warm", "warm list"), ("models", "models list")], ids=["warm", "models"]
+)
+def test_a_group_alone_lists(llmkit: Command, call: str, same: str) -> None:
+    alone, named = llmkit(*call.split()), llmkit(*same.split())
+    assert (alone.code, named.code) == (0, 0)
+    assert in_one_line(alone.text) == in_one_line(named.text)
+
+
+@pytest.mark.parametrize("call", ["tasks ner", "tasks", "models", "schema", "schema embed", "warm list"])
+def test_a_list_goes_into_a_file(llmkit: Command, tmp_path: Path, call: str) -> None:
+    path = tmp_path / "new" / "out.json"
+    assert llmkit(*call.split(), "-o", path).text == ""
+    assert json.loads(path.read_text()) == llmkit(*call.split(), "--format", "json").json
+
+    path.write_text("mine")
+    refused = llmkit(*call.split(), "-o", path)
+    assert (refused.code, path.read_text()) == (2, "mine")
+    assert f"{path} is there already." in refused.stderr
+    assert llmkit(*call.split(), "-o", path, "--overwrite").code == 0
+    assert path.read_text() != "mine"
+    assert [each.name for each in path.parent.iterdir()] == ["out.json"]
+
+
+@pytest.mark.parametrize("call", ["push runs/x me/x", "models prepare fill-mask --to here"])
+def test_a_file_that_is_there_is_refused_before_the_work(llmkit: Command, tmp_path: Path, call: str) -> None:
+    path = tmp_path / "out.jsonl"
+    path.touch()
+    done = llmkit(*call.split(), "-o", path)
+    assert done.code == 2
+    assert f"{path} is there already." in done.stderr
 
 
 @each_command

@@ -62,6 +62,8 @@ ELSEWHERE = {
     "demo": "tests/cli/test_demo.py writes a Space",
     "export": "tests/cli/test_export.py exports a model",
     "models prepare": "tests/cli/test_models.py fetches one",
+    "models list": "tests/cli/test_options.py: as models",
+    "warm": "tests/serving starts workers",
     "warm list": "tests/serving starts workers",
 }
 # Quickly enough they are tried by tests/cli/test_finetune.py.
