@@ -9,6 +9,7 @@ import typer
 from llmkit.cli import options
 from llmkit.cli.attention_formats import attention_format, check_page
 from llmkit.cli.channels import claim_stdout, set_quiet
+from llmkit.cli.completion import one_of
 from llmkit.cli.examples import examples
 from llmkit.data.pictures import check_picture
 from llmkit.errors import UsageError, did_you_mean
@@ -49,6 +50,7 @@ def show_attention(
         typer.Option(
             help="Of an encoder-decoder: encoder, decoder, or cross (decoder to encoder).  [default: all]",
             show_default=False,
+            autocompletion=one_of(*_KINDS),
         ),
     ] = None,
     explain: Annotated[

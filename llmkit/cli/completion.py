@@ -14,6 +14,16 @@ import typer
 
 RUNS = "runs"
 _BOOLEANS = ("true", "false")
+# The hub goes on answering to the names that their models had before names had owners.
+_OWNERS_OF_BARE_NAMES = (
+    "openai-community",
+    "google-bert",
+    "google-t5",
+    "distilbert",
+    "albert",
+    "FacebookAI",
+    "xlnet",
+)
 
 
 def one_of(*names: str) -> Callable[[], list[str]]:
@@ -69,12 +79,58 @@ def complete_accelerator() -> list[str]:
     return [*accelerators(), CPU]
 
 
+def complete_recompute() -> list[str]:
+    """Offer which activations may be computed again."""
+    from llmkit.costs.choice import RECOMPUTE
+
+    return list(RECOMPUTE)
+
+
+def complete_grid() -> list[str]:
+    """Offer the grids by their codes."""
+    from llmkit.hardware.grids import grid_codes
+
+    return grid_codes()
+
+
+def complete_model_type() -> list[str]:
+    """Offer the model types that the installed transformers knows."""
+    from llmkit.architectures.model_types import model_types
+
+    return sorted(model_types())
+
+
+def complete_input_format() -> list[str]:
+    """Offer the formats that rows are read from."""
+    from llmkit.data.readers import READ_FORMATS
+
+    return list(READ_FORMATS)
+
+
+def complete_sort(ctx: typer.Context) -> list[str]:
+    """Offer what the runs in the folder that stands before can be sorted by."""
+    from llmkit.errors import LlmkitError
+    from llmkit.training.runs import find_runs, sort_keys
+
+    try:
+        return sort_keys(find_runs(Path(ctx.params.get("folder") or RUNS)))
+    except LlmkitError:
+        return sort_keys(())
+
+
+def _bare_hub_names() -> list[str]:
+    from llmkit.architectures import catalogue
+
+    ids = (entry.hub_id.partition("/") for entry in catalogue.entries().values())
+    return [name for owner, _, name in ids if owner in _OWNERS_OF_BARE_NAMES]
+
+
 def complete_model(incomplete: str) -> list[str]:
-    """Offer the short names of models, and the runs that are here."""
+    """Offer the names of models that have no owner before them, and the runs that are here."""
     from llmkit.models.embedded import EMBEDDED_NAME
     from llmkit.models.short_names import SHORT_NAMES
 
-    return [EMBEDDED_NAME, *SHORT_NAMES, *complete_run(incomplete)]
+    return [EMBEDDED_NAME, *SHORT_NAMES, *_bare_hub_names(), *complete_run(incomplete)]
 
 
 def complete_demo(incomplete: str) -> list[str]:
@@ -115,10 +171,10 @@ def complete_config_key(incomplete: str) -> list[str]:
     """Offer the keys of a config of `llmkit finetune`, ``training.learning_rate=``, and the values that are words."""
     from llmkit.training.config import FinetuneConfig
 
-    types = dict(_types_of_keys(FinetuneConfig))
+    types = dict(_types_of_keys(FinetuneConfig)) | {"model": str}  # its name alone is a model, too
 
     def values(key: str) -> list[str]:
-        if key == "model.name":
+        if key in ("model", "model.name"):
             return complete_model(incomplete.partition("=")[2])
         if key in ("metrics", "training.best_metric"):
             return complete_metric()

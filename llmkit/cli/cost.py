@@ -9,7 +9,7 @@ import typer
 from llmkit.cli import options
 from llmkit.cli.answers import checked_format
 from llmkit.cli.channels import claim_stdout, set_quiet
-from llmkit.cli.completion import complete_accelerator, complete_catalogue
+from llmkit.cli.completion import complete_accelerator, complete_catalogue, complete_grid, complete_recompute
 from llmkit.cli.examples import examples
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -64,7 +64,11 @@ def show_cost(
         ),
     ] = None,
     recompute: Annotated[
-        str, typer.Option(help="Activations that are computed again: none, selective, full.")
+        str,
+        typer.Option(
+            help="Activations that are computed again: none, selective, full.",
+            autocompletion=complete_recompute,
+        ),
     ] = "none",
     device: options.Device = "auto",
     gpu: Annotated[
@@ -95,6 +99,7 @@ def show_cost(
         typer.Option(
             help="Where the electricity is from: us, fr, world, or kg CO2e a kWh: 0.385.  [default: world]",
             show_default=False,
+            autocompletion=complete_grid,
         ),
     ] = None,
     pue: Annotated[

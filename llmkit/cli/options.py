@@ -121,7 +121,12 @@ SearchedTexts = Annotated[
     ),
 ]
 InputFormat = Annotated[
-    str | None, typer.Option(help="Read the input as this format, whatever its ending.", show_default=False)
+    str | None,
+    typer.Option(
+        help="Read the input as this format, whatever its ending.",
+        show_default=False,
+        autocompletion=completion.complete_input_format,
+    ),
 ]
 Column = Annotated[str | None, typer.Option(help="The column that holds the input.", show_default=False)]
 ComparedColumn = Annotated[
@@ -306,8 +311,8 @@ JudgedDtype = Annotated[
 ]
 BatchSize = Annotated[
     str,
-    typer.Option(
-        help="Rows that go through the model together; auto sorts by length under a budget of tokens."
+    choice_option(
+        "Rows that go through the model together; auto sorts by length under a budget of tokens.", ("auto",)
     ),
 ]
 CostBatchSize = Annotated[int, typer.Option("--batch-size", help="Inputs at once, for the costs.")]

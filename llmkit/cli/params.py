@@ -9,7 +9,7 @@ import typer
 from llmkit.cli import options
 from llmkit.cli.answers import checked_format
 from llmkit.cli.channels import claim_stdout, set_quiet
-from llmkit.cli.completion import complete_catalogue, complete_head
+from llmkit.cli.completion import complete_catalogue, complete_head, complete_model_type
 from llmkit.cli.examples import examples
 from llmkit.errors import UsageError
 
@@ -38,7 +38,10 @@ def show_parameters(
     model_types: Annotated[
         list[str] | None,
         typer.Option(
-            "--type", help="The defaults of a model type, such as bert. Repeatable.", show_default=False
+            "--type",
+            help="The defaults of a model type, such as bert. Repeatable.",
+            show_default=False,
+            autocompletion=complete_model_type,
         ),
     ] = None,
     settings: options.ModelSet = None,

@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 from llmkit.cli import options
 from llmkit.cli.answers import Answer, checked_format, deliver
 from llmkit.cli.channels import claim_stdout, note, set_quiet
-from llmkit.cli.completion import complete_run_name
+from llmkit.cli.completion import complete_run_name, complete_sort
 from llmkit.cli.examples import examples
 from llmkit.cli.printable import clock
 from llmkit.cli.sheets import Column, Sheet
@@ -57,7 +57,11 @@ def runs(
         ),
     ] = None,
     sort: Annotated[
-        str, typer.Option(help="begun, name, state, best, loss, …, or a figure such as eval_accuracy.")
+        str,
+        typer.Option(
+            help="begun, name, state, best, loss, …, or a figure such as eval_accuracy.",
+            autocompletion=complete_sort,
+        ),
     ] = "begun",
     format: options.ReportFormat = None,  # noqa: A002
     output: options.Output = None,

@@ -14,7 +14,7 @@ from llmkit.units import Amount, Reading, parse
 
 _MOST_OF_ANYTHING = 10**12  # devices, sequences or tokens of one
 _MOST_OVERHEAD = 10
-_RECOMPUTE: tuple[Recompute, ...] = ("none", "selective", "full")
+RECOMPUTE: tuple[Recompute, ...] = ("none", "selective", "full")
 _READINGS: Mapping[str, tuple[Reading, ...]] = {
     "tokens": (units.TOKENS,),
     "mfu": (units.SHARE,),
@@ -101,13 +101,13 @@ def read_choice(
 
 
 def _recompute(text: str) -> Recompute:
-    for each in _RECOMPUTE:
+    for each in RECOMPUTE:
         if text == each:
             return each
-    guess = did_you_mean(text, _RECOMPUTE)
+    guess = did_you_mean(text, RECOMPUTE)
     raise UsageError(
         f"--recompute {text}: no such way" + (f"; {guess}" if guess else "."),
-        hint=f"There are: {', '.join(_RECOMPUTE)}.",
+        hint=f"There are: {', '.join(RECOMPUTE)}.",
     )
 
 

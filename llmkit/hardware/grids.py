@@ -46,6 +46,11 @@ def _names() -> Mapping[str, str]:
     }
 
 
+def grid_codes() -> list[str]:
+    """Return the codes of the grids that there are: ``us``, ``fr``, ``world``."""
+    return list(_table()["grids"])
+
+
 def find_grid(text: str) -> Grid:
     """Return the grid of a country (``us``, ``USA``, ``France``), of the ``world``, or of an intensity (``0.385``).
 

@@ -270,32 +270,38 @@ def _model_name(model: Any) -> str | None:
     return name if isinstance(name, str) else None
 
 
+_ATTRIBUTES = tuple(name for name in RunSummary.__slots__ if name not in ("figures", "settings"))
+
+
+def sort_keys(runs: Sequence[RunSummary]) -> list[str]:
+    """Return what runs can be sorted by: their attributes, and the figures that they have."""
+    return [*_ATTRIBUTES, *sorted({name for run in runs for name in run.figures})]
+
+
 def sorted_runs(runs: Sequence[RunSummary], by: str) -> list[RunSummary]:
     """Return runs sorted by an attribute, smallest or earliest first, or by a figure, the best first; else last.
 
     Raises:
         UsageError: there is no such attribute, and no run has such a figure.
     """
-    attributes = [name for name in RunSummary.__slots__ if name not in ("figures", "settings")]
-    figures = {name for run in runs for name in run.figures}
-    if by not in attributes and by not in figures:
-        known = ", ".join([*attributes, *sorted(figures)])
+    keys = sort_keys(runs)
+    if by not in keys:
         raise UsageError(
             f"--sort {by}: there is no such figure.",
-            hint=did_you_mean(by, [*attributes, *figures]) or f"There are: {known}.",
+            hint=did_you_mean(by, keys) or f"There are: {', '.join(keys)}.",
         )
 
     def value(run: RunSummary) -> Any:
-        return getattr(run, by) if by in attributes else run.figures.get(by)
+        return getattr(run, by) if by in _ATTRIBUTES else run.figures.get(by)
 
     known_runs = [run for run in runs if value(run) is not None]
     known_runs.sort(key=lambda run: run.name)
-    known_runs.sort(key=value, reverse=_is_descending(by, attributes))
+    known_runs.sort(key=value, reverse=_is_descending(by))
     return [*known_runs, *(run for run in runs if value(run) is None)]
 
 
-def _is_descending(by: str, attributes: Sequence[str]) -> bool:
-    if by in attributes:
+def _is_descending(by: str) -> bool:
+    if by in _ATTRIBUTES:
         return by == "best" or by in _MORE_IS_BETTER
     key = by.partition("_")[2]
     if key == "loss":

@@ -41,6 +41,15 @@ TYPED = {
     "llmkit evaluate runs/reviews-": (["runs/reviews-2"], ["runs/no-run"]),
     "llmkit pipeline fill-mask -p t": (["targets=", "top_k="], ["function_to_apply="]),
     "llmkit params bert-tiny --set hidden_s": (["hidden_size="], ["training.epochs="]),
+    "llmkit cost gpt2 --recompute s": (["selective"], ["full"]),
+    "llmkit cost gpt2 --grid f": (["fr"], ["us"]),
+    "llmkit attention x --which c": (["cross"], ["encoder"]),
+    "llmkit embed --input-format js": (["json", "jsonl"], ["csv"]),
+    "llmkit params --type be": (["bert"], ["gpt2"]),
+    "llmkit runs --sort b": (["begun", "best"], ["loss"]),
+    "llmkit embed --batch-size a": (["auto"], []),
+    "llmkit evaluate x --batch-size a": (["auto"], []),
+    "llmkit tokenize -m gpt": (["gpt2"], ["minilm"]),
     # A key that is the only one left comes with its values, where they can be listed.
     "llmkit finetune run.yaml --set training.sched": (
         ["training.schedule=linear", "training.schedule=cosine"],
@@ -57,6 +66,7 @@ VALUES = {
     "llmkit finetune run.yaml --set training.epochs=3 --set adapter.type=": (["lora", "qlora"], ["true"]),
     "llmkit finetune run.yaml --set training.batch_size=": ([], ["true", "auto"]),
     "llmkit finetune run.yaml --set model.name=runs/rev": (["runs/reviews"], ["runs/no-run"]),
+    "llmkit finetune run.yaml --set model=mini": (["minilm"], ["bert-base"]),
     "llmkit finetune run.yaml --set metrics=acc": (["accuracy"], ["f1"]),
     "llmkit config show run.yaml --set trackers=t": (["tensorboard", "trackio"], ["wandb"]),
     "llmkit params bart-base --set tie_word_embeddings=": (["true", "false"], []),
