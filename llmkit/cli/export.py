@@ -38,6 +38,7 @@ def export(
         str,
         typer.Option(
             "--to",
+            metavar="FORM",
             help="onnx: for ONNX Runtime. merged: an adapter and its base as one model. gguf: says the way there.",
             show_default=False,
             autocompletion=one_of(*FORMS),

@@ -23,6 +23,7 @@ from typer.core import TyperGroup
 from llmkit._version import __version__
 from llmkit.cli.channels import close_results, open_closed_descriptors, report, warn
 from llmkit.cli.examples import examples
+from llmkit.cli.metavars import name_values
 from llmkit.cli.texts import refuse_what_is_no_text
 from llmkit.data.atomic import reason_of
 from llmkit.errors import (
@@ -76,6 +77,7 @@ def subcommand(name: str) -> Any:
     found.name = name
     for each in (found, *getattr(found, "commands", {}).values()):
         refuse_what_is_no_text(each)
+    name_values(found)
     return found
 
 

@@ -151,7 +151,9 @@ def prepare(
             autocompletion=complete_task,
         ),
     ],
-    to: Annotated[str, typer.Option(help="The folder to fill; HF_HOME names it on the other machine.")],
+    to: Annotated[
+        str, typer.Option(metavar="DIR", help="The folder to fill; HF_HOME names it on the other machine.")
+    ],
     format: options.OutputFormat = None,  # noqa: A002
     output: options.Output = None,
     overwrite: options.Overwrite = False,

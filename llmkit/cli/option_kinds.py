@@ -40,9 +40,9 @@ def format_option(help_text: str, offered: Callable[..., list[str]]) -> typer.mo
     return named("--format", "-f", help=help_text, autocompletion=offered)
 
 
-def output_option(help_text: str) -> typer.models.OptionInfo:
+def output_option(help_text: str, metavar: str = "FILE") -> typer.models.OptionInfo:
     """Return an option that names what is written."""
-    return named("--output", "-o", help=help_text)
+    return named("--output", "-o", metavar=metavar, help=help_text)
 
 
 def choice_option(help_text: str, names: tuple[str, ...], *, default: bool = True) -> typer.models.OptionInfo:

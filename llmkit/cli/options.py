@@ -15,6 +15,7 @@ from llmkit.cli.option_kinds import (
     choice_option,
     format_option,
     model_option,
+    named,
     output_option,
     set_debug,
     set_embedded,
@@ -93,7 +94,7 @@ CostSet = Annotated[
 
 Input = Annotated[
     list[str] | None,
-    _named(
+    named(
         "--input",
         "-i",
         help="File or glob: txt, csv, tsv, json, jsonl, parquet, or .gz of them. Repeatable; - is stdin.",
@@ -101,7 +102,7 @@ Input = Annotated[
 ]
 JudgedData = Annotated[
     list[str] | None,
-    _named(
+    named(
         "--data",
         "--input",
         "-i",
@@ -359,7 +360,7 @@ ArrayOutput = Annotated[
     output_option("Write to this file; its ending says the format; .npy: (layers, heads, query, key)."),
 ]
 TextOutput = Annotated[str | None, output_option("Write to this file.")]
-FolderOutput = Annotated[str | None, output_option("The folder to write.  [default: RUN-FORM]")]
+FolderOutput = Annotated[str | None, output_option("The folder to write.  [default: RUN-FORM]", "DIR")]
 OutputDir = Annotated[
     str | None,
     typer.Option(

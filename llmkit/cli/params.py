@@ -73,7 +73,9 @@ def show_parameters(
     ] = None,
     context: Annotated[
         int | None,
-        typer.Option(help="Tokens the KV cache holds.  [default: all the model takes]", show_default=False),
+        typer.Option(
+            metavar="N", help="Tokens the KV cache holds.  [default: all the model takes]", show_default=False
+        ),
     ] = None,
     batch_size: options.CostBatchSize = 1,
     checkpoint: Annotated[

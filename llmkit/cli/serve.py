@@ -32,7 +32,7 @@ def serve(
     tasks: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[TASK[=MODEL]]...",
+            metavar="TASK[=MODEL]",
             help="Any tasks; embeddings for /v1/embeddings, chat for /v1/chat/completions.  "
             "[default: what --model is for]",
             show_default=False,

@@ -175,6 +175,14 @@ def test_arguments_are_named_in_capitals(name: str) -> None:
     assert [each for each in names if each != each.upper()] == []
 
 
+@each_command
+def test_help_names_values_not_types(name: str) -> None:
+    command = EVERY[name]
+    shown = command.get_help(typer.Context(command, info_name=name, terminal_width=70))
+    assert re.findall(r"<[a-z].*?>|\w\.\.\.$|\.\.\.\]", shown, re.MULTILINE) == []
+    assert [each.opts for each in command.params if each.metavar == "VALUE"] == []
+
+
 def test_formats_are_offered_in_one_order() -> None:
     """What every command writes comes first and in the same order, whatever else it writes."""
     first = re.compile(r"table, jsonl, json, csv, tsv\b")
