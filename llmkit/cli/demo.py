@@ -10,6 +10,7 @@ from llmkit.cli import options
 from llmkit.cli.channels import claim_stdout, set_quiet
 from llmkit.cli.completion import complete_demo, complete_task
 from llmkit.cli.examples import examples
+from llmkit.cli.parameters import not_empty
 from llmkit.errors import UsageError
 from llmkit.serving.host_names import LOOPBACK, names_given
 
@@ -56,7 +57,11 @@ def demo(
         str | None, typer.Option(help="The page's title.  [default: the model's name]", show_default=False)
     ] = None,
     host: Annotated[
-        str, typer.Option(help="The address to listen at; any but this machine's own wants --auth.")
+        str,
+        typer.Option(
+            help="The address to listen at; any but this machine's own wants --auth.",
+            callback=not_empty,
+        ),
     ] = "127.0.0.1",
     port: options.Port = 7860,
     allow_host: options.AllowHost = None,

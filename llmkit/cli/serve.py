@@ -11,6 +11,7 @@ from llmkit.cli import options
 from llmkit.cli.channels import claim_stdout, set_quiet
 from llmkit.cli.completion import complete_served
 from llmkit.cli.examples import examples
+from llmkit.cli.parameters import not_empty
 from llmkit.errors import UsageError
 from llmkit.serving.host_names import LOOPBACK, names_given
 
@@ -43,7 +44,11 @@ def serve(
     revision: options.Revision = None,
     embedded: options.Embedded = None,
     host: Annotated[
-        str, typer.Option(help="The address to listen at; any but this machine's own wants --token.")
+        str,
+        typer.Option(
+            help="The address to listen at; any but this machine's own wants --token.",
+            callback=not_empty,
+        ),
     ] = "127.0.0.1",
     port: options.Port = 8000,
     allow_host: options.AllowHost = None,

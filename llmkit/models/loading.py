@@ -54,6 +54,10 @@ class LoadOptions:
     arguments: dict[str, Any] = field(default_factory=dict)
 
 
+def _no_such_device(name: str) -> UsageError:
+    return UsageError(f"--device {name}: no such device.", hint="Use auto, cpu, cuda, cuda:1 or mps.")
+
+
 def check_options(options: LoadOptions) -> None:
     """Check what can be checked without torch.
 
@@ -61,9 +65,7 @@ def check_options(options: LoadOptions) -> None:
         UsageError: no such device or dtype by that name.
     """
     if not _DEVICE.fullmatch(options.device):
-        raise UsageError(
-            f"--device {options.device}: no such device.", hint="Use auto, cpu, cuda, cuda:1 or mps."
-        )
+        raise _no_such_device(options.device)
     if options.dtype is not None and options.dtype not in DTYPES:
         guess = did_you_mean(options.dtype, DTYPES)
         raise UsageError(
@@ -106,9 +108,7 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise UsageError(
-            f"--device {name}: there is no such kind of device.", hint="Use auto, cpu, cuda, cuda:1 or mps."
-        ) from None
+        raise _no_such_device(name) from None
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:

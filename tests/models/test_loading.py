@@ -271,3 +271,11 @@ def test_options_that_can_be(options):
 def test_options_that_cannot(options, said):
     with pytest.raises(UsageError, match=said):
         check_options(options)
+
+
+def test_a_device_that_is_none_is_refused_in_one_way():
+    with pytest.raises(UsageError) as early:
+        check_options(LoadOptions("gpu"))
+    with pytest.raises(UsageError) as late:
+        choose_device("gpu")
+    assert str(early.value) == str(late.value)

@@ -120,6 +120,7 @@ def test_sigterm_finishes_what_was_begun(models):
         (["sumarization"], "summarization"),
         (["fill-mask="], "TASK=MODEL"),
         (["fill-mask", "--host", "0.0.0.0"], "--token"),
+        (["fill-mask", "--host", ""], "--host is empty"),
         (["fill-mask", "--port", "70000"], "--port"),
         (["fill-mask", "--timeout", "0"], "--timeout"),
         (["fill-mask", "--socket", "/etc/passwd"], "a file is there"),
