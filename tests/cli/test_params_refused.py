@@ -20,7 +20,7 @@ REFUSED = {
     "a negative size": (("bert-base", "--set", "num_hidden_layers=-1"), "negative"),
     "an absurd size": (("bert-base", "--set", "num_hidden_layers=1000000000000"), "1,000,000,000,000"),
     "unknown head": (("bert-base", "--head", "mlm"), "masked-lm"),
-    "nothing like a head": (("bert-base", "--head", "bogus"), "docs/params.md has all"),
+    "nothing like a head": (("bert-base", "--head", "bogus"), "There are: none, "),
     "a head it does not have": (("gpt2", "--head", "masked-lm"), "gpt2 has no such head"),
     "adapters": (("bert-base", "--lora", "rank"), "--lora"),
     "modules of adapters": (("bert-base", "--lora", "r=8,targets=q_proj"), "q_proj"),
