@@ -6,6 +6,7 @@ import itertools
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -65,7 +66,11 @@ def run_search(call: SearchCall, out: Destination) -> None:
     Raises:
         LlmkitError: it cannot be done: no query, no such file, a model that does not fit the vectors.
     """
+    from llmkit.data.sinks import refuse_existing
+
     refuse_to_replace(out.output, (call.among, call.texts, call.queries_file))
+    if out.output:  # before the texts are embedded, which takes long
+        refuse_existing(Path(out.output), overwrite=out.overwrite)
     rejected = RejectReporter()
     queries = _queries(call, rejected)
     first = next(queries, None)

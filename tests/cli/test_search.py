@@ -288,3 +288,13 @@ def test_a_query_that_says_nothing_does_not_stop_the_others(search):
     assert done.code == 3
     assert [line["query"] for line in done.lines] == ["money", "fish"]
     assert "stdin:2: the query is empty" in done.stderr
+
+
+def test_an_output_that_is_there_is_refused_before_the_texts_are_embedded(search, tmp_path):
+    there = tmp_path / "there.csv"
+    there.write_text("kept")
+    done = search("money", "--in", "texts.txt", *MINILM, "-o", str(there))
+    assert done.code != 0
+    assert "there.csv is there already" in done.stderr
+    assert "are kept in" not in done.stderr
+    assert there.read_text() == "kept"
