@@ -129,10 +129,10 @@ def _for_a_person(row: dict[str, Any]) -> dict[str, Any]:
     """Return a row narrow enough for a terminal: JSON has the rest."""
     return {
         "model": row["model"] if row["complete"] else f"{row['model']} (no weights)",
-        "from": row["origin"],
+        "origin": row["origin"],
         "MB": f"{row['bytes'] / 1e6:,.1f}",
         "tasks": "\n".join(row["tasks"]),
-        "measured": (row["quality"] or "").partition(" on ")[0],
+        "quality": (row["quality"] or "").partition(" on ")[0],
     }
 
 
