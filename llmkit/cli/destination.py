@@ -51,6 +51,8 @@ class Destination:
         overwrite: bool,
         resume: bool,
         formats: Mapping[str, Format] = FORMATS,
+        *,
+        has_resume: bool = True,
     ) -> None:
         refuse_two_ways_on(resume=resume, overwrite=overwrite)
         for path in (output, rejects):
@@ -67,6 +69,7 @@ class Destination:
         self.overwrite = overwrite
         self.resume = resume or is_begun_again()
         self.formats = formats
+        self.has_resume = has_resume
 
     @property
     def is_finished(self) -> bool:
@@ -94,6 +97,7 @@ class Destination:
                 rejects=rejects,
                 overwrite=self.overwrite,
                 resume=self.resume,
+                has_resume=self.has_resume,
             )
         if self.format == TABLE:
             return table(self.results)

@@ -68,6 +68,7 @@ def search_texts(
     batch_size: options.BatchSize = "auto",
     format: options.OutputFormat = None,  # noqa: A002
     output: options.Output = None,
+    rejects: options.Rejects = None,
     keep_input: options.KeepFound = False,
     overwrite: options.Overwrite = False,
     trust_remote_code: options.TrustRemoteCode = False,
@@ -117,4 +118,7 @@ def search_texts(
         min_score,
         rows_a_batch(batch_size),
     )
-    run_search(call, Destination(claim_stdout(), format, output, None, None, keep_input, overwrite, False))
+    out = Destination(
+        claim_stdout(), format, output, None, rejects, keep_input, overwrite, resume=False, has_resume=False
+    )
+    run_search(call, out)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.cli.channels import note
+from llmkit.cli.channels import note, warn
 from llmkit.cli.embed_run import load_for_rows, say_cut, texts_of_rows
 from llmkit.cli.loading import quiet_libraries
 from llmkit.cli.progress import estimate_rows, progress
 from llmkit.embeddings.vector_formats import VECTORS
-from llmkit.errors import DataError, UsageError
+from llmkit.errors import DataError, OutputError, UsageError
 from llmkit.models.embedded import EMBEDDED_NAME
 from llmkit.tasks.catalogue import find_task
 
@@ -178,11 +180,25 @@ def _of_texts(call: SearchCall, path: str) -> Corpus:
     if kept.exists():
         note(f"the vectors of {path} are kept from before, in {kept}")
     else:
-        _embed(call, rows, resolved, settings, kept, identity, path)
+        try:
+            _embed(call, rows, resolved, settings, kept, identity)
+            note(f"the vectors of {path} are kept in {kept}")
+        except OutputError as error:  # the cache is a convenience
+            warn(f"the vectors of {path} are not kept: {error.message}")
+            kept = _place_of_one_call() / kept.name
+            rows = read_rows(find_task("feature-extraction").task, choice)
+            _embed(call, rows, resolved, settings, kept, identity)
     mark_used(kept)
     vectors = open_vectors(str(kept))
     assert vectors is not None
     return Corpus(vectors, resolved, settings, lambda: _text_rows(choice))
+
+
+def _place_of_one_call() -> Path:
+    """Make a folder for vectors that nothing keeps; it goes when the command ends."""
+    folder = tempfile.TemporaryDirectory(prefix="llmkit-search-")
+    atexit.register(folder.cleanup)
+    return Path(folder.name)
 
 
 def _text_prompt(resolved: ResolvedModel) -> str | None:
@@ -200,7 +216,6 @@ def _embed(
     settings: EmbedSettings,
     kept: Path,
     identity: dict[str, Any],
-    path: str,
 ) -> None:
     """Embed the texts into the file where their vectors are kept; what a killed run began is gone on with."""
     from llmkit.data.sinks import FileSink
@@ -210,7 +225,7 @@ def _embed(
 
     format_ = vector_formats({}, by_unit=False)["npy"]
     is_begun = kept.with_name(f"{kept.name}.progress").exists()
-    sink = FileSink(kept, format_, call=identity, overwrite=not is_begun, resume=is_begun)
+    sink = FileSink(kept, format_, call=identity, overwrite=not is_begun, resume=is_begun, has_resume=False)
     compile_ahead(call.load.device)
     try:
         encoder, texts = load_for_rows(resolved, settings, call.load, texts_of_rows(rows))
@@ -218,7 +233,7 @@ def _embed(
         sink.close(finished=False)
         raise
     done = sink.progress.rows
-    with progress(estimate_rows([path]), done) as advance:
+    with progress(estimate_rows([call.among]), done) as advance:
         run = EmbedRun(
             encoder,
             sink,
@@ -231,4 +246,3 @@ def _embed(
         )
         run.run(texts)
     say_cut(run.cut, encoder, of=sink.progress.rows - sink.progress.rejected)
-    note(f"the vectors of {path} are kept in {kept}")

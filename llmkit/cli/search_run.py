@@ -9,19 +9,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from llmkit.cli.channels import note
-from llmkit.cli.destination import Destination, RejectReporter, refuse_to_replace
+from llmkit.cli.destination import Destination, RejectReporter, refuse_to_replace, report_rejects
 from llmkit.cli.embed_run import load_for_rows
 from llmkit.cli.loading import quiet_libraries
 from llmkit.cli.search_corpus import Corpus, open_corpus
 from llmkit.cli.search_views import SearchTable
-from llmkit.errors import EXIT_SOME_REJECTED, DataError, UsageError
+from llmkit.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     import numpy
 
+    from llmkit.data.records import Row
     from llmkit.embeddings.encoder import Encoder
     from llmkit.embeddings.settings import EmbedSettings
     from llmkit.embeddings.top_k import Nearest
@@ -66,12 +65,15 @@ def run_search(call: SearchCall, out: Destination) -> None:
     Raises:
         LlmkitError: it cannot be done: no query, no such file, a model that does not fit the vectors.
     """
+    from llmkit.data.row_run import Summary
     from llmkit.data.sinks import refuse_existing
 
-    refuse_to_replace(out.output, (call.among, call.texts, call.queries_file))
+    read = (call.among, call.texts, call.queries_file)
+    refuse_to_replace(out.output, read)
+    refuse_to_replace(out.rejects, read, "--rejects")
     if out.output:  # before the texts are embedded, which takes long
         refuse_existing(Path(out.output), overwrite=out.overwrite)
-    rejected = RejectReporter()
+    rejected = _Rejected()
     queries = _queries(call, rejected)
     first = next(queries, None)
     if first is None:
@@ -84,13 +86,16 @@ def run_search(call: SearchCall, out: Destination) -> None:
     encoder, _ = load_for_rows(resolved, query_settings, load, iter(()))
     _check_dimension(encoder, corpus, call)
     sink = out.sink({}, bare=False, table=SearchTable)
-    finished, without_hits = False, 0
+    finished, searched, without_hits = False, 0, 0
     try:
         for window in _windows(itertools.chain([first], queries), call, encoder):
             vectors = _embedded(encoder, window)
             found = _nearest(vectors, corpus, call)
             _write(sink, window, found, corpus, keep_input=out.keep_input)
+            searched += len(window)
             without_hits += sum(not hits for hits in found.hits)
+        for row in rejected.rows:
+            sink.reject(row)
         finished = True
     finally:
         sink.close(finished=finished)
@@ -102,8 +107,22 @@ def run_search(call: SearchCall, out: Destination) -> None:
         note(
             f"{without_hits:,} {'query' if without_hits == 1 else 'queries'} found nothing within --min-score."
         )
-    if rejected.count:
-        raise typer.Exit(EXIT_SOME_REJECTED)
+    report_rejects(sink, Summary(searched, len(rejected.rows)), 0)
+
+
+class _Rejected:
+    """Names queries that say nothing, and keeps them as a file of rejects has them."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self._report = RejectReporter()
+
+    def __call__(self, row: Row, reason: str) -> None:
+        from llmkit.data.row_run import plain_input
+
+        self._report(f"{row.place}: {reason}")
+        given = plain_input(row, len(self.rows))
+        self.rows.append({"source": row.source, "line": row.line, "reason": reason, "input": given})
 
 
 def _windows(queries: Iterator[str], call: SearchCall, encoder: Encoder) -> Iterator[list[str]]:
@@ -112,24 +131,22 @@ def _windows(queries: Iterator[str], call: SearchCall, encoder: Encoder) -> Iter
         yield window
 
 
-def _queries(call: SearchCall, rejected: RejectReporter) -> Iterator[str]:
+def _queries(call: SearchCall, rejected: _Rejected) -> Iterator[str]:
     """Go through the queries that say something; `rejected` hears of the others.
 
     Raises:
         UsageError: there is none, or they are given twice.
         DataError: their file cannot be read.
     """
-    from llmkit.data.records import BadRecord
+    from llmkit.data.records import BadRecord, text_record
     from llmkit.data.sources import expand_paths, read_file, read_stdin
 
     from_stdin = list(call.queries) == ["-"] or call.queries_file == "-"
     if call.queries and call.queries_file:
         raise UsageError("the queries are given twice: as arguments and by --queries.")
+    rows: Iterator[Row]
     if call.queries and not from_stdin:
-        rows: Iterator[Any] = iter(())
-        texts: Iterator[tuple[str, Any]] = (
-            (f"query {number}", text) for number, text in enumerate(call.queries, 1)
-        )
+        rows = (text_record(text, "query", number) for number, text in enumerate(call.queries, 1))
     else:
         if call.queries_file and not from_stdin:
             rows = read_file(expand_paths([call.queries_file])[0])
@@ -139,18 +156,16 @@ def _queries(call: SearchCall, rejected: RejectReporter) -> Iterator[str]:
             )
         else:
             rows = read_stdin(sys.stdin.buffer)
-        texts = (
-            (row.place, DataError(row.reason) if isinstance(row, BadRecord) else _query_of(row.values))
-            for row in _with_query(rows, call.queries_file)
-        )
-    for place, text in texts:
-        if not isinstance(text, str) or not text.strip():
-            rejected(f"{place}: {text.message if isinstance(text, DataError) else 'the query is empty'}")
-        else:
+        rows = _with_query(rows, call.queries_file)
+    for row in rows:
+        text = "" if isinstance(row, BadRecord) else _query_of(row.values)
+        if text.strip():
             yield text
+        else:
+            rejected(row, row.reason if isinstance(row, BadRecord) else "the query is empty")
 
 
-def _with_query(rows: Iterator[Any], file: str | None) -> Iterator[Any]:
+def _with_query(rows: Iterator[Row], file: str | None) -> Iterator[Row]:
     """Go through rows whose first has a column that is a query.
 
     Raises:

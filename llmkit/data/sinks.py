@@ -136,6 +136,9 @@ class Progress:
 class FileSink:
     """Writes results to a file, atomically, resumably.
 
+    Args:
+        has_resume: the command has the option --resume, which hints can then name.
+
     Raises:
         OutputExistsError: the file, or an unfinished run of it, is there already.
         OutputError: it cannot be written, or another run is writing it.
@@ -151,8 +154,10 @@ class FileSink:
         rejects: Path | None = None,
         overwrite: bool = False,
         resume: bool = False,
+        has_resume: bool = True,
     ) -> None:
         self.path = path
+        self._has_resume = has_resume
         self.format = format_
         self.rejects_path = rejects or path.with_name(f"{path.name}.rejects.jsonl")
         self._partial = path.with_name(f"{path.name}.partial")
@@ -182,7 +187,7 @@ class FileSink:
 
     def _explained(self) -> AbstractContextManager[None]:
         kept = f"{self.progress.rows:,} rows are done and kept: run the same command with --resume to go on."
-        return explained_write(self.path, kept if self.progress.rows else None)
+        return explained_write(self.path, kept if self.progress.rows and self._has_resume else None)
 
     def _begin(self, call: dict[str, Any], *, overwrite: bool, resume: bool) -> Progress:
         if resume and self._progress_path.exists():
@@ -195,7 +200,9 @@ class FileSink:
                 pass
             raise OutputExistsError(
                 f"an unfinished run of {self.path} is there.",
-                hint="Add --resume to go on with it, or --overwrite to begin anew.",
+                hint="Add --resume to go on with it, or --overwrite to begin anew."
+                if self._has_resume
+                else "Add --overwrite to begin anew.",
             )
         return Progress(call)
 

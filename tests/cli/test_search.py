@@ -288,6 +288,20 @@ def test_a_query_that_says_nothing_does_not_stop_the_others(search):
     assert done.code == 3
     assert [line["query"] for line in done.lines] == ["money", "fish"]
     assert "stdin:2: the query is empty" in done.stderr
+    assert "1 of 3 rows were rejected" in done.stderr
+
+
+@pytest.mark.parametrize("queries", [("money", ""), ("--queries", "some.jsonl")])
+def test_rejected_queries_are_kept(queries, search, folder, tmp_path):
+    (folder / "some.jsonl").write_text('{"query": "money"}\n{"query": ""}\n')
+    rejects, out = tmp_path / "bad.jsonl", tmp_path / "out.jsonl"
+    call = (*queries, "--in", "v.npy", *MINILM, "-k", "1", "-o", str(out))
+    done = search(*call, "--rejects", str(rejects))
+    assert done.code == 3
+    assert f"1 of 2 rows were rejected; they are in {rejects}" in done.stderr
+    assert len(out.read_text().splitlines()) == 1
+    row = json.loads(rejects.read_text())
+    assert (row["line"], row["reason"]) == (2, "the query is empty")
 
 
 def test_an_output_that_is_there_is_refused_before_the_texts_are_embedded(search, tmp_path):
@@ -298,3 +312,13 @@ def test_an_output_that_is_there_is_refused_before_the_texts_are_embedded(search
     assert "there.csv is there already" in done.stderr
     assert "are kept in" not in done.stderr
     assert there.read_text() == "kept"
+
+
+def test_a_cache_that_cannot_be_written_keeps_nothing_and_stops_nothing(search, tmp_path):
+    (tmp_path / "no-folder").write_text("")
+    env = {"LLMKIT_CACHE": str(tmp_path / "no-folder")}
+    done = search("money", "--in", "texts.txt", *MINILM, "-k", "1", env=env)
+    assert done.code == 0, done.stderr
+    assert "the vectors of texts.txt are not kept: cannot write" in done.stderr
+    assert "--resume" not in done.stderr
+    assert len(done.lines) == 1
