@@ -118,4 +118,11 @@ class EntryObject(TypedDict):
     undisclosed: str | None
 
 
-PARAMETERS = ModelObject | EntryObject
+class TotalObject(TypedDict):
+    """A model's number of parameters alone: ``--total`` with a format."""
+
+    model: str
+    total: int
+
+
+PARAMETERS = ModelObject | EntryObject | TotalObject

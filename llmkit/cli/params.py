@@ -100,6 +100,8 @@ def show_parameters(
     """
     set_quiet(quiet)
     chosen = checked_format(format, output)
+    if total and format is None:  # the number alone, whatever the file's ending
+        chosen = None
     from llmkit.cli.params_run import Asked, list_catalogue, run_params
 
     asked = Asked(

@@ -77,14 +77,15 @@ def run_params(
     for named in call.named:
         for text in named.notes:
             note(text)
-    if asked.is_total:
+    if asked.is_total and format_name is None:
         numbers = "".join(f"{count.total}\n" for count in call.counts).encode()
         if output is None:
             put(numbers, results)
         else:
             write_to(Path(output), numbers, overwrite=overwrite)
         return
-    deliver(call.answer(), results, format_name, output, overwrite=overwrite)
+    answer = call.totals() if asked.is_total else call.answer()
+    deliver(answer, results, format_name, output, overwrite=overwrite)
 
 
 class _Call:
@@ -138,6 +139,19 @@ class _Call:
             single=self.asked.is_single,
             kept=self._kept,
         )
+
+    def totals(self) -> Answer:
+        """Return the numbers alone as an answer, a row a model."""
+
+        def rows() -> list[dict[str, Any]]:
+            return [{"model": count.label, "total": count.total} for count in self.counts]
+
+        def sheets() -> list[Sheet]:
+            from llmkit.cli.params_views import totals_sheet
+
+            return [totals_sheet(self.counts)]
+
+        return Answer(sheets, rows, rows, single=self.asked.is_single)
 
     def _kept(self, look: str, make: Callable[[], str]) -> str:
         """Return the answer as it was written before in the same format, or write it and keep it.

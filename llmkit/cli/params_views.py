@@ -110,6 +110,12 @@ def _few(names: Sequence[str]) -> list[str]:
     return [*names[:MOST_NAMED], f"{more} more"] if more > 0 else [*names]
 
 
+def totals_sheet(counts: Sequence[ModelCount]) -> Sheet:
+    """Return the numbers alone, a row a model."""
+    rows = tuple((count.label, _number(count.counted.total)) for count in counts)
+    return Sheet("Parameters", (Column("model"), Column("total", True)), rows)
+
+
 def comparison_sheet(counts: Sequence[ModelCount]) -> Sheet:
     """Return models side by side, a column each."""
     by_component = [_totals(count) for count in counts]

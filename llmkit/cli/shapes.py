@@ -50,7 +50,7 @@ SHAPES: Mapping[str, Given] = {
         ("llmkit.cli.explanation_views:ATTENTION",),
     ),
     "params": Given(
-        "a model: its parameters and what it costs; with --list an entry of the catalogue",
+        "a model: its parameters and what it costs; with --total its number; with --list an entry of the catalogue",
         ("llmkit.architectures.report_shapes:PARAMETERS",),
     ),
     "cost": Given(

@@ -322,3 +322,13 @@ def test_an_answer_that_is_kept_is_that_of_the_call(run, cache):
     for path in Path(cache["LLMKIT_CACHE"], "params").iterdir():
         path.write_bytes(os.urandom(10))
     assert run("bert-base", "-f", "table").text == tables[0]
+
+
+def test_totals_in_a_format(run):
+    rows = [{"model": "bert-base-uncased", "total": 109_482_240}, {"model": "gpt2", "total": 124_439_808}]
+    assert json.loads(run("bert-base", "gpt2", "--total", "-f", "json").text) == rows
+    assert json.loads(run("bert-base", "--total", "-f", "json").text) == rows[0]
+    assert run("bert-base", "--total", "-f", "csv").text.split() == [
+        "model,total",
+        "bert-base-uncased,109482240",
+    ]
