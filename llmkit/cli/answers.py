@@ -81,8 +81,8 @@ FORMATS = {
     row.name: row
     for row in (
         AnswerFormat("table", (".txt",), _table),
-        AnswerFormat("json", (".json",), _structured("json", "objects")),
         AnswerFormat("jsonl", (".jsonl", ".ndjson"), _structured("jsonl", "objects")),
+        AnswerFormat("json", (".json",), _structured("json", "objects")),
         AnswerFormat("csv", (".csv",), _structured("csv", "rows")),
         AnswerFormat("tsv", (".tsv", ".tab"), _structured("tsv", "rows")),
         AnswerFormat("markdown", (".md", ".markdown"), _markdown),
