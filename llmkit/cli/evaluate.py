@@ -14,9 +14,8 @@ from llmkit.cli.channels import claim_stdout, note, set_quiet
 from llmkit.cli.completion import complete_metric, complete_model, complete_training_task
 from llmkit.cli.examples import examples
 from llmkit.cli.parameters import parse_mapping
+from llmkit.cli.pipeline_call import positive, rows_a_batch
 from llmkit.cli.progress import progress
-from llmkit.data.numerals import whole_number
-from llmkit.errors import UsageError
 from llmkit.models.loading import LoadOptions, check_options
 
 if TYPE_CHECKING:
@@ -72,7 +71,9 @@ def evaluate(
     ] = None,
     worst: Annotated[int, typer.Option(help="Show so many examples with the highest loss.")] = 10,
     confidence: Annotated[float, typer.Option(help="What the intervals hold of the resamples.")] = 0.95,
-    resamples: Annotated[int, typer.Option(help="Resamples of the bootstrap; 0 for no intervals.")] = 1000,
+    resamples: Annotated[
+        int, typer.Option(help="Resamples of the bootstrap, up to 1,000,000; 0 for none.")
+    ] = 1000,
     max_rows: Annotated[int | None, typer.Option(help="Only the first rows.", show_default=False)] = None,
     max_length: options.MaxLength = None,
     device: options.Device = "auto",
@@ -102,9 +103,9 @@ def evaluate(
         columns=parse_mapping(columns, "--columns"),
         labels=_names(labels),
         metrics=metric,
-        max_rows=_positive(max_rows, "--max-rows"),
-        max_length=_positive(max_length, "--max-length"),
-        batch_size=None if batch_size == "auto" else _positive(batch_size, "--batch-size"),
+        max_rows=positive(max_rows, "--max-rows"),
+        max_length=positive(max_length, "--max-length"),
+        batch_size=rows_a_batch(batch_size),
         seed=seed,
     )
     answer = _answer(
@@ -115,19 +116,6 @@ def evaluate(
 
 def _names(text: str | None) -> list[str] | None:
     return None if text is None else [name.strip() for name in text.split(",")]
-
-
-def _positive(value: int | str | None, option: str) -> int | None:
-    """Return a number of 1 or more.
-
-    Raises:
-        UsageError: it is none.
-    """
-    if value is None:
-        return None
-    if not whole_number(str(value)):
-        raise UsageError(f"{option} {value}: a whole number of 1 or more.")
-    return int(value)
 
 
 def _answer(asked: Asked, how: dict[str, Any], level: float, resamples: int, seed: int) -> Answer:
@@ -150,7 +138,7 @@ def _answer(asked: Asked, how: dict[str, Any], level: float, resamples: int, see
 
 @contextmanager
 def _heard() -> Iterator[Callable[[int, int], None]]:
-    """Give what shows the progress; how much there is shows with the first batch."""
+    """Give what shows the progress; its clock starts when it first hears how much there is."""
     with ExitStack() as stack:
         advance: Callable[[int], None] | None = None
 

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from llmkit.metrics.metric import StreamedMetric
 
 
+MOST_RESAMPLES = 1_000_000
+"""An interval is no better for more of them."""
+
+
 class Interval(NamedTuple):
     """A result and where it would lie on other examples of the same kind.
 
@@ -42,7 +46,7 @@ def confidence_interval(
         metric: a name, or a metric for its options; nothing is added to it.
         predictions: one an example, as for the metric's `update`.
         references: the same length.
-        n: how many resamples.
+        n: how many resamples, at most `MOST_RESAMPLES`.
         seed: the same seed gives the same interval.
         level: between 0 and 1.
 
@@ -55,8 +59,8 @@ def confidence_interval(
     """
     import numpy as np
 
-    if n < 1:
-        raise UsageError(f"The number of resamples is {n}: it must be 1 or more.")
+    if not 1 <= n <= MOST_RESAMPLES:
+        raise UsageError(f"The number of resamples is {n}: it must be from 1 to {MOST_RESAMPLES:,}.")
     if not 0 < level < 1:
         raise UsageError(f"The confidence level is {level}: it must be between 0 and 1.")
     if isinstance(metric, str):
@@ -67,11 +71,14 @@ def confidence_interval(
     if not count:
         return {key: Interval(math.nan, math.nan, math.nan, n) for key in metric.result_keys}
     generator = np.random.default_rng(seed)
-    results = [result_at(generator.integers(count, size=count)) for _ in range(n)]
+    whole = result_at(np.arange(count))
+    results = np.empty((len(whole), n))  # a few numbers a resample, and not an object
+    for number in range(n):
+        resampled = result_at(generator.integers(count, size=count))
+        results[:, number] = [resampled.get(key, math.nan) for key in whole]
     tails = [50 * (1 - level), 50 * (1 + level)]
     intervals = {}
-    for key, value in result_at(np.arange(count)).items():
-        found = np.array([result.get(key, math.nan) for result in results], dtype=np.float64)
+    for (key, value), found in zip(whole.items(), results, strict=True):
         defined = found[~np.isnan(found)]
         low, high = np.percentile(defined, tails) if len(defined) else (math.nan, math.nan)
         intervals[key] = Interval(value, float(low), float(high), n - len(defined))

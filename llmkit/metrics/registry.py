@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -53,12 +53,6 @@ class MetricEntry:
         module, _, name = self.where.partition(":")
         found: type[StreamedMetric] = getattr(importlib.import_module(module), name)
         return found
-
-    def main_value(self, result: Mapping[str, Any]) -> float:
-        """Return the number that models are compared by; for a metric of the hub the first one, if need be."""
-        value = result.get(self.main_key)
-        numbers = [value, *result.values()]
-        return next((float(each) for each in numbers if isinstance(each, int | float)), math.nan)
 
 
 def _averaged(name: str, where: str, summary: str) -> Iterator[MetricEntry]:
@@ -217,11 +211,18 @@ _ROWS = (
 )
 _BY_NAME = Table("llmkit.metrics", {row.name: row for row in _ROWS}, MetricEntry)
 _BY_ALIAS = {alias: row for row in _ROWS for alias in row.aliases}
+KINDS = frozenset(row.examples for row in _ROWS)
+"""What the metrics here take; one of another package may take something else."""
 
 
 def metric_names() -> list[str]:
     """Return the names of the metrics that load without a network, in the table's order."""
     return list(_BY_NAME)
+
+
+def names_of_kinds(kinds: Collection[str]) -> list[str]:
+    """Return the names of llmkit's own metrics that take one of these kinds."""
+    return [row.name for row in _ROWS if row.examples in kinds]
 
 
 def find_metric(name: str) -> MetricEntry:
@@ -241,7 +242,7 @@ def find_metric(name: str) -> MetricEntry:
         return _BY_NAME[name]
     near = did_you_mean(name, [*_BY_NAME, *_BY_ALIAS])
     known = f"There are {', '.join(_BY_NAME)}, and {HUB_PREFIX}NAME for one of the hub."
-    raise UsageError(f"There is no metric '{name}'" + (f": {near}" if near else "."), hint=known)
+    raise UsageError(f"there is no metric '{name}'" + (f": {near}" if near else "."), hint=known)
 
 
 def load_metric(name: str, **options: Any) -> StreamedMetric:

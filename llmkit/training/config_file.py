@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from llmkit.data.small_files import read_small
@@ -78,13 +79,18 @@ _SHORT_FOR = {"model": "name", "sharding": "type"}
 
 
 def check_config(
-    values: Mapping[str, Any], where: str, document: YamlText | None = None, changed: tuple[str, ...] = ()
+    values: Mapping[str, Any],
+    where: str,
+    document: YamlText | None = None,
+    changed: tuple[str, ...] = (),
+    options: Mapping[str, str] = MappingProxyType({}),
 ) -> FinetuneConfig:
     """Check values against the schema.
 
     Args:
         document: the text they come from, for the places.
         changed: dotted names that were set beside the file.
+        options: of values that are in no file, by their dotted names what they were given with: ``--metric``.
 
     Raises:
         UsageError: something is not allowed.
@@ -100,10 +106,11 @@ def check_config(
             return config
     except ValidationError as error:
         errors = list(error.errors(include_url=False))
-    problems = sorted(_problems(errors[:_MOST_PROBLEMS], where, document, changed), key=lambda p: p[0])
+    found = _problems(errors[:_MOST_PROBLEMS], where, document, changed, options)
+    problems = sorted(found, key=lambda problem: problem[0])
     lines = list(dict.fromkeys(text for _, text in problems))
     if len(lines) == 1:
-        raise UsageError(lines[0])
+        raise UsageError(lines[0], hint=errors[0].get("hint"))
     more = len(errors) - _MOST_PROBLEMS
     told = [*lines, f"… and {more:,} more."] if more > 0 else lines
     count = len(lines) + max(more, 0)
@@ -113,23 +120,26 @@ def check_config(
 def _misfits(config: FinetuneConfig) -> Iterator[dict[str, Any]]:
     """Go through values that are allowed by themselves and not together with the others, as errors of pydantic."""
     from llmkit.data.readers import format_named
-    from llmkit.metrics import find_metric
     from llmkit.training.objectives import objective_class
+    from llmkit.training.task_metrics import misfit as metric_misfit
 
-    def misfit(path: tuple[Any, ...], reason: str) -> dict[str, Any]:
-        return {"type": _MISFIT, "loc": path, "msg": reason}
+    def misfit(path: tuple[Any, ...], reason: str, hint: str | None = None) -> dict[str, Any]:
+        return {"type": _MISFIT, "loc": path, "msg": reason, "hint": hint}
 
+    objective = objective_class(config.task)
     for number, name in enumerate(config.metrics or ()):
         try:
-            find_metric(name)
+            wrong = metric_misfit(name, config.task, objective.gives)
         except UsageError as error:
-            yield misfit(("metrics", number), error.message)
+            wrong = error
+        if wrong is not None:
+            yield misfit(("metrics", number), wrong.message, wrong.hint)
     if config.data.format is not None:
         try:
             format_named(config.data.format)
         except UsageError as error:
             yield misfit(("data", "format"), "; ".join(filter(None, (error.message, error.hint))))
-    fields = [field.name for field in objective_class(config.task).fields]
+    fields = [field.name for field in objective.fields]
     for name in config.data.columns:
         if name not in fields:
             near = did_you_mean(name, fields)
@@ -163,7 +173,11 @@ def _sharding_misfits(sharding: ShardingSection) -> Iterator[tuple[tuple[str, ..
 
 
 def _problems(
-    errors: list[Any], where: str, document: YamlText | None, changed: tuple[str, ...]
+    errors: list[Any],
+    where: str,
+    document: YamlText | None,
+    changed: tuple[str, ...],
+    options: Mapping[str, str],
 ) -> Iterator[tuple[tuple[int, int], str]]:
     for error in errors:
         path = _path(error["loc"], document)
@@ -171,9 +185,17 @@ def _problems(
         place = _place_of(error, path, document)
         if error["type"] == "invalid_key":
             name = ".".join(map(str, (*path[:-1], _shown(error["input"]))))
-        said_by = _change_behind(".".join(map(str, _path(error["loc"], None))), place, changed)
+        full_name = ".".join(map(str, _path(error["loc"], None)))
+        said_by = _change_behind(full_name, place, changed)
+        option = next((key for key in options if f"{full_name}.".startswith(f"{key}.")), None)
         if said_by is not None:
             prefix, order = f"--set {said_by}", (0, 0)
+        elif option is not None:  # of a list the value is named, and not its number
+            below = full_name.removeprefix(option).lstrip(".")
+            prefix, order = (
+                " ".join(filter(None, (options[option], "" if below.isdigit() else below))),
+                (0, 0),
+            )
         else:
             at = f":{place.line}:{place.column}" if place else ""
             prefix, order = f"{where}{at}", (place.line, place.column) if place else (1 << 30, 0)

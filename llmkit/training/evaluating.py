@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import TypedDict
 
 from llmkit.errors import UsageError
-from llmkit.metrics import find_metric, load_metric
-from llmkit.metrics.confidence import confidence_interval
-from llmkit.metrics.metric import StreamedMetric
+from llmkit.metrics import load_metric
+from llmkit.metrics.confidence import MOST_RESAMPLES, confidence_interval
 from llmkit.models.loading import LoadOptions, choose_device, load_model
 from llmkit.models.tokenizing import load_tokenizer
 from llmkit.training.evaluation import Judged, judge
@@ -21,6 +20,7 @@ from llmkit.training.objectives import objective_class
 from llmkit.training.objectives.base import Objective
 from llmkit.training.precision import make_accelerator, precision_on
 from llmkit.training.preparing import micro_batch_limits, study
+from llmkit.training.task_metrics import check_metrics, results_of
 from llmkit.training.trained import Asked, Trained, find_trained
 
 if TYPE_CHECKING:
@@ -144,15 +144,16 @@ def evaluate_model(
     _check(sureness, worst)
     trained = find_trained(asked)
     for name in trained.config.metrics or ():
-        find_metric(name)
+        load_metric(name)  # one that is not installed shows before the model is loaded
     objective = objective_class(trained.config.task)(
         trained.config, load_tokenizer(trained.resolved, trained.config.task)
     )
+    objective.place_of_column = "--columns {field}=COLUMN"
     # First the model: of one that was not trained for the task, the classes are no use.
     model, accelerator = _loaded(trained, objective, device, dtype)
     examples = _examples_of(objective, trained)
     judged = _judged(model, objective, examples, accelerator, heard)
-    figures, intervals, details = _figures(objective, judged, trained.config.metrics, sureness)
+    figures, intervals, details = _figures(objective, judged, sureness)
     classes, confusion = _by_class(objective, judged, details)
     return Evaluation(
         model=asked.model,
@@ -172,8 +173,10 @@ def evaluate_model(
 def _check(sureness: Sureness, worst: int) -> None:
     if not 0 < sureness.level < 1:
         raise UsageError(f"--confidence {sureness.level}: it lies between 0 and 1, such as 0.95.")
-    if sureness.resamples < 0:
-        raise UsageError(f"--resamples {sureness.resamples}: 0 for no intervals, or more.")
+    if not 0 <= sureness.resamples <= MOST_RESAMPLES:
+        raise UsageError(
+            f"--resamples {sureness.resamples}: 0 for no intervals, or a number up to {MOST_RESAMPLES:,}."
+        )
     if worst < 0:
         raise UsageError(f"--worst {worst}: 0 for none, or more.")
 
@@ -186,6 +189,7 @@ def _rows(objective: Objective) -> Iterator[Any]:
 def _examples_of(objective: Objective, trained: Trained) -> Examples:
     """Read and tokenize the rows, their labels as the model has them."""
     study(objective, _rows(objective), lambda rows: objective.adopt(trained.model_config, rows))
+    check_metrics(objective)
     files = trained.config.data.train
     return prepare_examples(
         objective, lambda: _rows(objective), identity_of(objective, files, {"judged": True})
@@ -224,6 +228,7 @@ def _judged(
     accelerator: Accelerator,
     heard: Callable[[int, int], None],
 ) -> Judged:
+    heard(0, len(examples))
     max_rows, max_tokens = micro_batch_limits(objective.config, on_cpu=accelerator.device.type == "cpu")
     return judge(
         model,
@@ -239,17 +244,14 @@ def _judged(
 
 
 def _figures(
-    objective: Objective, judged: Judged, names: Sequence[str] | None, sureness: Sureness
+    objective: Objective, judged: Judged, sureness: Sureness
 ) -> tuple[dict[str, float], dict[str, Interval], dict[str, Any]]:
     """Return the metrics' results, the interval of each, and what is behind them."""
     figures: dict[str, float] = {}
     intervals: dict[str, Interval] = {}
     details: dict[str, Any] = {}
-    for name in names or objective.metrics_for():
-        metric: StreamedMetric = load_metric(name)
-        given = objective.for_metric(name, judged)
-        metric.update(given.predictions, given.references)
-        figures |= metric.compute()
+    for name, result, metric, given in results_of(objective, judged):
+        figures |= result
         details |= metric.details()
         if sureness.resamples:
             found = confidence_interval(
@@ -271,7 +273,7 @@ def _by_class(
     names = objective.facts().get("labels")
     if not names:
         return [], None
-    given = objective.for_metric(_BY_CLASS, judged)
+    given = objective.for_metric("classes", judged)
     is_named = bool(given.references) and isinstance(given.references[0], str)
     metric = load_metric(_BY_CLASS, labels=list(names) if is_named else list(range(len(names))))
     metric.update(given.predictions, given.references)

@@ -11,7 +11,6 @@ from llmkit.data.records import Record
 from llmkit.errors import DataError, ModelError, UsageError
 from llmkit.hardware.at_hand import peak_of_device
 from llmkit.hardware.meters import EnergyMeter, open_meter
-from llmkit.metrics import load_metric
 from llmkit.models.loading import LoadOptions, choose_device, choose_head, load_to_train
 from llmkit.tasks.inputs import RowError
 from llmkit.training.adapters import add_adapter
@@ -34,6 +33,7 @@ from llmkit.training.sharding import check_sharding, shard, whole_weights
 from llmkit.training.splitting import split_off
 from llmkit.training.state import Data, Listener, Run
 from llmkit.training.steps import Steps
+from llmkit.training.task_metrics import check_metrics
 from llmkit.training.tracking import check_trackers
 from llmkit.training.zero import start_engine
 from llmkit.training.zero_config import is_zero, zero_settings
@@ -65,7 +65,8 @@ def prepare(config: FinetuneConfig, output: Path, *, device: str, listener: List
     if zero is not None and process_count() == 1:
         listener.note("sharding: one process has nothing to share: DeepSpeed is left out.")
     data = prepare_data(config, objective)
-    _check_metrics(config, objective, data)
+    if data.validation is not None or data.test is not None:
+        check_metrics(objective)
     for text in objective.notes():
         listener.note(text)
     set_seed(config.training.seed)
@@ -174,13 +175,6 @@ def _set_up(model: Any, config: FinetuneConfig, objective: Objective, new: Colle
     if settings.compile:
         compile_model(model)
     return model
-
-
-def _check_metrics(config: FinetuneConfig, objective: Objective, data: Data) -> None:
-    """Find out before the first step, and not after an epoch, that a metric is misspelt or not installed."""
-    if data.validation is not None or data.test is not None:
-        for name in config.metrics or objective.metrics_for():
-            load_metric(name)
 
 
 def prepare_data(config: FinetuneConfig, objective: Objective) -> Data:

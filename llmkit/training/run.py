@@ -12,9 +12,8 @@ from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from llmkit.errors import DataError, UsageError
+from llmkit.errors import LlmkitError, UsageError
 from llmkit.launching.surroundings import LAUNCH, is_requeued
-from llmkit.metrics import load_metric
 from llmkit.models.loading import choose_device
 from llmkit.training.best import best_by
 from llmkit.training.evaluation import judge
@@ -31,6 +30,7 @@ from llmkit.training.reference import add_reference
 from llmkit.training.sharding import is_sharded
 from llmkit.training.state import CHECKPOINTS, CONFIG, COST, LOCK, LOG, METRICS, RUN, Listener, Run
 from llmkit.training.stopping import StopRequest
+from llmkit.training.task_metrics import results_of
 
 if TYPE_CHECKING:
     from llmkit.training.config import FinetuneConfig
@@ -172,7 +172,8 @@ def _train(run: Run) -> None:
     settings = run.config.training
     on_cpu = run.accelerator.device.type == "cpu"
     with StopRequest() as stop:
-        _rehearse(run)
+        with _forgotten_if_refused(run):
+            _rehearse(run)
         run.listener.begin(run)
         if run.progress.most_tokens is None and is_measured(run.config, on_cpu=on_cpu):
             measure(run.loop)
@@ -192,6 +193,18 @@ def _train(run: Run) -> None:
             if run.stopped or _is_stuck(run):
                 break
     run.listener.end(run)
+
+
+@contextmanager
+def _forgotten_if_refused(run: Run) -> Iterator[None]:
+    """Remove what `write_start` wrote where the first step is refused and nothing else is there: it blocks no call."""
+    try:
+        yield
+    except LlmkitError:
+        if is_first() and {each.name for each in run.output.iterdir()} <= {LOCK, CONFIG, RUN}:
+            for name in (CONFIG, RUN):
+                (run.output / name).unlink(missing_ok=True)
+        raise
 
 
 def _rehearse(run: Run) -> None:
@@ -227,17 +240,8 @@ def figures_of(run: Run, examples: Examples, prefix: str) -> dict[str, float]:
         seed=run.config.training.seed,
     )
     figures = {"loss": judged.loss}
-    for name in run.config.metrics or run.objective.metrics_for():
-        metric = load_metric(name)
-        given = run.objective.for_metric(name, judged)
-        try:
-            metric.update(given.predictions, given.references)
-        except DataError as error:
-            raise UsageError(
-                f"metrics: {name} does not fit {run.config.task}: {error.message}",
-                hint=f"The task's own metrics are: {', '.join(run.objective.metrics_for())}.",
-            ) from None
-        figures |= metric.compute()
+    for _, result, _, _ in results_of(run.objective, judged):
+        figures |= result
     return {f"{prefix}_{name}": value for name, value in figures.items()}
 
 

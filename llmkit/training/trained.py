@@ -33,6 +33,12 @@ _OF_TRAINING = (
 _ANY_HEAD = (
     "AutoModelForPreTraining"  # holds the heads of other classes too, of a GPT-2 the one for causal-lm
 )
+# What a call gives the values with.
+_OPTIONS = {
+    "metrics": "--metric", "data.train": "--data", "data.format": "--input-format", "data.columns": "--columns",
+    "data.labels": "--labels", "data.max_rows": "--max-rows", "data.max_length": "--max-length",
+    "training.batch_size": "--batch-size", "training.seed": "--seed", "model.revision": "--revision",
+}  # fmt: skip
 _AT_ONCE = 1 << 20  # rows of a batch: its tokens bound it
 
 
@@ -109,7 +115,7 @@ def find_trained(asked: Asked) -> Trained:
     model_config = load_model_config(resolved, LoadOptions(), task or "")
     task = task or _task_of(model_config, resolved)
     values = _values(asked, run, data, task)
-    config = check_config(values, "the call")
+    config = check_config(values, "the call", options=_OPTIONS)
     weights = config.training.class_weights
     if weights == "balanced":  # by the counts of the training rows, which are not here
         config.training.class_weights = None

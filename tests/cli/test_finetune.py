@@ -167,6 +167,23 @@ def test_a_folder_with_a_run_in_it_is_left_alone(llmkit: Command, folder: Path) 
     assert weights_of(folder / "out") == before
 
 
+@pytest.mark.parametrize("wrong", ["metrics=squad", "metrics=[pearson]", "training.best_metric=acuracy"])
+def test_a_refused_run_does_not_block_the_corrected_one(llmkit: Command, folder: Path, wrong: str) -> None:
+    code, _, errors = train(llmkit, folder, "--set", wrong)
+    assert code == 2, errors
+    assert not (folder / "out").exists() or {each.name for each in (folder / "out").iterdir()} == {".lock"}
+
+    code, _, errors = train(llmkit, folder, "--set", "training.max_steps=1")
+    assert code == 0, errors
+
+
+@pytest.mark.parametrize("metric", ["squad", "perplexity", "pearson"])
+def test_check_finds_a_metric_that_does_not_fit(llmkit: Command, folder: Path, metric: str) -> None:
+    code, _, errors = train(llmkit, folder, "--check", "--set", f"metrics={metric}")
+    assert code == 2
+    assert f"the metric {metric} does not fit text-classification: it takes " in errors
+
+
 def test_a_resumed_run_must_be_the_same_run(llmkit: Command, folder: Path) -> None:
     assert train(llmkit, folder)[0] == 0
 

@@ -184,12 +184,15 @@ SETTINGS = [
     Bad("no such device", ("--device cuda:9: ",), arguments=("--device", "cuda:9")),
     Bad(
         "an unknown metric",
-        ("run.yaml:5:3: metrics.0: There is no metric 'acuracy': did you mean accuracy?",),
+        ("run.yaml:5:3: metrics.0: there is no metric 'acuracy': did you mean accuracy?",),
         changes={"metrics": ["acuracy"], "data.validation": 0.3},
     ),
     Bad(
         "a metric of another task",
-        ("metrics: bleu does not fit text-classification: ", "The task's own metrics are: accuracy, f1."),
+        (
+            "run.yaml:5:3: metrics.0: the metric bleu does not fit text-classification: it takes texts with several",
+            "Those that fit: accuracy, f1, ",
+        ),
         changes={"metrics": ["bleu"], "data.validation": 0.3},
     ),
     Bad(

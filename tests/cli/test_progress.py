@@ -3,6 +3,7 @@
 import pytest
 
 from llmkit.cli import channels, progress
+from llmkit.cli.evaluate import _heard
 from llmkit.cli.progress import estimate_rows
 from llmkit.data.sources import read_file
 
@@ -50,6 +51,14 @@ class TestLines:
         finally:
             channels.set_quiet(False)
         assert capsys.readouterr() == ("", "")
+
+
+def test_the_clock_of_an_evaluation_starts_before_its_first_batch(clock, capsys):
+    with _heard() as heard:
+        heard(0, 100)
+        clock[0] += 20
+        heard(60, 100)
+    assert capsys.readouterr().err == "60 of 100 rows, 3.0 rows/s\n"
 
 
 class TestEstimate:

@@ -320,9 +320,34 @@ class TestCommand:
         ("arguments", "said"),
         [
             (["--task", "nonsense"], "no training task is called 'nonsense'"),
-            (["--metric", "acuracy"], "There is no metric 'acuracy'"),
-            (["--max-rows", "0"], "--max-rows 0: a whole number of 1 or more"),
-            (["--batch-size", "many"], "--batch-size many"),
+            (
+                ["--metric", "acuracy"],
+                "error: --metric: there is no metric 'acuracy': did you mean accuracy?\nThere",
+            ),
+            (
+                ["--metric", "perplexity"],
+                "error: --metric: the metric perplexity does not fit text-classification: ",
+            ),
+            (
+                ["--metric", "squad"],
+                "error: --metric: the metric squad does not fit text-classification: it takes answers",
+            ),
+            (
+                ["--metric", "mse"],
+                "error: the metric mse does not fit text-classification: it takes numbers, and",
+            ),
+            (["--metric", "f1"], "error: the metric f1 does not fit text-classification: "),
+            (["--max-rows", "0"], "--max-rows 0: use a number from 1."),
+            (["--batch-size", "many"], "--batch-size many: use auto, or a number from 1."),
+            (["--seed", "-1"], "error: --seed: -1 should be"),
+            (
+                ["--resamples", "1000001"],
+                "--resamples 1000001: 0 for no intervals, or a number up to 1,000,000.",
+            ),
+            (
+                ["--columns", "txt=text"],
+                "error: --columns txt: text-classification takes no such field; did you mean text?",
+            ),
             (["--format", "xml"], "--format xml: no such format"),
             (["--columns", "text"], "--columns text: write it as"),
             (["--columns", "text=reviw"], "no column 'reviw'"),

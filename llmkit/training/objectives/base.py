@@ -47,6 +47,8 @@ class Objective(ABC):
         fields: what it takes from a row.
         heads: names of transformers' auto classes that have the head, tried in turn.
         metrics: names of the metrics it is judged by, the main one first.
+        gives: kinds of what its metrics may take (`MetricEntry.examples`), over all rows that it can learn from;
+            empty for one that takes any metric.
         loss_parts: parts of the loss, each a mean over targets of its own.
         packs: samples can stand side by side in a row, and none sees another.
         new_head: the head is made new for the task, so that it is trained beside an adapter too.
@@ -62,6 +64,7 @@ class Objective(ABC):
     fields: ClassVar[tuple[TaskField, ...]]
     heads: ClassVar[tuple[str, ...]]
     metrics: ClassVar[tuple[str, ...]]
+    gives: ClassVar[tuple[str, ...]] = ()
     loss_parts: ClassVar[int] = 1
     packs: ClassVar[bool] = False
     new_head: ClassVar[bool] = True
@@ -71,6 +74,8 @@ class Objective(ABC):
     joins_texts: ClassVar[bool] = False
     has_reference: ClassVar[bool] = False
     in_equal_steps: ClassVar[bool] = True
+
+    place_of_column: str = "data.columns: {{{field}: COLUMN}}"  # how a person says it
 
     def __init__(self, config: FinetuneConfig, tokenizer: PreTrainedTokenizerBase) -> None:
         self.config = config
@@ -109,8 +114,19 @@ class Objective(ABC):
             if name is not None:
                 found[field.name] = record.values[name]
             elif field.required or field.name in self.config.data.columns:
-                raise missing_column(names[0], record)
+                raise self._no_column(field.name, record)
         return found
+
+    def _no_column(self, field: str, record: Record) -> DataError:
+        """Return the error for a field whose column is not there, with how to say where it is if nobody did."""
+        if field in self.config.data.columns:
+            return missing_column(self.config.data.columns[field], record)
+        error = missing_column(field, record)
+        hints = [self._remedy(field), f"({error.hint})" if error.hint else None]
+        return DataError(error.message, hint=" ".join(filter(None, hints)))
+
+    def _remedy(self, field: str) -> str:
+        return f"Say where it is: {self.place_of_column.format(field=field)}."
 
     @classmethod
     def opened(cls, record: Record) -> Record:
@@ -160,6 +176,10 @@ class Objective(ABC):
     def metrics_for(self) -> tuple[str, ...]:
         """Return the metrics the model is judged by, the main one first."""
         return self.metrics
+
+    def gives_here(self) -> tuple[str, ...]:
+        """Return the kinds of what metrics may take, of the rows that were found."""
+        return self.gives
 
     @abstractmethod
     def encode(self, values: Mapping[str, Any]) -> list[Example]:
@@ -236,8 +256,8 @@ class Objective(ABC):
         """
         return judged
 
-    def for_metric(self, name: str, judged: Judged) -> Judged:
-        """Return what one metric takes, where the task's metrics do not all take the same."""
+    def for_metric(self, takes: str, judged: Judged) -> Judged:
+        """Return what a metric takes, by its kind (`MetricEntry.examples`), where the task gives several."""
         return judged
 
     def length_of(self, example: Example) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from llmkit.data.records import Record, columns_of, missing_column
+from llmkit.data.records import Record, columns_of
 from llmkit.errors import DataError, ModelError
 from llmkit.tasks.inputs import RowError
 from llmkit.training.objectives.base import TaskField
@@ -85,11 +85,11 @@ class CausalLM(LanguageModeling):
                 return {name: found[name] for name in form}
         for given, lacking in (("prompt", "completion"), ("completion", "prompt")):
             if given in found:
-                raise missing_column(lacking, record)
+                raise self._no_column(lacking, record)
         raise DataError(
             f"no column text, messages, or prompt and completion in {record.source}; "
             f"its columns are: {', '.join(columns_of(record))}",
-            hint="Name yours: data.columns: {text: body}",
+            hint=self._remedy("text"),
         )
 
     def facts(self) -> dict[str, Any]:

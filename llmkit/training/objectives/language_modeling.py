@@ -31,6 +31,7 @@ class LanguageModeling(Objective):
     """Cross entropy over some of the tokens of a text; `Batch.labels` are (batch, sequence)."""
 
     metrics: ClassVar[tuple[str, ...]] = ("perplexity", "accuracy")
+    gives: ClassVar[tuple[str, ...]] = ("losses", "classes")
     new_head = False
     packs = True
     head_at_targets = True
@@ -68,9 +69,9 @@ class LanguageModeling(Objective):
     def readable(self, value: Any) -> str:
         return readable_tokens(self.tokenizer, value)
 
-    def for_metric(self, name: str, judged: Judged) -> Judged:
+    def for_metric(self, takes: str, judged: Judged) -> Judged:
         return replace(
             judged,
-            predictions=tokens_for(name, judged.predictions),
-            references=tokens_for(name, judged.references),
+            predictions=tokens_for(takes, judged.predictions),
+            references=tokens_for(takes, judged.references),
         )

@@ -38,6 +38,7 @@ class MultipleChoice(Objective):
     )
     heads = ("AutoModelForMultipleChoice",)
     metrics = ("accuracy",)
+    gives = ("classes",)
 
     # -- from rows to examples
 

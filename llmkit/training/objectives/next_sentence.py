@@ -47,6 +47,7 @@ class NextSentence(Objective):
     fields = (TaskField("text", ("sentence", "content")),)
     heads = ("AutoModelForPreTraining",)
     metrics = ("perplexity", "accuracy")
+    gives = ("losses", "classes")
     loss_parts = 2
     new_head = False
     head_at_targets = True
@@ -199,10 +200,10 @@ class NextSentence(Objective):
         kind = "follows" if value["kind"] == FOLLOWS else "random"
         return f"{kind}: {readable_tokens(self.tokenizer, value)}"
 
-    def for_metric(self, name: str, judged: Judged) -> Judged:
-        """Perplexity is of the masked tokens; all others are of the pairs."""
+    def for_metric(self, takes: str, judged: Judged) -> Judged:
+        """Losses are of the masked tokens; classes are of the pairs."""
 
         def taken(rows: list[Any]) -> list[Any]:
-            return tokens_for(name, rows) if name == "perplexity" else [row["kind"] for row in rows]
+            return tokens_for(takes, rows) if takes == "losses" else [row["kind"] for row in rows]
 
         return replace(judged, predictions=taken(judged.predictions), references=taken(judged.references))

@@ -42,6 +42,7 @@ class Preference(CausalLM):
         TaskField("rejected", ("dispreferred",)),
     )
     metrics = ("reward",)
+    gives = ("rewards",)
     packs = False
     joins_texts = False
     has_reference = True
@@ -152,7 +153,7 @@ class Preference(CausalLM):
         rewards = self._rewards(model, batch)
         return self._loss_of(rewards), rewards[:, 0].tolist(), rewards[:, 1].tolist()
 
-    def for_metric(self, name: str, judged: Judged) -> Judged:
+    def for_metric(self, takes: str, judged: Judged) -> Judged:
         return judged
 
 

@@ -48,6 +48,7 @@ class QuestionAnswering(Objective):
     )
     heads = ("AutoModelForQuestionAnswering",)
     metrics = ("squad",)
+    gives = ("answers", "answers or none", "texts with several references")
 
     unanswerable = False
 

@@ -39,6 +39,7 @@ _METRICS = {
     TRIPLETS: ("mrr", "recall_at_1", "recall_at_10", "accuracy"),
     SCORED: ("spearman", "pearson"),
 }
+_GIVES = {PAIRS: ("ranks",), TRIPLETS: ("ranks", "classes"), SCORED: ("numbers",)}
 _OPTIONAL = ("negative", "score")
 _NEGATIVE_COLUMN = re.compile(r"(?:negative|neg)_?(\d+)")
 
@@ -59,6 +60,7 @@ class SentenceEmbedding(WholeStepObjective):
     )
     heads = ("AutoModel",)
     metrics = _METRICS[PAIRS]
+    gives = ("ranks", "classes", "numbers")
     new_head = False
     kind = PAIRS
 
@@ -115,6 +117,9 @@ class SentenceEmbedding(WholeStepObjective):
 
     def metrics_for(self) -> tuple[str, ...]:
         return _METRICS[self.kind]
+
+    def gives_here(self) -> tuple[str, ...]:
+        return _GIVES[self.kind]
 
     def encode(self, values: Mapping[str, Any]) -> list[Example]:
         """Return the example of a row: `input_ids` and its like are lists of lists, one for each text."""
@@ -222,10 +227,10 @@ class SentenceEmbedding(WholeStepObjective):
         far = [math.log(each.rank) for each in ranked]
         return replace(judged, loss=loss, predictions=ranked, references=counts, losses=far)
 
-    def for_metric(self, name: str, judged: Judged) -> Judged:
+    def for_metric(self, takes: str, judged: Judged) -> Judged:
         if self.kind == SCORED:
             return judged
-        if name == "accuracy":
+        if takes == "classes":
             beaten = [int(each.beats_own) for each in judged.predictions]
             return replace(judged, predictions=beaten, references=[1] * len(beaten))
         return replace(judged, predictions=[each.rank for each in judged.predictions])

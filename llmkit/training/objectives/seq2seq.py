@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmkit.data.records import Record
-from llmkit.errors import DataError, ModelError
+from llmkit.errors import ModelError
 from llmkit.tasks.inputs import RowError
 from llmkit.training.objectives.base import Objective, TaskField
 from llmkit.training.objectives.batch import IGNORED, Batch, Draw, Example
@@ -41,6 +41,7 @@ class Seq2Seq(Objective):
     )
     heads = ("AutoModelForSeq2SeqLM",)
     metrics = ("chrf", "bleu", "rouge")
+    gives = ("texts", "texts with several references")
     new_head = False
     start = "google-t5/t5-small"
     in_equal_steps = False
@@ -75,13 +76,6 @@ class Seq2Seq(Objective):
         if language is None or field.name in config.data.columns:
             return names
         return [names[0], language, language.partition("_")[0], *names[1:]]
-
-    def values_of(self, record: Record) -> dict[str, Any]:
-        try:
-            return super().values_of(record)
-        except DataError as error:
-            hint = error.hint or "Name yours: data.columns: {source: en, target: es}"
-            raise DataError(error.message, hint=hint) from None
 
     def encode(self, values: Mapping[str, Any]) -> list[Example]:
         """Return the example of a row: `labels` are the target's tokens, and `target` its text to judge by."""

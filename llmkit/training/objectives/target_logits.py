@@ -96,9 +96,9 @@ def judged_tokens(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Ten
     return losses.sum(), predictions, references
 
 
-def tokens_for(name: str, rows: list[Any]) -> list[Any]:
-    """Return what a metric takes of the rows of `judged_tokens`: all tokens, or for perplexity a number a row."""
-    if name == "perplexity":
+def tokens_for(takes: str, rows: list[Any]) -> list[Any]:
+    """Return what a metric takes of the rows of `judged_tokens`: all tokens, or for losses a number a row."""
+    if takes == "losses":
         return [row["loss"] for row in rows]
     return [token for row in rows for token in row["tokens"]]
 

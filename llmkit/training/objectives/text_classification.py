@@ -42,6 +42,7 @@ class TextClassification(Classification):
     )
     heads = ("AutoModelForSequenceClassification",)
     metrics = ("accuracy", "f1")
+    gives = ("classes", "numbers")
 
     problem: str = ""
     labels: list[str]
@@ -133,6 +134,9 @@ class TextClassification(Classification):
         if self.problem == "single_label_classification":
             return self.metrics if len(self.labels) == 2 else ("accuracy", "f1_macro")
         return _METRICS[self.problem]
+
+    def gives_here(self) -> tuple[str, ...]:
+        return ("numbers",) if self.problem == "regression" else ("classes",)
 
     def encode(self, values: Mapping[str, Any]) -> list[Example]:
         label = values["label"]

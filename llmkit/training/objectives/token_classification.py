@@ -44,6 +44,7 @@ class TokenClassification(Classification):
     )
     heads = ("AutoModelForTokenClassification",)
     metrics = ("seqeval",)
+    gives = ("tags", "classes")
 
     labels: list[str]
     counts: dict[str, int]
@@ -213,9 +214,9 @@ class TokenClassification(Classification):
         sure = logits.float().softmax(-1).amax(-1).masked_fill(~is_target, 1.0).amin(1)
         return Verdict(*self._judged(logits, batch), losses.tolist(), sure.tolist())
 
-    def for_metric(self, name: str, judged: Judged) -> Judged:
+    def for_metric(self, takes: str, judged: Judged) -> Judged:
         """Return tags by sentence, to find the entities in them, and word by word for other metrics."""
-        if name == "seqeval":
+        if takes == "tags":
             return judged
         return replace(
             judged,

@@ -146,8 +146,8 @@ class TestJudging:
     def test_words_for_other_metrics(self, tmp_path: Path) -> None:
         objective = objective_for(vocabulary.bert(), tmp_path)
         judged = Judged(0.0, [["O", "B-PER"], ["O"]], [["O", "O"], ["O"]])
-        assert objective.for_metric("seqeval", judged) == judged
-        assert objective.for_metric("accuracy", judged).predictions == ["O", "B-PER", "O"]
+        assert objective.for_metric("tags", judged) == judged
+        assert objective.for_metric("classes", judged).predictions == ["O", "B-PER", "O"]
 
     def test_parts_of_speech_are_no_entities(self, tmp_path: Path) -> None:
         objective = objective_for(vocabulary.bert(), tmp_path)
