@@ -42,6 +42,7 @@ class Seq2Seq(Objective):
     heads = ("AutoModelForSeq2SeqLM",)
     metrics = ("chrf", "bleu", "rouge")
     gives = ("texts", "texts with several references")
+    place_of_column = "data.columns: {{source: en, target: es}}"
     new_head = False
     start = "google-t5/t5-small"
     in_equal_steps = False
