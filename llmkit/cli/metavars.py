@@ -51,9 +51,8 @@ def name_values(command: Any) -> None:
     """
     for param in command.params:
         if param.param_type_name == "argument":
-            param.display_type_rich = lambda ctx: (
-                ""
-            )  # of typer from 0.27 on, which puts the type after the name
+            # typer from 0.27 on puts the type after the name.
+            param.display_type_rich = lambda ctx: ""
         elif param.metavar is None and not param.is_flag:
             param.metavar = next((_METAVARS[each] for each in param.opts if each in _METAVARS), _ANY)
     for inner in getattr(command, "commands", {}).values():

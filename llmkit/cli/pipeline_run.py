@@ -114,9 +114,8 @@ def _work_through(
     run: PipelineRun, pipe: Any, rows: Iterator[MappedRow], choice: InputChoice, out: Destination
 ) -> Summary:
     """Run over the rows, with progress, and each row that fails named at once."""
-    if not is_single(
-        run.call, choice
-    ):  # where there is one input, the error at the end says all there is to say
+    # Where there is one input, the error at the end says all there is to say.
+    if not is_single(run.call, choice):
         run.rejected = RejectReporter()
     with progress_bar(choice, out, run.rows_done) as advance:
         run.advance = advance

@@ -64,8 +64,7 @@ def picture_bytes(figure: Any, path: Path) -> bytes:
     ending = path.suffix.lower()
     out = io.BytesIO()
     with warnings.catch_warnings(), rc_context({"svg.hashsalt": "llmkit", "svg.fonttype": "none"}):
-        warnings.filterwarnings(
-            "ignore", message="Glyph"
-        )  # a character that the font lacks is drawn as a box
+        # A character that the font lacks is drawn as a box.
+        warnings.filterwarnings("ignore", message="Glyph")
         figure.savefig(out, dpi=_DOTS_PER_INCH, format=ending[1:], metadata=_METADATA[ending])
     return out.getvalue()

@@ -237,9 +237,8 @@ def _stacked(given: Sequence[Any] | None, kind: str, queries: Side, keys: Side) 
     layers = [(number, each) for number, each in enumerate(given or (), start=1) if each is not None]
     if not layers:
         return None
-    if (
-        len({each.shape for _, each in layers}) > 1 or layers[0][1].dim() != 4
-    ):  # CANINE; RWKV, which has states
+    # CANINE; RWKV, which has states.
+    if len({each.shape for _, each in layers}) > 1 or layers[0][1].dim() != 4:
         return None
     weights = torch.stack([each[0].float().cpu() for _, each in layers])
     heads = tuple(range(1, weights.shape[1] + 1))

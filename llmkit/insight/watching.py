@@ -172,9 +172,8 @@ def _keeps_table(seen: Watched, name: str, scale: float) -> Any:
     def keep(module: Any, args: tuple[Any, ...], output: Any) -> None:
         table = (module.weight if isinstance(module, nn.Embedding) else module.weights).detach()
         if name == _POSITIONS and type(module).forward is not nn.Embedding.forward:
-            ids = _rows_found(
-                table, _rows(output)
-            )  # it counts the positions itself, each family from another number
+            # It counts the positions itself, each family from another number.
+            ids = _rows_found(table, _rows(output))
         elif output.dim() == 3:
             ids = args[0][0].detach()
         elif output.dim() == 2:

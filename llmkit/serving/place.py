@@ -80,9 +80,8 @@ def place_for(settings: str) -> Place:
     Raises:
         NoPlaceError: there is no folder for it.
     """
-    number = (
-        int.from_bytes(os.fsencode(settings), "big") % _PRIME
-    )  # as good a hash here as one to be imported
+    # As good a hash here as one to be imported.
+    number = int.from_bytes(os.fsencode(settings), "big") % _PRIME
     return Place(runtime_folder(), f"warm-{number:08x}")
 
 

@@ -14,9 +14,8 @@ def can_open_videos() -> bool:
     """
     from transformers.utils import import_utils
 
-    is_usable = getattr(
-        import_utils, "is_torchcodec_usable", None
-    )  # releases before it took what is installed
+    # Releases before it took what is installed.
+    is_usable = getattr(import_utils, "is_torchcodec_usable", None)
     if is_usable(decode="video") if is_usable is not None else import_utils.is_torchcodec_available():
         return True
     if importlib.util.find_spec("torchvision") is None:

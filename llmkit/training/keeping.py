@@ -113,9 +113,8 @@ def _random_state() -> dict[str, Any]:
 def _restore_random_state(tensors: dict[str, Any], rank: int) -> None:
     import torch
 
-    if (
-        f"{_RANDOM}{rank}.cpu" not in tensors
-    ):  # begun on fewer devices: as at the start, and other than theirs
+    # Begun on fewer devices: as at the start, and other than theirs.
+    if f"{_RANDOM}{rank}.cpu" not in tensors:
         return
     torch.set_rng_state(tensors[f"{_RANDOM}{rank}.cpu"])
     cuda = tensors.get(f"{_RANDOM}{rank}.cuda")

@@ -37,9 +37,8 @@ def pretended(devices: int) -> Iterator[None]:
     from torch.testing._internal.distributed.fake_pg import FakeStore
 
     said = dict(zip(_NAMES, ("0", str(devices), "0", str(devices)), strict=True))
-    if not os.environ.get(
-        "OMP_NUM_THREADS"
-    ):  # accelerate would divide this machine's cores among the devices
+    # accelerate would divide this machine's cores among the devices.
+    if not os.environ.get("OMP_NUM_THREADS"):
         said["OMP_NUM_THREADS"] = str(torch.get_num_threads())
     os.environ.update(said)
     os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
