@@ -54,9 +54,18 @@ def evaluate(
     *,
     task: str | None = None,
     columns: Mapping[str, str] | None = None,
+    labels: Sequence[str] | None = None,
     metrics: Sequence[str] | None = None,
     worst: int = 10,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+    max_rows: int | None = None,
+    max_length: int | None = None,
+    batch_size: int | None = None,
     device: str = "auto",
+    dtype: str | None = None,
+    seed: int | None = None,
+    revision: str | None = None,
 ) -> Evaluation:
     """Judge a model on data.
 
@@ -65,8 +74,17 @@ def evaluate(
         data: files, folders, ``hub:NAME``; by default what the run was judged on.
         task: the training task; by default the run's, else what the model was saved for.
         columns: the task's fields and the columns they are in.
+        labels: names for the model's classes, in its order.
         metrics: names, as in a config.
         worst: how many examples with the highest loss to return.
+        confidence: what the intervals hold of the resamples.
+        resamples: of the bootstrap, up to 1,000,000; 0 for none.
+        max_rows: only the first rows.
+        max_length: tokens of an example at most.
+        batch_size: examples a batch at most; None fills batches by their tokens.
+        dtype: of the weights; None for what the run computed in, else as the model was saved.
+        seed: of the masks and the resamples; None for that of the run, and 0.
+        revision: of a model of the hub.
 
     Returns:
         Figures, their confidence intervals, each class, confusions and the worst examples.
@@ -74,15 +92,22 @@ def evaluate(
     Raises:
         LlmkitError: as the command says it, with what to do in its `hint`.
     """
-    from llmkit.training.evaluating import evaluate_model
+    from llmkit.training.evaluating import Sureness, evaluate_model
     from llmkit.training.trained import Asked, check_task
 
     check_task(task)
     asked = Asked(
         os.fspath(model),
+        revision=revision,
         data=(data,) if isinstance(data, str) else tuple(data),
         task=task,
         columns=columns or {},
+        labels=labels,
         metrics=metrics,
+        max_rows=max_rows,
+        max_length=max_length,
+        batch_size=batch_size,
+        seed=seed,
     )
-    return evaluate_model(asked, device=device, worst=worst)
+    sureness = Sureness(confidence, resamples, seed or 0)
+    return evaluate_model(asked, device=device, dtype=dtype, worst=worst, sureness=sureness)

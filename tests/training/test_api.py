@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 import llmkit
 from llmkit.errors import UsageError
+from tests.fixtures.command import Command
 from tests.training.stepping import write_rows
 
 Tiny = Callable[[str], Path]
@@ -57,6 +59,36 @@ def test_the_file_of_a_run_in_another_precision(values: dict[str, Any], tmp_path
     assert "| precision | bfloat16 |" in (tmp_path / "again" / "README.md").read_text()
     found = llmkit.evaluate(tmp_path / "again", values["data"]["train"], device="cpu")
     assert found.examples == len(ROWS)
+
+
+def test_evaluate_takes_what_the_command_takes(
+    values: dict[str, Any], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    command: Command = request.getfixturevalue("llmkit")
+    run, train = tmp_path / "out", values["data"]["train"]
+    llmkit.finetune(values, device="cpu")
+    options = {"confidence": 0.9, "resamples": 50, "max_rows": 6, "max_length": 8, "batch_size": 2, "seed": 7}
+
+    found = llmkit.evaluate(
+        run,
+        train,
+        metrics=["accuracy"],
+        labels=["bad", "good"],
+        worst=6,
+        device="cpu",
+        dtype="bfloat16",
+        **options,
+    )
+
+    typed = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+    done = command(
+        "evaluate", run, "--data", train, "--metric=accuracy", "--labels=bad,good", "--worst=6", "--device=cpu",
+        "--dtype=bfloat16", "--format=json", "--quiet", *typed,
+    )  # fmt: skip
+    assert done.code == 0, done.stderr
+    assert done.json == json.loads(json.dumps(found.as_object()))
+    assert found.examples == 6
+    assert {each.predicted for each in found.worst} <= {"bad", "good"}
 
 
 def test_what_is_wrong_is_raised(values: dict[str, Any]) -> None:
