@@ -15,6 +15,7 @@ from transformers import BertConfig, BertModel
 
 from llmkit import count_parameters, plugins
 from llmkit.architectures import catalogue
+from llmkit.cli.answers import FORMATS
 from llmkit.metrics import load_metric
 from llmkit.plugins import PluginError, Table
 from tests.fixtures.command import Completed, base_environment
@@ -97,15 +98,22 @@ def test_each_takes_less_than_twenty_lines() -> None:
         assert sum(bool(line.strip()) for line in written.splitlines()) < LINES, section.partition("\n")[0]
 
 
+def test_the_format_is_none_that_a_report_has() -> None:
+    points = tomllib.loads(files_of_the_page()["pyproject.toml"])["project"]["entry-points"]
+    assert not points["llmkit.formats"].keys() & FORMATS.keys()
+
+
 def test_a_task_a_reader_and_a_formatter(call, tiny, tmp_path) -> None:
     (tmp_path / "texts.ini").write_text("[a]\ntext = the film was good\nother\ntext = a day\n")
     model = tiny("text-generation")
 
-    done = call("pipeline", "perplexity", "-i", "texts.ini", "-m", model, "-o", "out.md")
+    done = call("pipeline", "perplexity", "-i", "texts.ini", "-m", model, "-o", "out.wiki")
 
     assert done.code == 0, done.stderr
-    lines = (tmp_path / "out.md").read_text().splitlines()
-    assert len(lines) == 2 and all(re.fullmatch(r"- `\{'perplexity': [\d.]+\}`", line) for line in lines)
+    lines = (tmp_path / "out.wiki").read_text().splitlines()
+    assert len(lines) == 2 and all(
+        re.fullmatch(r"\* <code>\{'perplexity': [\d.]+\}</code>", line) for line in lines
+    )
     listed = call("tasks", "--format", "json").json
     assert [row["provider"] for row in listed if row["task"] == "perplexity"] == ["llmkit-more"]
 
