@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import subprocess
@@ -58,6 +59,52 @@ def test_the_head_of_a_request_is_not_waited_for(narrow):
         while not (said := connection.recv(1000)).startswith(b"HTTP/1.1"):
             assert said
         assert said.startswith(b"HTTP/1.1 408")
+
+
+_HOST = b"Host: localhost\r\n"
+_POST = b"POST /v1/chat/completions HTTP/1.1\r\n" + _HOST + b"Content-Type: application/json\r\n"
+BROKEN = {
+    "a bad size of a chunk": (400, _POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"),
+    "two lengths": (400, _POST + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\n"),
+    "a length below nought": (400, _POST + b"Content-Length: -1\r\n\r\n"),
+    "no host": (400, b"GET /health HTTP/1.1\r\n\r\n"),
+    "TLS": (400, b"\x16\x03\x01\x00\xc8\x01\x00\x00\xc4\x03\x03 random\r\n\r\n"),
+    "a long head": (431, b"GET /health HTTP/1.1\r\n" + _HOST + b"X: " + b"a" * 2_000_000 + b"\r\n\r\n"),
+    "many lines": (431, b"GET /health HTTP/1.1\r\n" + _HOST + b"X: abcdef\r\n" * 50_000 + b"\r\n"),
+}
+
+
+def answer_to(sent: bytes, server: Server) -> bytes:
+    """Return what a server says to bytes, to the end of the connection."""
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=TIMEOUT) as connection:
+        connection.sendall(sent)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_what_is_no_http_is_refused_as_all_else_is(narrow, case):
+    """And whoever sends too much sees why, before the connection ends."""
+    status, sent = BROKEN[case]
+
+    head, _, body = answer_to(sent, narrow).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert b"content-type: application/json" in head
+    error = json.loads(body)["error"]
+    assert (error["code"], error["type"]) == (status, "invalid_request_error")
+    assert "bytearray" not in error["message"]
+
+
+def test_a_web_socket_is_no_reason_to_install_anything(narrow):
+    before = len(narrow.said)
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Key": "x"}
+
+    assert narrow.client.get("/health", headers=upgrade).status_code == 200
+    answer_to(b"the end\r\n\r\n", narrow)  # which the log has, after all that it had before
+    deadline = time.monotonic() + TIMEOUT
+    while not any("Invalid HTTP" in line for line in narrow.said[before:]) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not [line for line in narrow.said if "upgrade" in line or "pip install" in line]
 
 
 def test_another_name_of_a_task_is_a_path_too(models, tmp_path):
