@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Annotated
 
@@ -94,8 +95,8 @@ def serve(
     if names and socket is not None:
         raise UsageError("--allow-host is not for --socket: no browser asks there, and no name is looked at.")
     for value, option in ((max_body, "--max-body"), (max_waiting, "--max-waiting"), (timeout, "--timeout")):
-        if value is not None and not value > 0:
-            raise UsageError(f"{option} {value}: use a number above 0.")
+        if value is not None and not 0 < value < math.inf:
+            raise UsageError(f"{option} {value}: use a finite number above 0.")
     from llmkit.cli.serve_run import Wanted, names_of, run_server, wanted_of
     from llmkit.models.loading import LoadOptions, check_options
 

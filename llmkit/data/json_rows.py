@@ -10,35 +10,21 @@ import codecs
 import io
 import json
 import re
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
-from llmkit.data.json_text import is_too_deep
+from llmkit.data.json_text import NotJsonError, is_too_deep, object_of
 from llmkit.data.lines import BLOCK, max_row_chars, not_utf8, read_lines, too_long
-from llmkit.data.records import BadRecord, Record, Row, shown, text_record
+from llmkit.data.records import BadRecord, Record, Row, text_record
 from llmkit.errors import DataError
 
 
-class _NotJsonError(ValueError):
-    """What Python's json would let through, and other readers would refuse or read otherwise."""
-
-
 def _refuse_constant(name: str) -> NoReturn:
-    raise _NotJsonError(f"{name} is not JSON; write null for a number that is not there")
+    raise NotJsonError(f"{name} is not JSON; write null for a number that is not there")
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse an object with one key twice: which value is meant only who wrote it knows."""
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
-        raise _NotJsonError(f"the key {shown(twice)} is there twice in one object")
-    return value
-
-
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_object)
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=object_of)
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 _BLANK = re.compile(r"[ \t\r\n]*")
@@ -56,7 +42,7 @@ def _check_surrogates(value: Any, text: str) -> None:
         try:
             json.dumps(value, ensure_ascii=False).encode()
         except UnicodeEncodeError:
-            raise _NotJsonError("half of a surrogate pair (\\ud800 to \\udfff) is not a character") from None
+            raise NotJsonError("half of a surrogate pair (\\ud800 to \\udfff) is not a character") from None
 
 
 def _json_row(value: Any, source: str, line: int) -> Row:
@@ -93,7 +79,7 @@ def _json_line(text: str) -> Any:
 
 def _reason(error: ValueError) -> str:
     """Why a value is refused: in our own words, but for whole numbers, of which Python makes none of any length."""
-    return str(error) if isinstance(error, _NotJsonError) else "a whole number has thousands of digits"
+    return str(error) if isinstance(error, NotJsonError) else "a whole number has thousands of digits"
 
 
 def read_jsonl(stream: io.BufferedReader, source: str) -> Iterator[Row]:
@@ -180,7 +166,7 @@ class _JsonText:
             return _Unreadable(not_utf8(ord(bad[0]) & 0xFF, f"line {line}, column {column}"))
         try:
             _check_surrogates(value, text)
-        except _NotJsonError as error:
+        except NotJsonError as error:
             return _Unreadable(str(error))
         return _Unreadable(_TOO_DEEP) if is_too_deep(value, text) else value
 

@@ -3,10 +3,30 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
+
+from llmkit.data.records import shown
 
 DEEPEST = 200
 """How far the values of a row or a request may be nested: what goes through them later calls itself that often."""
+
+
+class NotJsonError(ValueError):
+    """What Python's json would let through, and other readers would refuse or read otherwise."""
+
+
+def object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object, as `json` calls it for (``object_pairs_hook``), where none of its keys is there twice.
+
+    Raises:
+        NotJsonError: one is; which value is meant only who wrote it knows.
+    """
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise NotJsonError(f"the key {shown(twice)} is there twice in one object")
+    return value
 
 
 def parse_json(text: str | bytes) -> Any:

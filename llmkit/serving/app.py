@@ -20,7 +20,7 @@ from llmkit.serving.engine import BusyError, Engine, Job, LateError
 from llmkit.serving.limits import Answer, Application, Gate, HostCheck, refusal
 from llmkit.serving.request_body import Bodies, RefusedError, is_read
 from llmkit.serving.served_answers import MediaAnswer
-from llmkit.serving.served_chat import ServedChat
+from llmkit.serving.served_chat import ServedChat, wants_stream
 from llmkit.serving.served_encoder import ServedEncoder
 from llmkit.serving.served_tasks import ModelFailedError, ServedTask
 from llmkit.serving.task_requests import BadRequestError
@@ -183,7 +183,7 @@ class _Server:
 
         async def respond() -> Response:
             body = await self._bodies.read(request)
-            if body.get("stream") if isinstance(body, dict) else False:
+            if wants_stream(body):
                 return self._streamed(chat, body)
             answer = await self.engine.result(chat.job(body), self.served.limits.seconds)
             message = {"role": "assistant", "content": answer.text}

@@ -9,7 +9,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from llmkit.data.json_text import is_too_deep
+from llmkit.data.json_text import is_too_deep, object_of
 from llmkit.serving.limits import refusal
 
 _READ, _HELD = "is_read", "held"
@@ -112,7 +112,7 @@ def _holds_bytes(request: Request) -> bool:
 
 def _json(data: bytearray) -> Any:
     try:
-        value = json.loads(data, parse_constant=_no_constant)
+        value = json.loads(data, parse_constant=_no_constant, object_pairs_hook=object_of)
         if b"\\u" in data:
             json.dumps(value, ensure_ascii=False).encode()  # no tokenizer takes half of a surrogate pair
         if is_too_deep(value, data):

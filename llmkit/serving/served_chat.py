@@ -11,7 +11,7 @@ from typing import Any
 from llmkit.inference.streaming import text_streamer
 from llmkit.serving.engine import Job, Part
 from llmkit.serving.served_tasks import ModelFailedError
-from llmkit.serving.task_requests import BadRequestError
+from llmkit.serving.task_requests import LEAST_TEMPERATURE, BadRequestError
 
 _DEFAULT_TOKENS = 256
 _MOST_TOKENS = 8192
@@ -165,6 +165,18 @@ def _until(is_over: Callable[[], bool], answer: ChatAnswer) -> Any:
     return StoppingCriteriaList([_Until()])
 
 
+def wants_stream(body: Any) -> bool:
+    """Tell whether a request asks for its answer as it comes.
+
+    Raises:
+        BadRequestError: it says something else of that.
+    """
+    stream = body.get("stream") if isinstance(body, dict) else None
+    if not isinstance(stream, bool | None):
+        raise BadRequestError('"stream" is true or false.')
+    return bool(stream)
+
+
 def _checked(body: Any) -> tuple[list[dict[str, str]], dict[str, Any], list[str]]:
     """Return the messages, what generation is given, and the texts at which to stop."""
     if not isinstance(body, dict) or not isinstance(body.get("messages"), list) or not body["messages"]:
@@ -208,9 +220,10 @@ def _parameters(body: dict[str, Any]) -> dict[str, Any]:
     if temperature is not None:
         if not _is_number(temperature, int | float, 0, 2):
             raise BadRequestError('"temperature" is a number from 0 to 2.')
-        parameters |= (
-            {"do_sample": True, "temperature": float(temperature)} if temperature else {"do_sample": False}
-        )
+        if temperature < LEAST_TEMPERATURE:  # 0, or as good as that
+            parameters["do_sample"] = False
+        else:
+            parameters |= {"do_sample": True, "temperature": float(temperature)}
     top_p = body.get("top_p")
     if top_p is not None:
         if not _is_number(top_p, int | float, 0, 1) or top_p == 0:

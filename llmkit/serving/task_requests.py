@@ -19,6 +19,8 @@ from llmkit.tasks.parameter_values import check_accepted, check_types
 from llmkit.tasks.parameters import parameters_of
 
 MOST_INPUTS = 1024
+LEAST_TEMPERATURE = 1e-5
+"""Scores are divided by it: by less they may be infinite, and above it the best token is certain all the same."""
 _LARGEST_NUMBER = 8192
 _MOST = {"num_beams": 8, "num_return_sequences": 8, "num_beam_groups": 8, "doc_stride": 4096}
 # What runs code of the caller's or opens files, or is an object that no JSON holds.
@@ -179,6 +181,10 @@ def _check_harmless(value: Any, name: str = "a parameter") -> None:
             _check_harmless(each, name)
     elif isinstance(value, int | float) and abs(value) > _most(name):
         raise UsageError(f"{name} is at most {_most(name)}.")
+    elif name == "temperature" and isinstance(value, int | float) and 0 < value < LEAST_TEMPERATURE:
+        raise UsageError(
+            f"temperature is at least {LEAST_TEMPERATURE:g}.", hint="For the best token: do_sample false."
+        )
     elif name == "lang" and isinstance(value, str) and not _LANGUAGES.fullmatch(value):
         raise UsageError("lang is a language's code, such as eng, or several with + between them.")
 

@@ -233,6 +233,11 @@ BAD = {
         "/v1/chat/completions",
         {"messages": MESSAGES, "response_format": {"type": "json_object"}},
     ),
+    "a stream in words": ("/v1/chat/completions", {"messages": MESSAGES, "stream": "yes"}),
+    "almost no temperature": (
+        "/text-generation",
+        {"inputs": "x", "parameters": {"do_sample": True, "temperature": 1e-310}},
+    ),
     "several answers": ("/v1/chat/completions", {"messages": MESSAGES, "n": 2}),
     "an odd format": ("/v1/embeddings", {"input": "x", "encoding_format": "hex"}),
     "tokens": ("/v1/embeddings", {"input": [[1, 2]]}),
@@ -259,6 +264,24 @@ def test_what_is_not_json_is_not_read(server):
         server.client.post("/text-classification", content=b"[" * 100_000, headers=headers).status_code == 400
     )
     assert server.client.post("/text-classification", content=b'{"inputs": "x"}').status_code == 415
+
+
+def test_a_key_that_is_there_twice_is_named(server):
+    body = b'{"inputs": "hi", "inputs": "ho"}'
+
+    found = server.client.post("/fill-mask", content=body, headers={"Content-Type": "application/json"})
+
+    assert found.status_code == 400
+    assert "'inputs' is there twice" in found.json()["error"]["message"]
+
+
+def test_almost_no_temperature_is_none(server):
+    asked = [{"messages": MESSAGES, "max_tokens": 5, "temperature": each} for each in (0, 1e-310)]
+
+    first, second = (post(server, "/v1/chat/completions", each) for each in asked)
+
+    assert (first.status_code, second.status_code) == (200, 200), second.text
+    assert first.json()["choices"] == second.json()["choices"]
 
 
 def test_half_a_character_is_none(server):

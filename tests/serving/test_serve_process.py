@@ -170,6 +170,7 @@ def test_sigterm_finishes_what_was_begun(models):
         (["fill-mask", "--host", ""], "--host is empty"),
         (["fill-mask", "--port", "70000"], "--port"),
         (["fill-mask", "--timeout", "0"], "--timeout"),
+        (["fill-mask", "--timeout", "1e999"], "--timeout inf"),
         (["fill-mask", "--socket", "/etc/passwd"], "a file is there"),
         (["fill-mask", "--socket", "s.sock", "--allow-host", "box"], "--allow-host is not for --socket"),
         (["fill-mask", "--allow-host", "http://box"], "--allow-host http://box"),
