@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from llmkit.cli.channels import ResultStream
 from llmkit.cli.drawing import look_of
 from llmkit.data.atomic import explained_write, write_whole
-from llmkit.errors import UsageError, did_you_mean
+from llmkit.data.formats import check_format, format_of
 
 if TYPE_CHECKING:
     from llmkit.cli.sheets import Sheet
@@ -97,23 +97,9 @@ def checked_format(name: str | None, output: str | None) -> str | None:
     Raises:
         UsageError: there is no such format, or none goes by the ending.
     """
-    if name in FORMATS:
-        return name
     if name is not None:
-        guess = did_you_mean(name, FORMATS)
-        raise UsageError(
-            f"--format {name}: no such format" + (f"; {guess}" if guess else "."),
-            hint=f"There are: {', '.join(FORMATS)}.",
-        )
-    if output is None:
-        return None
-    for row in FORMATS.values():
-        if output.lower().endswith(row.endings):
-            return row.name
-    endings = ", ".join(ending for row in FORMATS.values() for ending in row.endings)
-    raise UsageError(
-        f"--output {output}: no format goes by this ending.", hint=f"Use one of {endings}, or say --format."
-    )
+        return check_format(name, FORMATS)
+    return None if output is None else format_of(output, FORMATS)
 
 
 def deliver(

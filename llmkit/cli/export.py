@@ -11,6 +11,7 @@ from llmkit.cli import options
 from llmkit.cli.channels import claim_stdout, set_quiet
 from llmkit.cli.completion import complete_model, complete_task, one_of
 from llmkit.cli.examples import examples
+from llmkit.data.formats import chosen_format
 from llmkit.errors import UsageError, did_you_mean
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -62,11 +63,12 @@ def export(
     """Write a model in another form, run it on examples, and show how far its outputs are from the original's."""
     set_quiet(quiet)
     _check_form(to, run)
+    chosen = chosen_format(format, None)
     results = claim_stdout()
     from llmkit.cli.export_run import run_export
 
     place = Path(output) if output is not None else Path(f"{run.rstrip('/').replace(':', '-')}-{to}")
-    run_export(run, to, place, results, format, task=task, revision=revision, overwrite=overwrite)
+    run_export(run, to, place, results, chosen, task=task, revision=revision, overwrite=overwrite)
 
 
 def _check_form(to: str, run: str) -> None:

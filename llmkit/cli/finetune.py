@@ -16,7 +16,6 @@ from llmkit.cli.destination import refuse_two_ways_on
 from llmkit.cli.examples import examples
 from llmkit.cli.launch import launch, write_script
 from llmkit.cli.parameters import parse_pairs
-from llmkit.cli.results import write_rows
 from llmkit.errors import UsageError
 from llmkit.launching.plan import LaunchOptions
 from llmkit.launching.surroundings import join_slurm_step
@@ -63,7 +62,7 @@ def finetune(
             metavar="OUT.sbatch", help="Start nothing: write a script for SLURM's sbatch.", show_default=False
         ),
     ] = None,
-    format: options.OutputFormat = None,  # noqa: A002
+    format: options.ReportFormat = None,  # noqa: A002
     overwrite: options.Overwrite = False,
     resume: options.ResumeRun = False,
     resume_anyway: Annotated[
@@ -87,7 +86,7 @@ def finetune(
             raise UsageError(
                 "--pretend-gpus goes with --check: nothing is trained on devices that are not there."
             )
-        check_format = checked_format(format, None) if check else None
+        chosen = checked_format(format, None)
         checked = load_config(config, parse_pairs(set_ or [], "--set"))
         wanted = LaunchOptions(gpus, processes, nodes, node_rank, rendezvous, max_restarts)
         if slurm is not None:
@@ -109,7 +108,7 @@ def finetune(
             if is_first():
                 from llmkit.cli.finetune_check import answer_of
 
-                deliver(answer_of(found, config), results, check_format, None, overwrite=False)
+                deliver(answer_of(found, config), results, chosen, None, overwrite=False)
             return
         run = train(
             checked,
@@ -121,12 +120,13 @@ def finetune(
         )
     if run.stopped is not None:
         _end_stopped(run.stopped, run.progress.step, _resuming(config, set_ or [], device, wanted))
+    from llmkit.cli.finetune_view import outcome_answer
     from llmkit.training.card import trying
     from llmkit.training.output import outcome
 
     note(f"the model is in {checked.output}; try it: {trying(checked.task, checked.output)}")
     if is_first():
-        write_rows(results, [outcome(run)], format, title=checked.output, single=True)
+        deliver(outcome_answer(outcome(run), checked.output), results, chosen, None, overwrite=False)
 
 
 def _resuming(config: str, changes: Sequence[str], device: str, wanted: LaunchOptions) -> str:

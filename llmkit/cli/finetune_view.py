@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from llmkit.cli.answers import Answer
 from llmkit.cli.channels import is_quiet, note, warn
 from llmkit.cli.printable import clock
+from llmkit.cli.results import fields, fields_table
+from llmkit.cli.sheets import Column, Sheet
 
 if TYPE_CHECKING:
     from llmkit.training.loop import StepResult
@@ -157,3 +160,14 @@ def curve(losses: Sequence[float], width: int = _CURVE_WIDTH) -> str:
     scale = (len(_BLOCKS) - 1) / (high - low) if high > low else 0.0
     drawn = "".join(_BLOCKS[round((mean - low) * scale)] for mean in means)
     return f"loss {high:.3f} {drawn} {means[-1]:.3f}"
+
+
+def outcome_answer(found: Mapping[str, Any], output: str) -> Answer:
+    """Return what a training came to in every shape that formats are made of."""
+    return Answer(
+        sheets=lambda: [Sheet(output, (Column(""), Column("")), fields(found))],
+        objects=lambda: [found],
+        rows=lambda: [found],
+        single=True,
+        drawing=lambda: fields_table(found, output),
+    )

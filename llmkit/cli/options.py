@@ -343,7 +343,7 @@ ReportFormat = Annotated[
 VectorFormat = Annotated[
     str | None,
     format_option(
-        f"table, jsonl, json, csv, tsv; files also npy, safetensors, parquet.  {_TABLES}",
+        f"table, jsonl, json, csv, tsv; files also parquet, npy, safetensors.  {_TABLES}",
         completion.complete_vector_format,
     ),
 ]

@@ -56,7 +56,7 @@ def write_rows(
         return
     chosen = format_for(results, name)
     if chosen == TABLE:
-        table = _fields_table(rows[0], title) if single else _rows_table(table_rows or rows, whole_first=True)
+        table = fields_table(rows[0], title) if single else _rows_table(table_rows or rows, whole_first=True)
         results.file.write(rendered(table, results))
         results.file.flush()
         return
@@ -121,7 +121,8 @@ def _rows_table(rows: Sequence[Mapping[str, Any]], *, whole_first: bool = False)
     return table
 
 
-def _fields_table(row: Mapping[str, Any], title: str) -> Table:
+def fields_table(row: Mapping[str, Any], title: str) -> Table:
+    """Return a table of one object, a line a key, for a terminal."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -129,9 +130,14 @@ def _fields_table(row: Mapping[str, Any], title: str) -> Table:
     table = Table(title=title, box=box.SIMPLE_HEAD, show_header=False, pad_edge=False, title_justify="left")
     table.add_column()
     table.add_column(overflow="fold")
-    for key, value in row.items():
-        table.add_row(key, Text(_cell(value)))
+    for key, text in fields(row):
+        table.add_row(key, Text(text))
     return table
+
+
+def fields(row: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return the keys of an object, and its values for a person."""
+    return tuple((key, _cell(value)) for key, value in row.items())
 
 
 def _cell(value: Any) -> str:

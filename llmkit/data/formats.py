@@ -9,7 +9,7 @@ import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from llmkit.data.atomic import check_place
 from llmkit.data.delimited_writing import DelimitedFormatter, FlatLinesFormatter, lines_to_delimited
@@ -103,7 +103,17 @@ FORMATS = Table("llmkit.formats", _OWN, Format)
 TABLE = "table"
 
 
-def format_of(path: str, formats: Mapping[str, Format] = FORMATS) -> str:
+class Named(Protocol):
+    """What a table of formats has of each: its name, and the endings of its files."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def endings(self) -> tuple[str, ...]: ...
+
+
+def format_of(path: str, formats: Mapping[str, Named] = FORMATS) -> str:
     """Return the format that a file's ending stands for.
 
     Raises:
@@ -119,7 +129,7 @@ def format_of(path: str, formats: Mapping[str, Format] = FORMATS) -> str:
     )
 
 
-def check_format(name: str, formats: Mapping[str, Format] = FORMATS) -> str:
+def check_format(name: str, formats: Mapping[str, Named] = FORMATS) -> str:
     """Return `name` if it is a format.
 
     Raises:
@@ -127,7 +137,7 @@ def check_format(name: str, formats: Mapping[str, Format] = FORMATS) -> str:
     """
     if name == TABLE or name in formats:
         return name
-    names = (TABLE, *formats)
+    names = tuple(dict.fromkeys((TABLE, *formats)))
     guess = did_you_mean(name, names)
     raise UsageError(
         f"--format {name}: no such format" + (f"; {guess}" if guess else "."),

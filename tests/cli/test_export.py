@@ -124,6 +124,9 @@ def test_what_cannot_be_done_is_said(llmkit, tiny, tmp_path):
     picture = llmkit("export", tiny("image-classification"), "--to", "onnx", "-o", tmp_path / "x")
     assert picture.code == 2
     assert "take text" in picture.stderr
+    xml = llmkit("export", model, "--to", "onnx", "-o", tmp_path / "x", "--format", "xml")
+    assert xml.code == 2
+    assert "--format xml: no such format" in xml.stderr
     there = llmkit("export", model, "--to", "onnx", "-o", tmp_path)
     assert there.code == 2
     assert "--overwrite" in there.stderr

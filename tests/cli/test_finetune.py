@@ -57,6 +57,17 @@ def train(llmkit: Command, folder: Path, *arguments: str) -> tuple[int, str, str
     return done.code, done.text, done.stderr
 
 
+def test_the_format_is_checked_before_anything_is_trained(llmkit: Command, folder: Path) -> None:
+    code, printed, said = train(llmkit, folder, "--format", "parquet")
+    assert (code, printed) == (2, "")
+    assert "There are: table, jsonl, json, csv, tsv, markdown, latex." in said
+    assert not (folder / "out").exists()
+
+    code, printed, _ = train(llmkit, folder, "--format", "markdown", "--set", "training.max_steps=1")
+    assert code == 0
+    assert "| steps | 1 |" in printed
+
+
 def weights_of(output: Path) -> str:
     return hashlib.sha256((output / "model.safetensors").read_bytes()).hexdigest()
 

@@ -28,6 +28,7 @@ def commands() -> Iterator[tuple[str, Any]]:
 
 
 EVERY = dict(commands())
+ROOT = Path(__file__).parents[2]
 each_command = pytest.mark.parametrize("name", EVERY)
 
 
@@ -205,3 +206,35 @@ def test_an_empty_name_is_refused(llmkit: Command, call: str, option: str) -> No
     done = llmkit(*call.split(), "")
     assert (done.code, done.text) == (2, "")
     assert done.stderr.startswith(f"error: {option} is empty.")
+
+
+# What each command needs beside a format that there is none of.
+FORMAT_CALLS = {
+    "attention": ["x"],
+    "cost": ["gpt-3", "--tokens", "1T"],
+    "embed": ["x"],
+    "evaluate": ["minilm:sentiment"],
+    "export": ["minilm:sentiment", "--to", "onnx"],
+    "finetune": ["configs/text-classification.yaml"],
+    "models prepare": ["fill-mask", "--to", "there"],
+    "params": ["bert-base"],
+    "pipeline": ["fill-mask", "x"],
+    "push": ["runs/none", "me/none"],
+    "search": ["x", "--in", "README.md"],
+    "similarity": ["a", "b"],
+    "tokenize": ["x"],
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name for name, each in EVERY.items() if any("--format" in flags for flags, _ in options_of(each))],
+)
+def test_a_format_that_is_none_is_told_with_those_that_the_help_names(llmkit: Command, name: str) -> None:
+    done = llmkit(*name.split(), *FORMAT_CALLS.get(name, []), "--format", "xml", cwd=ROOT)
+    assert (done.code, done.stdout) == (2, b"")
+    assert "--format xml: no such format" in done.stderr
+    said = re.search(r"There are: (.*)\.", done.stderr)
+    (text,) = (text for flags, text in options_of(EVERY[name]) if "--format" in flags)
+    named = re.sub(r"; (files|a matrix|pairs) also", ",", text.partition(".")[0])
+    assert said and said[1].split(", ") == named.split(", ")[: len(said[1].split(", "))]
