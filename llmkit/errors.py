@@ -82,3 +82,13 @@ def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     by_folded = {candidate.lower(): candidate for candidate in known}
     near = difflib.get_close_matches(name.lower(), by_folded, n=1, cutoff=0.6)
     return f"did you mean {by_folded[near[0]]}?" if near else None
+
+
+def no_such(option: str, value: str, what: str, known: Iterable[str]) -> UsageError:
+    """Return the error for an option's value that is none of those there are: it has the nearest, and all of them."""
+    names = list(known)
+    guess = did_you_mean(value, names)
+    return UsageError(
+        f"{option} {value}: no such {what}" + (f"; {guess}" if guess else "."),
+        hint=f"There are: {', '.join(names)}.",
+    )

@@ -12,7 +12,7 @@ from llmkit.cli.channels import claim_stdout, set_quiet
 from llmkit.cli.completion import one_of
 from llmkit.cli.examples import examples
 from llmkit.data.pictures import check_picture
-from llmkit.errors import UsageError, did_you_mean
+from llmkit.errors import UsageError, no_such
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 _KINDS = ("encoder", "decoder", "cross")
@@ -85,11 +85,7 @@ def show_attention(
     set_quiet(quiet)
     chosen = attention_format(format, output, is_explained=explain is not None)
     if which is not None and which not in _KINDS:
-        guess = did_you_mean(which, _KINDS)
-        raise UsageError(
-            f"--which {which}: no such attention" + (f"; {guess}" if guess else "."),
-            hint=f"There are: {', '.join(_KINDS)}.",
-        )
+        raise no_such("--which", which, "attention", _KINDS)
     if plot:
         check_picture(plot)
     if html:

@@ -12,7 +12,7 @@ from llmkit.cli.channels import claim_stdout, set_quiet
 from llmkit.cli.completion import complete_model, complete_task, one_of
 from llmkit.cli.examples import examples
 from llmkit.data.formats import chosen_format
-from llmkit.errors import UsageError, did_you_mean
+from llmkit.errors import UsageError, no_such
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -79,5 +79,4 @@ def _check_form(to: str, run: str) -> None:
             "(an adapter is merged before: --to merged).",
         )
     if to not in FORMS:
-        guess = did_you_mean(to, FORMS)
-        raise UsageError(f"--to {to}: use one of {', '.join(FORMS)}" + (f"; {guess}" if guess else "."))
+        raise no_such("--to", to, "form", FORMS)

@@ -24,7 +24,7 @@ from llmkit.cli.pipeline_call import (
     rows_a_batch,
 )
 from llmkit.data.formats import chosen_format
-from llmkit.errors import UsageError
+from llmkit.errors import UsageError, no_such
 from llmkit.launching.plan import LaunchOptions
 from llmkit.serving.client import check_setting
 from llmkit.tasks.catalogue import find_task
@@ -151,7 +151,7 @@ def run_task(
     from llmkit.models.loading import LoadOptions, check_options
 
     if long not in LONG_CHOICES:
-        raise UsageError(f"--long {long}: use one of {', '.join(LONG_CHOICES)}.")
+        raise no_such("--long", long, "choice", LONG_CHOICES)
     settings = RunSettings(
         parameters, rows_a_batch(batch_size), long, positive(max_length, "--max-length"), checked_seed(seed)
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from llmkit import units
 from llmkit.costs.flops import Recompute
-from llmkit.errors import UsageError, did_you_mean
+from llmkit.errors import UsageError, no_such
 from llmkit.hardware.accelerators import CPU, find_accelerator
 from llmkit.hardware.grids import WORLD, Grid, find_grid
 from llmkit.units import Amount, Reading, parse
@@ -104,11 +104,7 @@ def _recompute(text: str) -> Recompute:
     for each in RECOMPUTE:
         if text == each:
             return each
-    guess = did_you_mean(text, RECOMPUTE)
-    raise UsageError(
-        f"--recompute {text}: no such way" + (f"; {guess}" if guess else "."),
-        hint=f"There are: {', '.join(RECOMPUTE)}.",
-    )
+    raise no_such("--recompute", text, "way", RECOMPUTE)
 
 
 def _check(choice: Choice) -> None:

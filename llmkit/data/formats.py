@@ -16,7 +16,7 @@ from llmkit.data.delimited_writing import DelimitedFormatter, FlatLinesFormatter
 from llmkit.data.encoding import dump_json
 from llmkit.data.formatter import Formatter
 from llmkit.data.parquet_writing import lines_to_parquet
-from llmkit.errors import UsageError, did_you_mean
+from llmkit.errors import UsageError, no_such
 from llmkit.plugins import Table
 
 
@@ -137,12 +137,7 @@ def check_format(name: str, formats: Mapping[str, Named] = FORMATS) -> str:
     """
     if name == TABLE or name in formats:
         return name
-    names = tuple(dict.fromkeys((TABLE, *formats)))
-    guess = did_you_mean(name, names)
-    raise UsageError(
-        f"--format {name}: no such format" + (f"; {guess}" if guess else "."),
-        hint=f"There are: {', '.join(names)}.",
-    )
+    raise no_such("--format", name, "format", tuple(dict.fromkeys((TABLE, *formats))))
 
 
 def chosen_format(

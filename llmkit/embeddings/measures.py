@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import DataError, UsageError, did_you_mean
+from llmkit.errors import DataError, no_such
 
 if TYPE_CHECKING:
     import numpy
@@ -23,11 +23,7 @@ def check_measure(name: str) -> str:
     """
     if name in MEASURES:
         return name
-    guess = did_you_mean(name, MEASURES)
-    raise UsageError(
-        f"--measure {name}: no such measure" + (f"; {guess}" if guess else "."),
-        hint=f"Use one of {', '.join(MEASURES)}.",
-    )
+    raise no_such("--measure", name, "measure", MEASURES)
 
 
 def similarities(ones: Sequence[Array] | Array, others: Sequence[Array] | Array, measure: str) -> Array:

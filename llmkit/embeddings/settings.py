@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llmkit.errors import UsageError, did_you_mean
+from llmkit.errors import UsageError, no_such
 
 LEVELS = ("sentence", "token", "word")
 POOLINGS = ("mean", "cls", "max", "pooler", "last-token", "weighted-mean", "mean-sqrt-length", "none")
@@ -76,11 +76,7 @@ def check_settings(settings: EmbedSettings) -> None:
     }
     for option, (value, known) in choices.items():
         if value is not None and value not in known:
-            guess = did_you_mean(value, known)
-            raise UsageError(
-                f"{option} {value}: no such choice" + (f"; {guess}" if guess else "."),
-                hint=f"Use one of {', '.join(known)}.",
-            )
+            raise no_such(option, value, "choice", known)
     for option, number in (("--dim", settings.dim), ("--max-length", settings.max_length)):
         if number is not None and number < 1:
             raise UsageError(f"{option} {number}: use a number from 1.")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import ModelError, UsageError, did_you_mean
+from llmkit.errors import ModelError, UsageError, no_such
 from llmkit.models.adapters import add_adapter_weights, fit_config, has_own_config
 from llmkit.models.cpu_attention import speed_up_attention
 from llmkit.models.cpu_kernels import speed_up_linear_layers
@@ -67,11 +67,7 @@ def check_options(options: LoadOptions) -> None:
     if not _DEVICE.fullmatch(options.device):
         raise _no_such_device(options.device)
     if options.dtype is not None and options.dtype not in DTYPES:
-        guess = did_you_mean(options.dtype, DTYPES)
-        raise UsageError(
-            f"--dtype {options.dtype}: no such dtype" + (f"; {guess}" if guess else "."),
-            hint=f"Use one of {', '.join(DTYPES)}.",
-        )
+        raise no_such("--dtype", options.dtype, "dtype", DTYPES)
 
 
 def model_identity(resolved: ResolvedModel, options: LoadOptions) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from llmkit.data.json_text import parse_json
 from llmkit.data.yaml_text import read_yaml
-from llmkit.errors import LlmkitError, UsageError, did_you_mean
+from llmkit.errors import LlmkitError, UsageError, did_you_mean, no_such
 from llmkit.metrics import find_metric, metric_names
 from llmkit.training.checkpoints import MANIFEST, STATE
 from llmkit.training.log import finite, read_log
@@ -286,10 +286,7 @@ def sorted_runs(runs: Sequence[RunSummary], by: str) -> list[RunSummary]:
     """
     keys = sort_keys(runs)
     if by not in keys:
-        raise UsageError(
-            f"--sort {by}: there is no such figure.",
-            hint=did_you_mean(by, keys) or f"There are: {', '.join(keys)}.",
-        )
+        raise no_such("--sort", by, "figure", keys)
 
     def value(run: RunSummary) -> Any:
         return getattr(run, by) if by in _ATTRIBUTES else run.figures.get(by)

@@ -62,7 +62,7 @@ def test_a_full_disk(bert, llmkit):
         (["--pooling", "mena"], 2, "did you mean mean?"),
         (["--long", "truncat"], 2, "did you mean truncate?"),
         (["--format", "jsnl"], 2, "did you mean jsonl?"),
-        (["--layers-merge", "avg"], 2, "Use one of mean, sum, concat."),
+        (["--layers-merge", "avg"], 2, "There are: mean, sum, concat."),
         (["--layer", "last"], 2, "'last' is no layer"),
         (["--layer", "9"], 2, "there is no such layer"),
         (["--dim", "0"], 2, "use a number from 1"),

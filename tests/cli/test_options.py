@@ -192,6 +192,29 @@ def test_formats_are_offered_in_one_order() -> None:
 
 
 @pytest.mark.parametrize(
+    "call",
+    [
+        "embed x --long truncat",
+        "pipeline fill-mask ___ --long truncat",
+        "embed x --dtype float3",
+        "search x --in here --measure cosin",
+        "attention x --which cros",
+        "cost gpt2 --tokens 1B --recompute ful",
+        "export here --to onx",
+        "tasks --format jso",
+        "doctor --format jso",
+    ],
+)
+def test_a_value_that_is_none_is_refused_in_one_wording(llmkit: Command, call: str) -> None:
+    done = llmkit(*call.split())
+    *_, option, value = call.split()
+    assert (done.code, done.text) == (2, "")
+    assert re.fullmatch(
+        rf"error: {option} {value}: no such \w+; did you mean \w+\?\nThere are: [\w, -]+\.\n", done.stderr
+    )
+
+
+@pytest.mark.parametrize(
     ("call", "option"),
     [
         ("embed x -m", "--model"),
