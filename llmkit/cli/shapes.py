@@ -118,7 +118,7 @@ def schema_of(command: str, part: str | None = None) -> Mapping[str, Any]:
     given = SHAPES[name]
     shapes = tuple(map(find_shape, given.shapes))
     found = json_schema(functools.reduce(lambda one, other: one | other, shapes))
-    return _headed(f"llmkit {name}", given.gives, found)
+    return _headed(f"llmkit {name}", found.get("description", given.gives), found)
 
 
 def _schema_of_task(name: str | None) -> Mapping[str, Any]:
@@ -129,13 +129,12 @@ def _schema_of_task(name: str | None) -> Mapping[str, Any]:
         )
     task: Task = find_task(name).task
     found = json_schema(find_shape(task.result)) if task.result else {}
-    return _headed(f"llmkit pipeline {task.name}", task.summary, found)
+    about = f"{task.summary}. {found['description']}" if "description" in found else task.summary
+    return _headed(f"llmkit pipeline {task.name}", about, found)
 
 
 def _headed(title: str, description: str, found: Mapping[str, Any]) -> dict[str, Any]:
-    own = {key: found[key] for key in ("description",) if key in found}
-    about = f"{description}: {own['description']}" if own else description
-    return {"$schema": DIALECT, **found, "title": title, "description": about}
+    return {"$schema": DIALECT, **found, "title": title, "description": description}
 
 
 def document(schema: Mapping[str, Any]) -> bytes:

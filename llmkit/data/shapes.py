@@ -7,6 +7,8 @@ What it does not name is not allowed, and all of it is there but for what a `Typ
 from __future__ import annotations
 
 import importlib
+import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -15,6 +17,8 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 Shape = TypeVar("Shape", bound=type)
 _ALSO: dict[type, Mapping[str, Any]] = {}
 _OTHERS: dict[type, Any] = {}
+_ATTRIBUTES = "\n\nAttributes:\n"
+_ATTRIBUTE = re.compile(r"^ {4}(\w+(?:, \w+)*): (.*(?:\n {5,}.*)*)", re.MULTILINE)
 
 
 def also(**shapes: Any) -> Callable[[Shape], Shape]:
@@ -77,14 +81,31 @@ def json_schema(shape: Any, *, ref_template: str = "#/$defs/{model}") -> dict[st
 
 
 def _declared(core: Mapping[str, Any], found: dict[str, Any], ref_template: str) -> dict[str, Any]:
-    """Return the schema of an object with what was declared of its class."""
+    """Return the schema of an object with what was declared of its class, and what its docstring says."""
     cls = core["cls"]
+    about, of_fields = _told(cls)
+    found |= {"description": about} if about else {}
+    for name in found.get("properties", {}).keys() & of_fields:
+        found["properties"][name]["description"] = of_fields[name]
     values = _OTHERS.get(cls, False)
     found["additionalProperties"] = values and json_schema(values, ref_template=ref_template)
     for name, shape in _ALSO.get(cls, {}).items():
         found["properties"][name] = json_schema(shape, ref_template=ref_template)
         found["required"].append(name)
     return found
+
+
+def _told(cls: type) -> tuple[str, dict[str, str]]:
+    """Return what a class's docstring says of it, and of each of its fields."""
+    about, _, listed = inspect.cleandoc(cls.__doc__ or "").partition(_ATTRIBUTES)
+    of_fields = {
+        name: " ".join(found[2].split()).replace("``", "`")
+        for found in _ATTRIBUTE.finditer(listed)
+        for name in found[1].split(", ")
+    }
+    # A dataclass without a docstring is given its signature for one.
+    is_signature = about.startswith(f"{cls.__name__}(")
+    return "" if is_signature else " ".join(about.split()).replace("``", "`"), of_fields
 
 
 def _parts_of(schema: Any) -> Iterator[dict[str, Any]]:

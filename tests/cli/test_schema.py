@@ -208,3 +208,18 @@ def test_the_look_at_every_call_sees_what_is_wrong(arguments: tuple[str, ...], p
     with pytest.raises(AssertionError):
         assert_shaped(arguments, 0, printed.encode())
     assert_shaped(arguments, 1, printed.encode())
+
+
+@pytest.mark.parametrize("command", [each for each in SHAPES if each != "pipeline"])
+def test_descriptions_are_sentences_and_no_docstrings(command: str) -> None:
+    text = json.dumps(schema_of(*command.split()))
+    assert [mark for mark in ("Attributes:", "``", "\\n") if mark in text] == []
+
+
+def test_a_description_stands_at_the_key_that_it_is_of() -> None:
+    schema = schema_of("evaluate")
+    assert schema["description"] == "What a model is worth on a set."
+    assert schema["properties"]["metrics"]["description"] == "the loss and the results of the metrics."
+    worst = schema["$defs"]["WorstExample"]["properties"]
+    assert worst["expected"]["description"] == worst["predicted"]["description"] != ""
+    assert set(schema["properties"]["confusion"]) == {"anyOf", "description"}
