@@ -178,7 +178,7 @@ SETTINGS = [
     Bad("two ways to go on", ("--resume goes on with a run",), arguments=("--resume", "--overwrite")),
     Bad(
         "an unknown device",
-        ("--device gpuu: there is no such kind", "Use auto"),
+        ("--device gpuu: no such device", "Use auto"),
         arguments=("--device", "gpuu"),
     ),
     Bad("no such device", ("--device cuda:9: ",), arguments=("--device", "cuda:9")),
