@@ -104,8 +104,10 @@ def _worst(found: Evaluation) -> Sheet:
 
 def _text(example: WorstExample) -> str:
     """Return what the model saw of a row: its texts, not its label."""
-    texts = [value for value in example.row.values() if isinstance(value, str) and value != example.expected]
-    lists = [" ".join(value) for value in example.row.values() if _is_words(value)]
+    texts = [
+        value for value in example.input.values() if isinstance(value, str) and value != example.expected
+    ]
+    lists = [" ".join(value) for value in example.input.values() if _is_words(value)]
     return _cell(" | ".join(texts or lists[:1]))
 
 

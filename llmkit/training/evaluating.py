@@ -70,14 +70,14 @@ class WorstExample:
     Attributes:
         place: ``reviews.csv:17``
         loss: the mean over its targets.
-        row: what the task takes of the row: field -> value.
+        input: what the task takes of the row: field -> value.
         expected, predicted: classes by their names, text as text.
         probability: how sure the model was of what it predicted; None where the task does not tell.
     """
 
     place: str
     loss: Figure
-    row: dict[str, Any]
+    input: dict[str, Any]
     expected: Any
     predicted: Any
     probability: float | None
@@ -165,7 +165,7 @@ def evaluate_model(
         confidence=sureness.level,
         classes=classes,
         confusion=confusion,
-        worst=list(_worst(objective, examples, judged, worst)),
+        worst=list(_worst(objective, trained, examples, judged, worst)),
         notes=[*trained.notes, *objective.notes()],
     )
 
@@ -181,19 +181,18 @@ def _check(sureness: Sureness, worst: int) -> None:
         raise UsageError(f"--worst {worst}: 0 for none, or more.")
 
 
-def _rows(objective: Objective) -> Iterator[Any]:
+def _rows(objective: Objective, trained: Trained) -> Iterator[Any]:
     data = objective.config.data
-    return read_rows(data.train, data.format, data.max_rows)
+    return read_rows(data.train, data.format, data.max_rows, wanted=trained.judged_set)
 
 
 def _examples_of(objective: Objective, trained: Trained) -> Examples:
     """Read and tokenize the rows, their labels as the model has them."""
-    study(objective, _rows(objective), lambda rows: objective.adopt(trained.model_config, rows))
+    study(objective, _rows(objective, trained), lambda rows: objective.adopt(trained.model_config, rows))
     check_metrics(objective)
     files = trained.config.data.train
-    return prepare_examples(
-        objective, lambda: _rows(objective), identity_of(objective, files, {"judged": True})
-    )
+    identity = identity_of(objective, files, {"judged": True}, wanted=trained.judged_set)
+    return prepare_examples(objective, lambda: _rows(objective, trained), identity)
 
 
 def _loaded(
@@ -302,7 +301,9 @@ def _class_figures(label: str | int, figures: Mapping[str, Any], support: int) -
     }
 
 
-def _worst(objective: Objective, examples: Examples, judged: Judged, count: int) -> Iterator[WorstExample]:
+def _worst(
+    objective: Objective, trained: Trained, examples: Examples, judged: Judged, count: int
+) -> Iterator[WorstExample]:
     """Go through the examples with the highest loss; parts of one row are one, where they were settled as one."""
     if not count:
         return
@@ -311,7 +312,7 @@ def _worst(objective: Objective, examples: Examples, judged: Judged, count: int)
     order = sorted(range(len(groups)), key=lambda number: (-_ordered(losses[number]), number))[:count]
     places = {number: examples.place(groups[number][0]) for number in order}
     wanted = set(places.values())
-    rows = {r.place: objective.values_of(r) for r in _rows(objective) if r.place in wanted}
+    rows = {r.place: objective.values_of(r) for r in _rows(objective, trained) if r.place in wanted}
     for number in order:
         sure = [judged.probabilities[part] for part in groups[number]]
         yield WorstExample(

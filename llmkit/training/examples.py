@@ -145,9 +145,17 @@ def _files_of_folder(path: Path) -> list[Path]:
     return files
 
 
-def identity_of(objective: Objective, files: Iterable[str], extra: Mapping[str, Any]) -> str:
-    """Return a hash of what examples follow from: the files' content, the tokenizer, the settings."""
+def identity_of(
+    objective: Objective, files: Sequence[str], extra: Mapping[str, Any], *, wanted: str = "train"
+) -> str:
+    """Return a hash of what examples follow from: the files' content, the tokenizer, the settings.
+
+    Args:
+        wanted: the set that they are for, as of `read_rows`: which split of a hub dataset that is.
+    """
     digest = hashlib.sha256()
+    if any(name.startswith(HUB_PREFIX) for name in files):
+        extra = {**extra, "set": wanted}
     settings = {
         "llmkit": __version__,
         "task": objective.task,

@@ -189,7 +189,7 @@ def prepare_data(config: FinetuneConfig, objective: Objective) -> Data:
     for name in ("train", "validation", "test"):
         files = getattr(data, name)
         if isinstance(files, list):
-            identity = identity_of(objective, files, {})
+            identity = identity_of(objective, files, {}, wanted=name)
             sets[name] = prepare_examples(objective, rows_of(files, name), identity, ", ".join(files))
     if isinstance(data.validation, float):
         sets["train"], sets["validation"] = split_off(sets["train"], data.validation, config.training.seed)

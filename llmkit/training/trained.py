@@ -13,7 +13,7 @@ from llmkit.models.loading import load_config as load_model_config
 from llmkit.models.resolved import ResolvedModel
 from llmkit.models.resolving import resolve_model
 from llmkit.training.config_file import check_config, load_config
-from llmkit.training.objectives import OBJECTIVES, nearest_task, objective_class
+from llmkit.training.objectives import OBJECTIVES, check_task, objective_class
 from llmkit.training.state import CONFIG
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ class Trained:
 
     Attributes:
         of_run: the model is the output of a run, whose config is known.
+        judged_set: test or validation: which split of a hub dataset it is judged on, where none is named.
     """
 
     resolved: ResolvedModel
@@ -80,20 +81,7 @@ class Trained:
     model_config: PreTrainedConfig
     of_run: bool
     notes: tuple[str, ...] = ()
-
-
-def check_task(task: str | None) -> None:
-    """Check the name of a training task.
-
-    Raises:
-        UsageError: there is none of this name.
-    """
-    if task is not None and task not in OBJECTIVES:
-        near = nearest_task(task)
-        raise UsageError(
-            f"no training task is called {task!r}" + (f"; {near}" if near else "."),
-            hint=f"There are: {', '.join(OBJECTIVES)}.",
-        )
+    judged_set: str = "test"
 
 
 def find_trained(asked: Asked) -> Trained:
@@ -108,7 +96,7 @@ def find_trained(asked: Asked) -> Trained:
     run, notes = _config_of_run(resolved)
     if run is not None and asked.task not in (None, run.task):
         run = None  # another task than it was trained for: only the model is of use
-    data = list(asked.data) or _judged_by(run)
+    data, judged_set = (list(asked.data), "test") if asked.data else _judged_by(run)
     if not data:
         raise UsageError("there is nothing to judge the model on.", hint="Name a file: --data FILE.")
     task = asked.task or (run.task if run is not None else None)
@@ -120,7 +108,7 @@ def find_trained(asked: Asked) -> Trained:
     if weights == "balanced":  # by the counts of the training rows, which are not here
         config.training.class_weights = None
         notes.append("the loss is not weighted by class: the counts of the training rows are not here.")
-    return Trained(resolved, config, model_config, run is not None, tuple(notes))
+    return Trained(resolved, config, model_config, run is not None, tuple(notes), judged_set)
 
 
 def _config_of_run(resolved: ResolvedModel) -> tuple[FinetuneConfig | None, list[str]]:
@@ -134,12 +122,12 @@ def _config_of_run(resolved: ResolvedModel) -> tuple[FinetuneConfig | None, list
         return None, [f"passing over {path}, which is no config of llmkit: {error.message}"]
 
 
-def _judged_by(run: FinetuneConfig | None) -> list[str]:
-    """Return the test set of a run, else its validation set."""
-    if run is None:
-        return []
+def _judged_by(run: FinetuneConfig | None) -> tuple[list[str], str]:
+    """Return the test set of a run, else its validation set; and which of the two it is."""
+    if run is None or run.data.test:
+        return (run.data.test or [] if run is not None else []), "test"
     validation = run.data.validation
-    return run.data.test or (validation if isinstance(validation, list) else [])
+    return (validation if isinstance(validation, list) else []), "validation"
 
 
 def _task_of(model_config: PreTrainedConfig, resolved: ResolvedModel) -> str:

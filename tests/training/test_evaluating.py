@@ -107,7 +107,7 @@ def test_the_figures_are_those_of_the_run(task: str, tiny: Tiny, tmp_path: Path)
     assert found.data == [str(tmp_path / "test.jsonl")]
     assert len(found.worst) == min(10, found.examples)
     assert [each.loss for each in found.worst] == sorted((each.loss for each in found.worst), reverse=True)
-    assert all(each.place.startswith(str(tmp_path / "test.jsonl:")) and each.row for each in found.worst)
+    assert all(each.place.startswith(str(tmp_path / "test.jsonl:")) and each.input for each in found.worst)
     assert found.intervals.keys() == expected.keys() - {"loss"}
     json.dumps(found.as_object(), allow_nan=False)
 
@@ -163,7 +163,7 @@ def test_the_figures_are_those_of_transformers_and_scikit_learn(tiny: Tiny, tmp_
         f"{tmp_path}/train.jsonl:{number + 1}" for number in worst
     ]
     for each, number in zip(found.worst, worst, strict=True):
-        assert each.row == rows[number]
+        assert each.input == rows[number]
         assert each.expected == rows[number]["label"]
         assert each.predicted == model.config.id2label[called[number]]
         assert each.probability == pytest.approx(float(logits[number].softmax(-1).max()), abs=1e-5)
@@ -292,7 +292,7 @@ class TestCommand:
         assert list(found) == list(Evaluation.__dataclass_fields__)
         assert found["examples"] == 5
         assert len(found["worst"]) == 2
-        assert list(found["worst"][0]) == ["place", "loss", "row", "expected", "predicted", "probability"]
+        assert list(found["worst"][0]) == ["place", "loss", "input", "expected", "predicted", "probability"]
 
     def test_rows_and_files(self, llmkit: Command, run: Path, tmp_path: Path) -> None:
         output = tmp_path / "figures.csv"
@@ -354,6 +354,8 @@ class TestCommand:
             (["--data", "missing.csv"], "missing.csv"),
             (["--device", "gpuu"], "gpuu"),
             (["--confidence", "95"], "--confidence 95.0"),
+            # Said before anything is judged: the metric would be refused then.
+            (["--metric", "f1", "--format", "json", "-o", __file__], "test_evaluating.py is there already."),
             (["--worst", "-1"], "--worst -1"),
         ],
     )

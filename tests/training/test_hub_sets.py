@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.fixtures.command import Command
+from tests.fixtures.command import Command, Completed
 from tests.fixtures.hub import SmallHub
 
 READ = """
@@ -126,3 +126,30 @@ def test_a_run_on_a_private_one(
     assert hub.token not in done.stderr + "".join(
         path.read_text() for path in (tmp_path / "out").glob("*.*l")
     )
+
+
+def test_the_sets_of_a_run_are_the_splits_of_one_and_it_is_judged_on_its_test_split(
+    hub: SmallHub, tmp_path: Path, llmkit: Command, tiny: Callable[[str], Path]
+) -> None:
+    config = {
+        "task": "text-classification",
+        "model": str(tiny("text-classification")),
+        "data": {"train": "hub:acme/films", "test": "hub:acme/films"},
+        "training": {"max_steps": 1, "batch_size": 4},
+        "output": "out",
+    }
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(config))
+    env = hub.environment(tmp_path / "home") | {"LLMKIT_CACHE": os.fspath(tmp_path / "cache")}
+
+    def call(*arguments: str) -> Completed:
+        done = llmkit(*arguments, "--format", "json", cwd=tmp_path, env=env, hub=True)
+        assert done.code == 0, done.stderr
+        return done
+
+    trained = call("finetune", "run.yaml")
+    own = call("evaluate", "out", "--resamples", "0").json
+    named = call("evaluate", "out", "--resamples", "0", "--data", "hub:acme/films").json
+
+    assert "40 training, 6 test examples" in trained.stderr
+    assert own["examples"] == named["examples"] == 6
+    assert own["metrics"]["loss"] == pytest.approx(trained.json["test_loss"], abs=1e-6)
