@@ -11,9 +11,9 @@ from llmkit.metrics.registry import (
     MetricEntry,
     evaluate_metric,
     find_metric,
-    is_better,
     load_metric,
     metric_names,
+    more_is_better,
 )
 
 __all__ = [
@@ -25,7 +25,7 @@ __all__ = [
     "confusion_matrix",
     "evaluate_metric",
     "find_metric",
-    "is_better",
     "load_metric",
     "metric_names",
+    "more_is_better",
 ]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -211,6 +210,26 @@ _ROWS = (
 )
 _BY_NAME = Table("llmkit.metrics", {row.name: row for row in _ROWS}, MetricEntry)
 _BY_ALIAS = {alias: row for row in _ROWS for alias in row.aliases}
+# Of the hub's metrics, and of results beside their main value.
+_LESS_IS_BETTER = frozenset(
+    [
+        "loss",
+        "cross_entropy",
+        "bits_per_token",
+        "perplexity",
+        "wer",
+        "cer",
+        "ter",
+        "charcut",
+        "brier_score",
+        "mae",
+        "mape",
+        "smape",
+        "mase",
+        "mse",
+        "rmse",
+    ]
+)
 KINDS = frozenset(row.examples for row in _ROWS)
 """What the metrics here take; one of another package may take something else."""
 
@@ -280,16 +299,16 @@ def evaluate_metric(name: str, **options: Any) -> evaluate.Metric:
     return as_evaluate_metric(find_metric(name), options)
 
 
-def is_better(entry: MetricEntry, value: float, than: float | None) -> bool:
-    """Whether a main value is better than the best so far (None for the first). NaN is never better.
+def more_is_better(figure: str) -> bool:
+    """Tell whether more of a figure is better, a metric's name or a key of its result; an unknown one is a score."""
+    row = _BY_ALIAS.get(figure) or next(
+        (row for row in _BY_NAME.values() if figure in (row.name, row.main_key)), None
+    )
+    return row.greater_is_better if row is not None else _last_part(figure) not in _LESS_IS_BETTER
 
-    A number is better than NaN.
-    """
-    if math.isnan(value):
-        return False
-    if than is None or math.isnan(than):
-        return True
-    return value > than if entry.greater_is_better else value < than
+
+def _last_part(name: str) -> str:
+    return name.removeprefix(HUB_PREFIX).rpartition("/")[2]
 
 
 def check_options(entry: MetricEntry, options: Mapping[str, Any]) -> None:
@@ -306,7 +325,7 @@ def check_options(entry: MetricEntry, options: Mapping[str, Any]) -> None:
         if option not in known:
             has = f"It has {', '.join(known)}." if known else "It has none."
             raise UsageError(
-                f"The metric {entry.name} has no option '{option}'.", hint=did_you_mean(option, known) or has
+                f"the metric {entry.name} has no option '{option}'.", hint=did_you_mean(option, known) or has
             )
 
 
@@ -320,8 +339,8 @@ def _hub_entry(name: str) -> MetricEntry:
         name,
         f"{_PACKAGE}.hub:HubMetric",
         "whatever it takes",
-        source.rpartition("/")[2],
-        True,
+        _last_part(source),
+        _last_part(source) not in _LESS_IS_BETTER,
         f"evaluate.load('{source}')",
         options={"source": source},
     )

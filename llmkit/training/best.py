@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from llmkit.errors import UsageError, did_you_mean
-from llmkit.metrics import find_metric
+from llmkit.metrics import find_metric, more_is_better
 from llmkit.training.objectives.base import Objective
 
 if TYPE_CHECKING:
@@ -37,12 +37,5 @@ def best_by(config: FinetuneConfig, objective: Objective, figures: Mapping[str, 
             f"training.best_metric: there is no figure {wanted!r}" + (f"; {near}" if near else "."),
             hint=f"There are: {', '.join(known)}",
         )
-    return found, 1 if _more_is_better(wanted) else -1
-
-
-def _more_is_better(figure: str) -> bool:
-    """Tell by the metric of this name; a figure that is only a part of a metric's result is a score."""
-    try:
-        return find_metric(figure).greater_is_better
-    except UsageError:
-        return True
+    of_wanted = next((name for name in metrics if wanted in (name, main_keys[name])), wanted)
+    return found, 1 if more_is_better(of_wanted) else -1

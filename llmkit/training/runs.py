@@ -10,7 +10,7 @@ from typing import Any
 from llmkit.data.json_text import parse_json
 from llmkit.data.yaml_text import read_yaml
 from llmkit.errors import LlmkitError, UsageError, did_you_mean, no_such
-from llmkit.metrics import find_metric, metric_names
+from llmkit.metrics import find_metric, metric_names, more_is_better
 from llmkit.training.checkpoints import MANIFEST, STATE
 from llmkit.training.log import finite, read_log
 from llmkit.training.objectives import OBJECTIVES, objective_class
@@ -74,7 +74,7 @@ def find_runs(folder: Path, names: Sequence[str] = ()) -> list[RunSummary]:
         raise UsageError(
             f"there is no folder '{folder}'.", hint="Name the one that holds the runs: llmkit runs FOLDER"
         )
-    if not names and _has_run(folder):
+    if not names and has_run(folder):
         return [read_run(folder)]
     children = {path.name: path for path in sorted(folder.iterdir()) if _is_candidate(path)}
     for name in names:
@@ -88,11 +88,11 @@ def run_names(folder: Path) -> list[str]:
     """Return the names of what looks like a run in a folder, none where there is no such folder."""
     if not folder.is_dir():
         return []
-    return [path.name for path in sorted(folder.iterdir()) if _is_candidate(path) and _has_run(path)]
+    return [path.name for path in sorted(folder.iterdir()) if _is_candidate(path) and has_run(path)]
 
 
 def _is_candidate(path: Path) -> bool:
-    return path.is_dir() and not path.name.startswith(".") and (_has_run(path) or not _is_export(path))
+    return path.is_dir() and not path.name.startswith(".") and (has_run(path) or not _is_export(path))
 
 
 def _is_export(folder: Path) -> bool:
@@ -100,7 +100,8 @@ def _is_export(folder: Path) -> bool:
     return any((folder / name).exists() for name in _EXPORTED)
 
 
-def _has_run(folder: Path) -> bool:
+def has_run(folder: Path) -> bool:
+    """Tell whether a run is in a folder, or was begun there."""
     return any((folder / name).exists() for name in (LOG, CHECKPOINTS, RUN))
 
 
@@ -115,7 +116,7 @@ def read_run(folder: Path) -> RunSummary:
 
 
 def _read(folder: Path) -> RunSummary:
-    if not _has_run(folder):
+    if not has_run(folder):
         raise _BrokenError("there is no run in it")
     config = _config(folder)
     log = read_log(folder / LOG)
@@ -261,7 +262,7 @@ def _key_of(name: str) -> tuple[str, int]:
     try:
         entry = find_metric(name)
     except UsageError:
-        return name, 1
+        return name, 1 if more_is_better(name) else -1
     return entry.main_key, 1 if entry.greater_is_better else -1
 
 
@@ -289,6 +290,10 @@ def sorted_runs(runs: Sequence[RunSummary], by: str) -> list[RunSummary]:
         raise no_such("--sort", by, "figure", keys)
 
     def value(run: RunSummary) -> Any:
+        if by == "best":  # of different figures, too: the best first
+            return (
+                None if run.best is None else run.best * (1 if more_is_better(str(run.best_metric)) else -1)
+            )
         return getattr(run, by) if by in _ATTRIBUTES else run.figures.get(by)
 
     known_runs = [run for run in runs if value(run) is not None]
@@ -300,11 +305,7 @@ def sorted_runs(runs: Sequence[RunSummary], by: str) -> list[RunSummary]:
 def _is_descending(by: str) -> bool:
     if by in _ATTRIBUTES:
         return by == "best" or by in _MORE_IS_BETTER
-    key = by.partition("_")[2]
-    if key == "loss":
-        return False
-    rows = [find_metric(name) for name in metric_names()]
-    return next((row.greater_is_better for row in rows if row.main_key == key), True)
+    return more_is_better(by.partition("_")[2])
 
 
 def differing_settings(runs: Sequence[RunSummary]) -> dict[str, list[Any]]:

@@ -1,13 +1,14 @@
 """Finding metrics by name, their options, and which result is better."""
 
-import math
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from llmkit.errors import UsageError
-from llmkit.metrics import find_metric, is_better, load_metric, metric_names
+from llmkit.metrics import find_metric, load_metric, metric_names, more_is_better
 
 PROMISED = [
     *("accuracy", "f1", "precision", "recall", "matthews", "pearson", "spearman", "mse", "seqeval", "squad"),
@@ -42,6 +43,14 @@ def test_unknown_name_lists_what_there_is():
         find_metric("zzzzzzz")
 
 
+def test_the_page_names_them_all():
+    page = (Path(__file__).parents[2] / "docs" / "evaluate.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\| (`.*?) \|", page.partition("\n## Metrics\n")[2].partition("\n## ")[0], re.MULTILINE
+    )
+    assert {*re.findall(r"`(.*?)`", " ".join(rows))} == {*metric_names(), "hub:NAME"}
+
+
 @pytest.mark.parametrize(
     ("alias", "name"),
     [
@@ -70,15 +79,27 @@ def test_hub_names():
             find_metric(bad)
 
 
-def test_better():
-    more, less = find_metric("accuracy"), find_metric("mse")
-    assert is_better(more, 0.5, None)
-    assert is_better(more, 0.6, 0.5)
-    assert not is_better(more, 0.5, 0.5)
-    assert is_better(less, 0.4, 0.5)
-    assert not is_better(less, 0.6, 0.5)
-    assert not is_better(less, math.nan, None)
-    assert is_better(less, 5.0, math.nan)
+@pytest.mark.parametrize(
+    ("figure", "more"),
+    [
+        ("accuracy", True),
+        ("pearsonr", True),
+        ("overall_f1", True),
+        ("overall_precision", True),
+        ("mse", False),
+        ("perplexity", False),
+        ("bits_per_token", False),
+        ("loss", False),
+        ("wer", False),
+        ("hub:wer", False),
+        ("hub:acme/cer", False),
+        ("hub:acme/rating", True),
+    ],
+)
+def test_better(figure, more):
+    assert more_is_better(figure) == more
+    if figure.startswith("hub:"):
+        assert find_metric(figure).greater_is_better == more
 
 
 def test_finding_is_light():

@@ -6,6 +6,7 @@ import fcntl
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -159,6 +160,8 @@ def test_sorted() -> None:
     assert [order(by) for by in ("name", "best", "loss", "eval_accuracy", "eval_mse")] == [
         "abc", "abc", "bac", "abc", "abc",
     ]  # fmt: skip
+    runs[:2] = [replace(run, best_metric="perplexity") for run in runs[:2]]
+    assert order("best") == "bac", "less of it is better"
     with pytest.raises(UsageError, match="--sort eval_acuracy") as caught:
         sorted_runs(runs, "eval_acuracy")
     assert "no such figure; did you mean eval_accuracy?" in str(caught.value)
@@ -211,7 +214,7 @@ class TestCommand:
         [
             (["missing"], "there is no folder 'missing'"),
             (["{folder}", "rnu", "x"], "did you mean run?"),
-            (["{folder}", "run"], "One run is not compared"),
+            (["{folder}", "run"], "one run is not compared"),
             (["{folder}", "nowhere"], "there is no run 'nowhere'"),
             (["{folder}", "--sort", "lost"], "did you mean loss?"),
             (["{folder}", "--format", "xml"], "no such format"),
