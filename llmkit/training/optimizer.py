@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import UsageError, did_you_mean
+from llmkit.training.adapters import head_modules
 
 if TYPE_CHECKING:
     import torch
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from llmkit.training.config import TrainingSection
 
 _LAYER = re.compile(r"(?:^|\.)(?:layers?|h|block|blocks)\.(\d+)\.")
+_EMBEDDING = re.compile(r"(?:^|\.)(?:w[tp]e|shared)\.")
 _OF_AN_ADAPTER = "base_model.model."  # what peft puts before a parameter's name
 _LAYERS_TO_FREEZE = re.compile(r"layers\.(\d+)(?:-(\d+))?")
 
@@ -23,8 +25,8 @@ def freeze(model: torch.nn.Module, wanted: list[str]) -> int:
     """Leave parameters as they are; return how many numbers that are.
 
     Args:
-        wanted: ``embeddings``, ``encoder`` (all but the head), ``layers.3``, ``layers.0-5``, or the beginning of
-            a parameter's name.
+        wanted: ``embeddings``, ``encoder`` (all but the head; of an encoder-decoder the encoder), ``layers.3``,
+            ``layers.0-5``, or the beginning of a parameter's name.
 
     Raises:
         UsageError: one of them is no parameter of the model.
@@ -46,9 +48,10 @@ def _matching(wanted: str, names: list[str], model: torch.nn.Module) -> list[str
         first, last = int(layers[1]), int(layers[2] or layers[1])
         found = [name for name in names if (layer := layer_of(name)) is not None and first <= layer <= last]
     elif wanted == "embeddings":
-        found = [name for name in names if "embed" in name or re.search(r"\.w[tp]e\.", name)]
-    elif wanted == "encoder":
-        found = [name for name in names if base and name.startswith(f"{base}.")]
+        found = [name for name in names if is_embedding(name)]
+    elif wanted == "encoder" and not getattr(model.config, "is_encoder_decoder", False):
+        heads = _heads(model)
+        found = [name for name in names if name.partition(".")[0] not in heads]
     else:
         found = [name for name in names if name.startswith((wanted, f"{base}.{wanted}"))]
     if not found:
@@ -58,6 +61,22 @@ def _matching(wanted: str, names: list[str], model: torch.nn.Module) -> list[str
             hint="Write embeddings, encoder, layers.0-5, or the beginning of a parameter's name.",
         )
     return found
+
+
+def is_embedding(name: str) -> bool:
+    """Tell whether a parameter is of an embedding, by its name in BERT, GPT-2, T5 and their kin."""
+    return "embed" in name or _EMBEDDING.search(name) is not None
+
+
+def _heads(model: Any) -> set[str]:
+    """Return the names of the modules that stand on the bare model; none of a bare one."""
+    whole = model.get_base_model() if hasattr(model, "get_base_model") else model
+    children = dict(whole.named_children())
+    if getattr(whole, "base_model_prefix", None) in children:
+        return set(head_modules(whole))
+    # T5 has its stacks beside its head.
+    output = whole.get_output_embeddings() if hasattr(whole, "get_output_embeddings") else None
+    return {name for name, module in children.items() if module is output}
 
 
 def layer_of(name: str) -> int | None:
@@ -74,14 +93,17 @@ def parameter_groups(model: torch.nn.Module, settings: TrainingSection) -> list[
     """
     trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     depth = 1 + max((layer_of(name) or 0 for name, _ in trained), default=0)
-    base = getattr(model, "base_model_prefix", "")
+    heads = _heads(model)
     groups: dict[tuple[float, float], list[torch.Tensor]] = {}
     for name, parameter in trained:
         decay = settings.weight_decay if parameter.ndim > 1 else 0.0
         rate = 1.0
-        if settings.layer_decay is not None and name.removeprefix(_OF_AN_ADAPTER).startswith(f"{base}."):
+        if (
+            settings.layer_decay is not None
+            and name.removeprefix(_OF_AN_ADAPTER).partition(".")[0] not in heads
+        ):
             layer = layer_of(name)
-            below = depth - layer if layer is not None else (depth + 1 if "embed" in name else 1)
+            below = depth - layer if layer is not None else (depth + 1 if is_embedding(name) else 1)
             rate = settings.layer_decay**below
         groups.setdefault((decay, rate), []).append(parameter)
     return [

@@ -15,6 +15,8 @@ from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
     PreTrainedModel,
+    T5Config,
+    T5ForConditionalGeneration,
     get_scheduler,
 )
 
@@ -41,6 +43,11 @@ def bert() -> PreTrainedModel:
 
 def gpt2() -> PreTrainedModel:
     return GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=8, n_layer=LAYERS, n_head=2, n_positions=16))
+
+
+def t5(**changes: Any) -> PreTrainedModel:
+    sizes = {"d_model": 8, "d_kv": 4, "d_ff": 16, "num_layers": LAYERS, "num_heads": 2}
+    return T5ForConditionalGeneration(T5Config(vocab_size=50, **sizes, **changes))
 
 
 def settings(**changes: Any) -> TrainingSection:
@@ -150,6 +157,49 @@ def test_layer_decay_halves_the_rate_from_layer_to_layer() -> None:
     for name, parameter in model.named_parameters():
         below = next(depth for part, depth in parts.items() if part in name)
         assert rate[id(parameter)] == pytest.approx(1e-3 * 0.5**below), name
+
+
+T5_PARTS = {"block.2": 1, "block.1": 2, "block.0": 3, "shared": 4, "final_layer_norm": 1, "lm_head": 0}
+
+
+@pytest.mark.parametrize(
+    ("make", "parts"),
+    [
+        (lambda: bert().bert, {"pooler": 1, "layer.2": 1, "layer.1": 2, "layer.0": 3, "embeddings": 4}),
+        (gpt2, {"h.2": 1, "h.1": 2, "h.0": 3, "wte": 4, "wpe": 4, "ln_f": 1}),
+        (lambda: gpt2().transformer, {"h.2": 1, "h.1": 2, "h.0": 3, "wte": 4, "wpe": 4, "ln_f": 1}),
+        (lambda: t5(tie_word_embeddings=False), T5_PARTS),
+        (t5, T5_PARTS),
+    ],
+    ids=["bare BERT", "GPT-2", "bare GPT-2", "T5", "T5, tied"],
+)
+def test_layer_decay_of_other_models(make: Any, parts: dict[str, int]) -> None:
+    model = make()
+
+    groups = parameter_groups(model, settings(layer_decay=0.5))
+
+    rate = {id(each): group["lr"] for group in groups for each in group["params"]}  # type: ignore[attr-defined]
+    for name, parameter in model.named_parameters():
+        below = next(depth for part, depth in parts.items() if part in name)
+        assert rate[id(parameter)] == pytest.approx(1e-3 * 0.5**below), name
+
+
+@pytest.mark.parametrize(
+    ("make", "left_alone"),
+    [
+        (lambda: bert().bert, lambda name: True),
+        (gpt2, lambda name: True),  # its head is the embedding
+        (t5, lambda name: name.startswith("encoder.")),
+    ],
+    ids=["bare BERT", "GPT-2", "T5"],
+)
+def test_the_encoder_of_other_models(make: Any, left_alone: Any) -> None:
+    model = make()
+
+    freeze(model, ["encoder"])
+
+    names = {name for name, _ in model.named_parameters()}
+    assert trained(model) == {name for name in names if not left_alone(name)}
 
 
 def test_layer_decay_reaches_an_adapter() -> None:
