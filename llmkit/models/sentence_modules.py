@@ -66,6 +66,15 @@ def read_sentence_modules(model: ResolvedModel) -> SentenceModules:
     )
 
 
+SENTENCE_FILES = (
+    "modules.json",
+    "1_Pooling/config.json",
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
+)
+"""What says how a model's tokens become a vector."""
+
+
 def sentence_files(modules: SentenceModules, width: int) -> dict[str, str]:
     """Return the files by which sentence-transformers 2 and later loads a model of transformers that pools so.
 
@@ -79,16 +88,16 @@ def sentence_files(modules: SentenceModules, width: int) -> dict[str, str]:
     kinds = [("", "Transformer"), ("1_Pooling", "Pooling")]
     kinds += [("2_Normalize", "Normalize")] if modules.normalize else []
     contents: dict[str, Any] = {
-        "modules.json": [
+        SENTENCE_FILES[0]: [
             {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{kind}"}
             for number, (path, kind) in enumerate(kinds)
         ],
-        "1_Pooling/config.json": {
+        SENTENCE_FILES[1]: {
             "word_embedding_dimension": width,
             **pooling_switches(modules.pooling.mode),
         },
-        "sentence_bert_config.json": {"max_seq_length": modules.pooling.max_tokens, "do_lower_case": False},
-        "config_sentence_transformers.json": {
+        SENTENCE_FILES[2]: {"max_seq_length": modules.pooling.max_tokens, "do_lower_case": False},
+        SENTENCE_FILES[3]: {
             "prompts": modules.prompts,
             "default_prompt_name": modules.default_prompt,
             "similarity_fn_name": "cosine",

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.data.atomic import explained_write
+from llmkit.data.atomic import explained_write, reason_of
 from llmkit.data.json_text import parse_json
 from llmkit.errors import ModelError
 from llmkit.training.sharding import put
@@ -124,21 +124,27 @@ def damages(path: Path) -> Iterator[str]:
     """Go through what is wrong with a checkpoint's files."""
     try:
         manifest = parse_json((path / MANIFEST).read_text(encoding="utf-8"))
-        entries = dict(manifest["files"])
+        entries = {name: (entry["size"], entry["sha256"]) for name, entry in manifest["files"].items()}
     except FileNotFoundError:
         yield "it was not finished: no manifest"
         return
-    except (ValueError, KeyError, TypeError):
+    except OSError as error:
+        yield f"its manifest cannot be read: {reason_of(error)}"
+        return
+    except (ValueError, KeyError, TypeError, AttributeError):
         yield "its manifest is damaged"
         return
-    for name, entry in entries.items():
+    for name, (size, digest) in entries.items():
         file = path / name
-        if not file.is_file():
-            yield f"{name} is missing"
-        elif file.stat().st_size != entry["size"]:
-            yield f"{name} has {file.stat().st_size:,} bytes, not {entry['size']:,}"
-        elif _sealed(file)["sha256"] != entry["sha256"]:
-            yield f"{name} is damaged"
+        try:
+            if not file.is_file():
+                yield f"{name} is missing"
+            elif file.stat().st_size != size:
+                yield f"{name} has {file.stat().st_size:,} bytes, not {size:,}"
+            elif _sealed(file)["sha256"] != digest:
+                yield f"{name} is damaged"
+        except OSError as error:
+            yield f"{name} cannot be read: {reason_of(error)}"
 
 
 def read_state(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from llmkit.data.atomic import explained_write
 from llmkit.errors import ModelError, UsageError
+from llmkit.training.averaging import PREFIX as AVERAGE
 from llmkit.training.checkpoints import (
     OPTIMIZER,
     STATE,
@@ -226,9 +227,9 @@ def _restore_tensors(run: Run, checkpoint: Checkpoint) -> None:
     _put_weights(run, weights)
     tensors = load_file(checkpoint.path / OPTIMIZER)
     _restore_random_state(tensors, run.accelerator.process_index)
-    tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(_RANDOM)}
     if run.loop.average is not None:
         run.loop.average.restore(tensors)
+    tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith((_RANDOM, AVERAGE))}
     engine = engine_of(run.model)
     if engine is not None:
         engine.put_moments(run.model, tensors)

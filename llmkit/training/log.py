@@ -45,16 +45,21 @@ class RunLog(Listener):
         self._since.append(result)
         self.listener.step(result, run)
         if run.progress.step % self.every == 0 or run.progress.step == run.loop.steps.total:
-            line = summary(self._since, run)
-            self._since = []
-            self._write(line, run)
-            self.listener.logged(line, run)
+            self._log_steps(run)
 
     def evaluated(self, figures: dict[str, float], run: Run) -> None:
         self._write({"step": run.progress.step, "epoch": _epoch(run), **figures}, run)
         self.listener.evaluated(figures, run)
 
+    def _log_steps(self, run: Run) -> None:
+        line = summary(self._since, run)
+        self._since = []
+        self._write(line, run)
+        self.listener.logged(line, run)
+
     def end(self, run: Run) -> None:
+        if self._since:  # a run that was stopped, or is no longer getting better
+            self._log_steps(run)
         if run.config.trackers:
             run.accelerator.end_training()
         self._run = None

@@ -6,6 +6,7 @@ import json
 import shutil
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from typing_extensions import TypedDict
@@ -15,6 +16,7 @@ from llmkit.data.atomic import explained_write, write_whole
 from llmkit.data.json_text import parse_json
 from llmkit.data.shapes import others
 from llmkit.errors import MissingExtraError
+from llmkit.models.sentence_modules import SENTENCE_FILES
 from llmkit.training.adapters import ADAPTER_FILES, merged, save_adapter
 from llmkit.training.card import model_card
 from llmkit.training.log import finite, log_of
@@ -24,6 +26,7 @@ from llmkit.training.state import CONFIG, COST, METRICS, RUN, Run
 
 LOSS_CURVE = "loss.png"
 CARD = "README.md"
+_WHOLE_WEIGHTS = ("model*.safetensors", "model*.safetensors.index.json")
 MODEL_FILES = ("model.safetensors", "adapter_model.safetensors", "config.json", CARD)
 
 
@@ -62,8 +65,16 @@ def _write_config(run: Run) -> None:
 
 
 def _write_model(run: Run) -> Any:
-    """Write the model, or with ``adapter.merge: false`` the adapter and the config; return what was written."""
-    if run.config.adapter is not None and not run.config.adapter.merge:
+    """Write the model, or with ``adapter.merge: false`` the adapter and the config; return what was written.
+
+    Weights of the other form that an earlier run left go: who loads the folder would take them for this one's.
+    """
+    is_adapter = run.config.adapter is not None and not run.config.adapter.merge
+    if not (is_adapter and _begins_here(run)):
+        for pattern in _WHOLE_WEIGHTS if is_adapter else ADAPTER_FILES:
+            for path in run.output.glob(pattern):
+                path.unlink()
+    if is_adapter:
         save_adapter(run.model, run.output)
         whole = run.model.get_base_model()
         # Classes and the like, which an adapter does not tell.
@@ -72,10 +83,13 @@ def _write_model(run: Run) -> Any:
         return run.model
     model = run.model if run.config.adapter is None else merged(run.model)
     model.save_pretrained(run.output)
-    if run.config.adapter is not None:  # of a run that kept its adapter alone before
-        for name in ADAPTER_FILES:
-            (run.output / name).unlink(missing_ok=True)
     return model
+
+
+def _begins_here(run: Run) -> bool:
+    """Tell whether the model that the run began with lies in the run's own folder: an adapter on it needs it."""
+    start = Path(run.config.model.name)
+    return start.is_dir() and start.resolve() == run.output.resolve()
 
 
 def _write_tokenizer(run: Run) -> None:
@@ -99,7 +113,11 @@ def write_output(run: Run) -> None:
         for weights in run.output.glob("*.safetensors"):
             shutil.copymode(run.output / "config.json", weights)  # safetensors writes for the owner alone
         _write_tokenizer(run)
-    for name, text in run.objective.output_files(model).items():
+    files = run.objective.output_files(model)
+    for name in SENTENCE_FILES:  # of a run of another task
+        if name not in files:
+            (run.output / name).unlink(missing_ok=True)
+    for name, text in files.items():
         (run.output / name).parent.mkdir(exist_ok=True)
         write_whole(run.output / name, text.encode())
     _write_config(run)

@@ -23,10 +23,13 @@ if TYPE_CHECKING:
 _FILE = "reference.safetensors"
 
 
-def add_reference(run: Run) -> None:
+def add_reference(run: Run, *, keep: bool = True) -> None:
     """Give each example the reference figures, if the task has any: those that are kept, else computed and kept.
 
     It must be called before anything changes the model: before it is trained, and before a checkpoint is loaded.
+
+    Args:
+        keep: write them into the run's folder; not of a run that is only planned.
 
     Raises:
         OutputError: the figures cannot be written.
@@ -43,7 +46,7 @@ def add_reference(run: Run) -> None:
     if figures is None:
         run.listener.note("computing what the model says at the start, once, to compare with.")
         figures = {name: _computed(run, examples) for name, examples in there.items()}
-        if run.accelerator.is_main_process:
+        if keep and run.accelerator.is_main_process:
             _keep(path, figures, identities)
     for name, examples in there.items():
         setattr(run.data, name, _with_column(examples, figures[name]))

@@ -27,6 +27,7 @@ from llmkit.training.planning import Pace, Plan, workload_of
 from llmkit.training.preparing import is_measured, make_whole, prepare
 from llmkit.training.processes import agreed, gathered, is_first, largest, meet, part, said_once
 from llmkit.training.reference import add_reference
+from llmkit.training.runs import has_run
 from llmkit.training.sharding import is_sharded
 from llmkit.training.state import CHECKPOINTS, CONFIG, COST, LOCK, LOG, METRICS, RUN, Listener, Run
 from llmkit.training.stopping import StopRequest
@@ -101,22 +102,22 @@ def claimed_output(output: Path, *, resume: bool, overwrite: bool) -> Iterator[t
 
 @contextmanager
 def _locked(output: Path, *, resume: bool, overwrite: bool) -> Iterator[bool]:
-    has_run = any((output / name).exists() for name in (LOG, CHECKPOINTS, RUN))
+    there = has_run(output)
     launch = os.environ.get(LAUNCH, "")
     if launch and _last_launch(output) == launch:
-        resume, overwrite = has_run, not has_run
-    if has_run and not (resume or overwrite):
+        resume, overwrite = there, not there
+    if there and not (resume or overwrite):
         raise UsageError(
             f"{output} has a run in it already.",
             hint="Go on with it (--resume), replace it (--overwrite), or name another folder in output.",
         )
     lost = next((name for name in (*MODEL_FILES, CONFIG) if (output / name).exists()), None)
-    if lost is not None and not (has_run or overwrite):
+    if lost is not None and not (there or overwrite):
         raise UsageError(
             f"{output} has a {lost} in it, which is of no run and would be replaced.",
             hint="Name another folder in output, or replace it (--overwrite).",
         )
-    if resume and not has_run and not is_requeued():
+    if resume and not there and not is_requeued():
         raise UsageError(f"{output} has no run to go on with.", hint="Leave --resume out to begin one.")
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -178,7 +179,8 @@ def _train(run: Run) -> None:
         if run.progress.most_tokens is None and is_measured(run.config, on_cpu=on_cpu):
             measure(run.loop)
         run.plan = Plan(workload_of(run), Pace(run.loop))
-        for result in run.loop.run():
+        # Of a run that was stuck, and could not write what it came to, nothing is left but that.
+        for result in () if _is_stuck(run) else run.loop.run():
             step = run.progress.step
             run.plan.pace.add(result)
             run.losses.append((step, result.loss))
@@ -201,21 +203,30 @@ def _forgotten_if_refused(run: Run) -> Iterator[None]:
     try:
         yield
     except LlmkitError:
-        if is_first() and {each.name for each in run.output.iterdir()} <= {LOCK, CONFIG, RUN}:
+        names = {each.name for each in run.output.iterdir()}
+        if is_first() and names <= {LOCK, CONFIG, RUN, CHECKPOINTS} and not _has_checkpoint(run):
+            shutil.rmtree(run.output / CHECKPOINTS, ignore_errors=True)  # what the model said at the start
             for name in (CONFIG, RUN):
                 (run.output / name).unlink(missing_ok=True)
         raise
 
 
+def _has_checkpoint(run: Run) -> bool:
+    return any((run.output / CHECKPOINTS).glob("step-*"))
+
+
 def _rehearse(run: Run) -> None:
-    """Judge two examples, so that a metric that does not fit is found now and not after an epoch.
+    """Judge two examples, so that a metric that does not fit is found now and not after an epoch, or at the end.
 
     Raises:
         UsageError, DataError: a metric, or the one that the best model is chosen by, is not to be had.
     """
+    judged = run.data.validation if run.data.validation is not None else run.data.test
+    if judged is None:
+        return
+    figures = figures_of(run, judged.subset(list(range(min(2, len(judged))))), "eval")
     if run.data.validation is not None:
-        few = run.data.validation.subset(list(range(min(2, len(run.data.validation)))))
-        best_by(run.config, run.objective, figures_of(run, few, "eval"))
+        best_by(run.config, run.objective, figures)
 
 
 def _due(every: int | None, step: int, result: StepResult) -> bool:

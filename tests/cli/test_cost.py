@@ -171,8 +171,8 @@ WRONG = {
     "a comma": (("gpt-3", "--tokens", "2,5"), "a comma is no decimal point"),
     "another unit": (("gpt-3", "--tokens", "15GB"), "no such unit as 'GB'"),
     "a budget of nothing": (("gpt-3", "--budget", "5000"), "5000 of what?"),
-    "no tokens": (("gpt-3",), "On how many tokens"),
-    "nothing at all": ((), "What is to be trained?"),
+    "no tokens": (("gpt-3",), "on how many tokens"),
+    "nothing at all": ((), "what is to be trained?"),
     "unknown accelerator": (("gpt-3", "--tokens", "1T", "--gpu", "h10"), "did you mean h100?"),
     "price without a device": (("gpt-3", "--tokens", "1T", "--price", "2"), "nothing without a device"),
     "more than the peak": (
@@ -238,6 +238,17 @@ class TestFinetune:
         assert (
             values["energy"]["label"] == "energy, estimated" and "not measured" in values["energy"]["source"]
         )
+        assert not (tmp_path / "run").exists()
+
+    def test_of_preferences_nothing_is_written_either(self, config, run, tiny, tmp_path):
+        rows = [{"prompt": "the film", "chosen": " was good", "rejected": " was bad"}] * 8
+        values = yaml.safe_load(config.read_text()) | {
+            "task": "preference",
+            "model": str(tiny("text-generation")),
+            "data": {"train": write_rows(tmp_path / "pairs.jsonl", rows)},
+        }
+        config.write_text(yaml.safe_dump(values))
+        assert run("--finetune", config, "--device", "cpu").lines[0]["steps"]["value"] == 4
         assert not (tmp_path / "run").exists()
 
     def test_its_plan_is_what_the_run_takes(self, config, run, llmkit, cache, tmp_path):

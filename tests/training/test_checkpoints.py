@@ -53,6 +53,14 @@ def damage_manifest(path: Path) -> None:
     (path / MANIFEST).write_text('{"files": ')
 
 
+def empty_manifest(path: Path) -> None:
+    (path / MANIFEST).write_text('{"files": {"a.txt": 7}}')
+
+
+def list_in_manifest(path: Path) -> None:
+    (path / MANIFEST).write_text('{"files": ["a.txt"]}')
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
@@ -61,6 +69,8 @@ def damage_manifest(path: Path) -> None:
         (lose, "b.txt is missing"),
         (lose_manifest, "it was not finished: no manifest"),
         (damage_manifest, "its manifest is damaged"),
+        (empty_manifest, "its manifest is damaged"),
+        (list_in_manifest, "its manifest is damaged"),
     ],
 )
 def test_a_damaged_one_is_passed_over_and_named(

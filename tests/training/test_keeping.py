@@ -189,3 +189,48 @@ def test_the_command(llmkit: Command, tiny: Tiny, tmp_path: Path) -> None:
     assert "training.seed: 42 before, 7 now" in refused.stderr
     assert done.code == 0, done.stderr
     assert "resumed anyway: training.seed: 42 before, 7 now." in done.stderr
+
+
+def test_the_optimizer_gets_back_what_is_its_own(tiny: Tiny, tmp_path: Path) -> None:
+    begun(tiny, tmp_path, training={"ema": 0.9})
+
+    run = finetune(config(tiny, tmp_path, training={"ema": 0.9}), resume=True, device="cpu")
+
+    assert run.progress.step == 4
+    for state in run.loop.optimizer.state.values():
+        assert set(state) == {"step", "exp_avg", "exp_avg_sq"}
+
+
+def test_weights_of_the_other_form_go_with_the_run_that_is_replaced(tiny: Tiny, tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    alone = {"adapter": {"r": 2, "merge": False}}
+    for number, sections in enumerate((alone, {}, alone)):
+        finetune(
+            config(tiny, tmp_path, training={"max_steps": 1}, **sections), overwrite=number > 0, device="cpu"
+        )
+        names = {path.name for path in (tmp_path / "run").iterdir()}
+        whole, adapter = {"model.safetensors"}, {"adapter_model.safetensors", "adapter_config.json"}
+        assert names & (whole | adapter) == (adapter if sections else whole)
+
+
+def test_a_run_that_is_no_longer_getting_better_takes_no_step_more(tiny: Tiny, tmp_path: Path) -> None:
+    """As after a disk that was full when it was to write what it came to."""
+    settings = {"max_steps": 40, "eval_steps": 1, "save_steps": 1, "learning_rate": 1e-9, "early_stopping": 2}
+    stuck = config(tiny, tmp_path, data={"validation": 0.25}, training=settings)
+    stopped = finetune(stuck, device="cpu").progress.step
+    (tmp_path / "run/metrics.json").unlink()
+
+    assert finetune(stuck, resume=True, device="cpu").progress.step == stopped < 40
+    assert (tmp_path / "run/metrics.json").exists()
+
+
+def test_a_metric_that_does_not_fit_the_test_set_is_refused_before_the_first_step(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    three = [{"text": f"film {n}", "label": "abc"[n % 3]} for n in range(9)]
+    test = write_rows(tmp_path / "test.jsonl", three[:2])  # two of the classes alone
+
+    with pytest.raises(UsageError, match="the metric f1 does not fit text-classification"):
+        finetune(config(tiny, tmp_path, three, data={"test": test}, metrics=["f1"]), device="cpu")
+
+    assert not (tmp_path / "run" / "run.json").exists()

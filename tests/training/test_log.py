@@ -70,6 +70,16 @@ def test_a_line_is_about_the_steps_since_the_last(run: Run) -> None:
     assert heard.lines == lines_of(run)
 
 
+def test_a_run_that_stops_between_two_lines_leaves_out_no_step(run: Run) -> None:
+    log = RunLog(run.output / LOG, Listener(), every=4)
+    log.begin(run)
+
+    take(log, run, [float(step) for step in range(1, 7)])
+    log.end(run)
+
+    assert [(line["step"], line["loss"]) for line in lines_of(run)] == [(4, 2.5), (6, 5.5)]
+
+
 def test_what_a_line_says(run: Run) -> None:
     run.progress.step, run.progress.tokens, run.progress.flops = 3, 90, 5e9
 
