@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from llmkit.errors import UsageError
@@ -49,10 +50,15 @@ def check_metrics(objective: Objective) -> None:
         MissingExtraError, HubError: it cannot be had.
     """
     for name in metrics_of(objective):
-        load_metric(name)
+        metric = load_metric(name)
         error = misfit(name, objective.task, objective.gives_here())
         if error is not None:
             raise error
+        classes = list(objective.each_class())
+        if classes and find_metric(name).examples == "classes":
+            with _said_of(name, objective):
+                metric.update(classes, classes)
+                metric.compute()
 
 
 def results_of(objective: Objective, judged: Judged) -> Iterator[tuple[str, Result, StreamedMetric, Judged]]:
@@ -64,13 +70,19 @@ def results_of(objective: Objective, judged: Judged) -> Iterator[tuple[str, Resu
     for name in metrics_of(objective):
         metric = load_metric(name)
         given = objective.for_metric(find_metric(name).examples, judged)
-        try:
+        with _said_of(name, objective):
             metric.update(given.predictions, given.references)
             result = metric.compute()
-        except UsageError as error:
-            own = f"The task's own metrics are: {', '.join(objective.metrics_for())}."
-            raise _refused(name, objective.task, error.message, own) from None
         yield name, result, metric, given
+
+
+@contextmanager
+def _said_of(name: str, objective: Objective) -> Iterator[None]:
+    try:
+        yield
+    except UsageError as error:
+        own = f"The task's own metrics are: {', '.join(objective.metrics_for())}."
+        raise _refused(name, objective.task, error.message, own) from None
 
 
 def _refused(name: str, task: str, reason: str, hint: str) -> UsageError:

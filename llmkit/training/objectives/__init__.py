@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 
-from llmkit.errors import did_you_mean
+from llmkit.errors import UsageError, did_you_mean
 from llmkit.plugins import Table
 from llmkit.training.objectives.base import Objective
 
@@ -50,6 +50,20 @@ def nearest_task(name: str) -> str | None:
     """Return ``did you mean X?`` for the training task that `name` may stand for, or None when nothing is near."""
     usual = _OTHER_NAMES.get(name.lower().replace("_", "-"))
     return f"did you mean {usual}?" if usual else did_you_mean(name, OBJECTIVES)
+
+
+def check_task(task: str | None) -> None:
+    """Check the name of a training task.
+
+    Raises:
+        UsageError: there is none of this name.
+    """
+    if task is not None and task not in OBJECTIVES:
+        near = nearest_task(task)
+        raise UsageError(
+            f"no training task is called {task!r}" + (f"; {near}" if near else "."),
+            hint=f"There are: {', '.join(OBJECTIVES)}.",
+        )
 
 
 def objective_class(task: str) -> type[Objective]:

@@ -181,6 +181,10 @@ class Objective(ABC):
         """Return the kinds of what metrics may take, of the rows that were found."""
         return self.gives
 
+    def each_class(self) -> Sequence[int]:
+        """Return each class that a prediction may be; none where that is no one class."""
+        return ()
+
     @abstractmethod
     def encode(self, values: Mapping[str, Any]) -> list[Example]:
         """Return the examples of a row: one, or several where a long text is cut into parts.

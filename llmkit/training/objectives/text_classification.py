@@ -135,6 +135,9 @@ class TextClassification(Classification):
             return self.metrics if len(self.labels) == 2 else ("accuracy", "f1_macro")
         return _METRICS[self.problem]
 
+    def each_class(self) -> Sequence[int]:
+        return range(len(self.labels)) if self.problem == "single_label_classification" else ()
+
     def gives_here(self) -> tuple[str, ...]:
         return ("numbers",) if self.problem == "regression" else ("classes",)
 
