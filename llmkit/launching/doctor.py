@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from typing_extensions import TypedDict
 
 from llmkit.data.cache_folder import cache_folder
+from llmkit.hardware.main_memory import of_machine
 from llmkit.launching.trial import Trial
 
 _PACKAGES = [
@@ -172,12 +173,8 @@ def _links() -> str | None:
 
 
 def _memory() -> dict[str, int]:
-    sizes = {}
-    with suppress(OSError):
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            name, _, rest = line.partition(":")
-            sizes[name] = int(rest.split()[0]) * 1024
-    return {"total": sizes.get("MemTotal", 0), "available": sizes.get("MemAvailable", 0)}
+    found = of_machine()
+    return {"total": found.total, "available": found.available} if found else {"total": 0, "available": 0}
 
 
 def _disks() -> dict[str, dict[str, Any]]:

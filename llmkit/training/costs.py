@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -17,6 +18,7 @@ from llmkit.architectures.heads import name_of_head
 from llmkit.architectures.lora import LoraSpec
 from llmkit.architectures.memory import adapters_of, regimes
 from llmkit.errors import UsageError
+from llmkit.hardware import main_memory
 from llmkit.training.objectives.batch import Batch
 from llmkit.training.sharding import gathered_bytes, is_fsdp
 
@@ -156,7 +158,9 @@ def memory_of(run: Run, config: FinetuneConfig) -> dict[str, Any]:
         found["copies"] = mixed.states - 16 * counted.total  # what autocast keeps in half precision
     found["activations"] = None if counted is None else _activations(run, config, counted)
     total = sum(each for each in found.values() if each is not None)
-    available = free_bytes(run.accelerator.device)
+    # What the run has already is no longer free.
+    held = found["weights"] + (found["average"] if run.loop.average is not None else 0)
+    available = free_bytes(run.accelerator.device) + held
     return found | {"total": total, "available": available, "fits": total <= available}
 
 
@@ -215,36 +219,10 @@ def free_bytes(device: torch.device) -> int:
 
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return min(found for found in (_available(), _of_cgroup(), _of_limit()) if found is not None)
-
-
-def _available() -> int:
-    import os
-
-    try:
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-_CGROUPS = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-)
-
-
-def _of_cgroup() -> int | None:
-    for limit, used in _CGROUPS:
-        try:
-            texts = [Path(path).read_text(encoding="ascii").strip() for path in (limit, used)]
-        except OSError:
-            continue
-        if texts[0].isdigit():  # "max" is no limit
-            return max(0, int(texts[0]) - int(texts[1]))
-    return None
+    machine, group = main_memory.of_machine(), main_memory.of_group()
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    found = (machine.available if machine else physical, group.available if group else None, _of_limit())
+    return min(each for each in found if each is not None)
 
 
 def _of_limit() -> int | None:

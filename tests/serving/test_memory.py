@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from llmkit.hardware import main_memory
 from llmkit.serving import memory
 
 
@@ -37,7 +38,7 @@ def test_it_is_scarce_below_a_share(
         (tmp_path / "memory.max").write_text(limit)
         (tmp_path / "memory.current").write_text(str(used + 1000))
         (tmp_path / "memory.stat").write_text("anon 5\ninactive_file 600\nactive_file 400\n")
-    monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "meminfo")
-    monkeypatch.setattr(memory, "_GROUP", tmp_path)
+    monkeypatch.setattr(main_memory, "_MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(main_memory, "_GROUPS", tmp_path)
 
     assert memory.is_scarce() is scarce
