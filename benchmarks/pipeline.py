@@ -34,6 +34,7 @@ from llmkit.models.loading import LoadOptions, has_native_bfloat16
 from llmkit.models.resolving import resolve_model
 from llmkit.tasks.build import build_pipeline
 from llmkit.tasks.catalogue import find_task
+from llmkit.tasks.inputs import FieldValues
 
 WORDS = "the bank raised its rates after a long debate and nobody in town was surprised by what came".split()  # noqa: SIM905
 
@@ -68,7 +69,8 @@ def with_llmkit(pipe: Any, texts: list[str]) -> list[dict[str, Any]]:
     call = find_task("text-classification")
     runner = Runner(pipe, call, RunSettings())
     rows = [
-        (Record({"text": text}, "benchmark", number), {"text": text}) for number, text in enumerate(texts)
+        (Record({"text": text}, "benchmark", number), FieldValues({"text": text}))
+        for number, text in enumerate(texts)
     ]
     return [
         outcome.value

@@ -6,7 +6,7 @@ becomes of each row of one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Generic, TypeVar
@@ -62,7 +62,7 @@ class RowRun:
     Attributes:
         written: makes of an outcome and its row's number what the sink takes.
         rejected_input: makes the input's columns of a rejected row JSON, given the row and its number.
-        rows_done: rows that an earlier run has done; windows that end before are passed over.
+        rows_done: rows that an earlier run has done, which are passed over.
         rejected: hears of each rejected row.
         shared: this process's part, where several work on the rows; the first has the sink.
 
@@ -103,9 +103,11 @@ class RowRun:
         """Go through the windows that are still to be done."""
         start = 0
         for number, rows in enumerate(windows):
-            window = Window(number, start, rows)
+            # Rows of a pipe are cut by when they came: a window may begin among those that are done.
+            done = max(0, self.rows_done - start)
+            window = Window(number, start + done, rows[done:])
             start += len(rows)
-            if start > self.rows_done and (self.shared is None or self.shared.is_mine(window)):
+            if window.rows and (self.shared is None or self.shared.is_mine(window)):
                 yield window
 
     def put(self, window: Window[Any], outcomes: Sequence[Outcome]) -> None:
@@ -158,7 +160,7 @@ class RowRun:
 
     def _check_failures(self, outcomes: Sequence[Outcome]) -> None:
         """Stop where the first rows all fail alike by no fault of their own."""
-        if self.summary.done or len(outcomes) < _SAME_FAILURES:
+        if self.summary.done or self.rows_done or len(outcomes) < _SAME_FAILURES:
             return
         reasons = {outcome.reason for outcome in outcomes}
         if len(reasons) == 1 and all(
@@ -185,11 +187,14 @@ def reject_reason(error: Exception) -> str:
 def beside_input(row: Row, value: Any) -> dict[str, Any]:
     """Put a result beside the columns it came from; a column of the same name becomes `input_NAME`."""
     result = value if isinstance(value, dict) else {"result": value}
-    columns = getattr(row, "values", {})
-    kept = {
+    return {**kept_columns(getattr(row, "values", {}), result), **result}
+
+
+def kept_columns(columns: Mapping[str, Any], result: Collection[str]) -> dict[str, Any]:
+    """Return an input's columns as JSON has them; one that the result has too is called `input_NAME`."""
+    return {
         (f"input_{name}" if name in result else name): plain_value(each) for name, each in columns.items()
     }
-    return {**kept, **result}
 
 
 def plain_input(row: Row, index: int) -> dict[str, Any] | None:

@@ -71,6 +71,8 @@ class SharedRows:
 
         while self._others and (number is None or self._others[0].number < number):
             window = self._others.pop(0)
+            # The other may wait for this: of a run that is gone on with, nothing before is to be received.
+            self._exchange.received_before(window.number)
             found = unpacked(self._exchange.receive(window.number))
             outcomes = []
             for row, said in zip(window.rows, found["rows"], strict=True):

@@ -44,22 +44,15 @@ class Sink(Protocol):
 
 
 class StreamSink:
-    """Writes results to a stream as they come; rejected rows go to a file if there is one."""
+    """Writes results to a stream as they come."""
 
     def __init__(
-        self,
-        stream: BinaryIO,
-        formatter: Formatter,
-        rejects: Path | None = None,
-        *,
-        warn: Callable[[str], None] = lambda text: None,
+        self, stream: BinaryIO, formatter: Formatter, *, warn: Callable[[str], None] = lambda text: None
     ) -> None:
         self._stream = stream
         self._warn = warn
         self._has_warned = False
         self._formatter = formatter
-        self._rejects = rejects
-        self._rejects_file: BinaryIO | None = None
         self._has_begun = False
 
     def write(self, value: Any, index: int, label: str = "") -> None:
@@ -73,11 +66,7 @@ class StreamSink:
             )
 
     def reject(self, row: dict[str, Any]) -> None:
-        if self._rejects is None:
-            return
-        with explained_write(self._rejects):
-            self._rejects_file = self._rejects_file or self._rejects.open("wb")
-            self._rejects_file.write(f"{dump_json(row)}\n".encode())
+        pass
 
     def commit(self, rows_done: int) -> None:
         with explained_write("standard output"):
@@ -88,9 +77,6 @@ class StreamSink:
             self._begin()
             self._put(self._formatter.end())
         self.commit(0)
-        if self._rejects_file is not None and self._rejects is not None:
-            with explained_write(self._rejects):
-                self._rejects_file.close()
 
     def _begin(self) -> None:
         """Write what comes before the first result; a run without any writes nothing."""
@@ -101,6 +87,34 @@ class StreamSink:
     def _put(self, data: bytes) -> None:
         with explained_write("standard output"):
             self._stream.write(data)
+
+
+class RejectsSink:
+    """A sink whose rejected rows go to a file of their own, which is there once there is one."""
+
+    def __init__(self, sink: Sink, path: Path) -> None:
+        self._sink = sink
+        self._path = path
+        self._file: BinaryIO | None = None
+
+    def write(self, value: Any, index: int, label: str = "") -> None:
+        self._sink.write(value, index, label)
+
+    def reject(self, row: dict[str, Any]) -> None:
+        with explained_write(self._path):
+            self._file = self._file or self._path.open("wb")
+            self._file.write(f"{dump_json(row)}\n".encode())
+
+    def commit(self, rows_done: int) -> None:
+        self._sink.commit(rows_done)
+
+    def close(self, *, finished: bool) -> None:
+        try:
+            self._sink.close(finished=finished)
+        finally:
+            if self._file is not None:
+                with explained_write(self._path):
+                    self._file.close()
 
 
 @dataclass
@@ -167,6 +181,7 @@ class FileSink:
         call = json.loads(json.dumps(call, default=str))
         with explained_write(path):
             self.progress = self._begin(call, overwrite=overwrite, resume=resume)
+        self._rejected_rows = self.progress.rejected  # of those that are done for good
         with self._explained():
             self._file = self._open(self._partial)
             if not resume and self.path.exists() and not overwrite:  # another run has finished just now
@@ -249,6 +264,7 @@ class FileSink:
                 file.flush()
                 os.fsync(file.fileno())
         self.progress.rows = rows_done
+        self._rejected_rows = self.progress.rejected
         self.progress.state = self._formatter.state
         write_whole(self._progress_path, json.dumps(asdict(self.progress)).encode())
 
@@ -260,7 +276,7 @@ class FileSink:
                 os.fsync(self._file.fileno())
                 self._rejects_file.flush()
                 self._finish()
-            elif self.progress.rows == self.progress.rejected:
+            elif self.progress.rows == self._rejected_rows:
                 self._discard()
             # Closed last: until then nobody else opens them.
             self._file.close()

@@ -179,7 +179,7 @@ class PipelineRun:
         size = window_rows(self.call.task)
         cut = live_windows(rows, max_rows=size) if live else windows(rows, max_rows=size)
         if self.shared is not None:
-            self.shared.heard = lambda rows, counts: self.advance(rows)
+            self.shared.counted, self.shared.heard = self._counted, self._heard
         with RowRun(
             self.sink,
             self._written,
@@ -193,6 +193,16 @@ class PipelineRun:
             for window in run.pending(cut):
                 run.put(window, runner.run_window(window.rows, window.number))
         return run.summary
+
+    def _counted(self) -> dict[str, int]:
+        """Return what was counted since this was last asked."""
+        files, self.encoder.files_written = self.encoder.files_written, 0
+        return {"files": files}
+
+    def _heard(self, rows: int, counts: dict[str, int]) -> None:
+        """Add what another process counted of a window."""
+        self.encoder.files_written += counts["files"]
+        self.advance(rows)
 
     def _written(self, outcome: Outcome, index: int) -> Any:
         value = self.encoder.plain(outcome.value, f"{index:06d}")

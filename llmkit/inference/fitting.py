@@ -132,7 +132,7 @@ class Fitting:
         if self._settings.long == "error":
             raise RowError(f"a sentence has {longest:,} tokens, {self._what()} takes {limit:,}")
         self._note(f"texts of more than {limit:,} tokens are cut to what {self._what()} takes")
-        if limit < self._pipe.max_tokens:
+        if self._pipe.max_tokens is None or limit < self._pipe.max_tokens:
             for text in item.texts:
                 item.value = replace_text(item.value, text, truncate(text, self._pipe.tokenizer, limit))
         return [item]

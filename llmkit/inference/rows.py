@@ -13,7 +13,7 @@ from llmkit.data.json_text import parse_json
 from llmkit.data.records import TEXT_COLUMN, BadRecord, Record, Row, columns_of, missing_column
 from llmkit.errors import DataError, UsageError, did_you_mean
 from llmkit.tasks.catalogue import Field, Kind, Task
-from llmkit.tasks.inputs import RowError
+from llmkit.tasks.inputs import FieldValues, RowError
 
 ARGUMENT = "argument"
 MEDIA = (Kind.IMAGE, Kind.AUDIO, Kind.VIDEO)
@@ -27,7 +27,7 @@ _OPTION_OF_FIELD = {
     "table": "--table FILE.csv",
 }
 
-MappedRow = tuple[Row, dict[str, Any] | Exception]
+MappedRow = tuple[Row, FieldValues | Exception]
 """A row with the values of the task's fields, or with the error that left it none."""
 
 
@@ -148,7 +148,7 @@ class RowMapper:
                     hint=f"Its fields are: {', '.join(names)}",
                 )
 
-    def values(self, record: Record) -> dict[str, Any]:
+    def values(self, record: Record) -> FieldValues:
         """Return field name -> value.
 
         Raises:
@@ -156,13 +156,15 @@ class RowMapper:
             RowError: a bare text that should have been an object.
         """
         record = self._expanded(record)
-        values = dict(self.constants)
+        values = FieldValues(self.constants)
         for each in self.task.fields:
             if each.name in values:
                 continue
             column = self._column_of(each, record)
             if column is not None:
                 values[each.name] = record.values[column]
+                if column not in (each.name, TEXT_COLUMN):
+                    values.columns[each.name] = column
         return values
 
     def _expanded(self, record: Record) -> Record:

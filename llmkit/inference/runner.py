@@ -29,7 +29,7 @@ from llmkit.models.out_of_memory import is_out_of_memory
 from llmkit.models.resolving import ResolvedModel, explain_loading_error
 from llmkit.tasks.blanks import with_mask
 from llmkit.tasks.catalogue import Batching, Kind, Long, Shape, Task, TaskCall
-from llmkit.tasks.inputs import compose
+from llmkit.tasks.inputs import FieldValues, compose
 
 _ON_CPU = (2048, 64)  # tokens and rows of a batch; larger ones fall out of the cache and are slower there
 _ON_ACCELERATOR = (65536, 1024)
@@ -99,8 +99,10 @@ class Runner:
 
     # -- from a row to items
 
-    def _items_of(self, number: int, values: dict[str, Any]) -> list[Item]:
-        loaded = {name: self._load(name, value) for name, value in values.items()}
+    def _items_of(self, number: int, values: FieldValues) -> list[Item]:
+        loaded = FieldValues(
+            {name: self._load(name, value) for name, value in values.items()}, values.columns
+        )
         mask = self._fitting.mask
         if mask is not None and isinstance(loaded.get("text"), str):
             loaded["text"] = with_mask(loaded["text"], mask)

@@ -19,7 +19,6 @@ _SETTINGS = (
 )  # fmt: skip
 _READ_ANEW = ("HF_TOKEN", "LLMKIT_WARM", "LLMKIT_WARM_PATIENCE", "LLMKIT_DEBUG")
 _ONLY_OURS = 0o700
-_LONGEST_SOCKET = 107  # bytes, on Linux
 _PRIME = 4294967291  # the largest one of 32 bits
 
 

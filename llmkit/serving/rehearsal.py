@@ -12,6 +12,7 @@ from llmkit.data.records import Record
 from llmkit.inference.items import RunSettings
 from llmkit.inference.runner import Runner
 from llmkit.tasks.catalogue import Field, Kind, TaskCall
+from llmkit.tasks.inputs import FieldValues
 from llmkit.tasks.parameter_values import check_types
 from llmkit.tasks.parameters import parameters_of
 
@@ -42,7 +43,7 @@ def rehearse(call: TaskCall, pipe: Pipeline, seconds: float = 0.0) -> None:
         runner = Runner(pipe, call, RunSettings(parameters))
         for words in range(_MOST_WORDS + 1):
             values = {field.name: _value(field, call, words) for field in call.task.fields if field.required}
-            runner.run_window([(Record({}, "rehearsal", 1), values)])
+            runner.run_window([(Record({}, "rehearsal", 1), FieldValues(values))])
             if time.monotonic() >= deadline:
                 break
 

@@ -41,9 +41,9 @@ _VIDEO_BEGINNINGS = (
     re.compile(rb"OggS"),
 )
 _PACKAGES = {
-    Kind.IMAGE: (("PIL",), "Reading images", "vision"),
-    Kind.AUDIO: (("soundfile", "soxr"), "Reading audio", "audio"),
-    Kind.VIDEO: (("av",), "Reading video", "video"),
+    Kind.IMAGE: (("PIL",), "reading images", "vision"),
+    Kind.AUDIO: (("soundfile", "soxr"), "reading audio", "audio"),
+    Kind.VIDEO: (("av",), "reading video", "video"),
 }
 
 

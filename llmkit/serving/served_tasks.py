@@ -16,6 +16,7 @@ from llmkit.serving.request_media import field_of_body, opened, takes_media
 from llmkit.serving.served_answers import InlineEncoder, answer_of, shaped
 from llmkit.serving.task_requests import BadRequestError, read_request
 from llmkit.tasks.catalogue import TaskCall
+from llmkit.tasks.inputs import FieldValues
 from llmkit.tasks.parameters import parameters_of
 
 
@@ -99,7 +100,7 @@ class ServedTask:
 
 
 def _mapped(values: Any) -> MappedRow:
-    return Record({}, "request", 1), values
+    return Record({}, "request", 1), values if isinstance(values, Exception) else FieldValues(values)
 
 
 def _until_all_left(jobs: Sequence[Part]) -> Any:

@@ -35,7 +35,6 @@ from llmkit.serving.place import Place
 IDLE_SETTING = "LLMKIT_WARM_IDLE"
 IDLE = 600.0  # seconds
 _BETWEEN_LOOKS = 2.0
-_WAITING = 128
 _MOST_UNUSED_DEATHS = 3
 
 

@@ -302,7 +302,7 @@ def _check_image_size(processor: Any, model: ResolvedModel) -> None:
             sides = [size.get(side) for side in ("height", "width")] if hasattr(size, "get") else [size]
             if any(isinstance(side, int | float) and side > _LONGEST_SIDE for side in sides):
                 raise ModelError(
-                    f"The image processor of {model} makes images of {sides} pixels: no model takes so many."
+                    f"the image processor of {model} makes images of {sides} pixels: no model takes so many."
                 )
 
 

@@ -14,6 +14,18 @@ from llmkit.tasks.catalogue import Field, Kind, Shape, Task
 Values = Mapping[str, Any]
 
 
+class FieldValues(dict[str, Any]):
+    """The values of a task's fields.
+
+    Attributes:
+        columns: field -> what the input calls it, where that is another name.
+    """
+
+    def __init__(self, values: Values | None = None, columns: Mapping[str, str] | None = None) -> None:
+        super().__init__(values or {})
+        self.columns = dict(columns or {})
+
+
 class RowError(DataError):
     """One row cannot be used; the others can."""
 
@@ -37,7 +49,7 @@ def compose(task: Task, values: Values) -> TaskInput:
     """Make the pipeline's input for one row.
 
     Args:
-        values: field name -> value, media already loaded.
+        values: field name -> value, media already loaded; errors name a field as its input does.
 
     Raises:
         RowError: a required field is missing or empty.
@@ -59,28 +71,29 @@ def _is_given(field: Field, values: Values) -> bool:
 
 
 def _checked(field: Field, values: Values) -> Any:
+    name = values.columns.get(field.name, field.name) if isinstance(values, FieldValues) else field.name
     value = values.get(field.name)
     if value is None:
-        raise RowError(f"no value for '{field.name}'")
+        raise RowError(f"no value for '{name}'")
     if field.kind is Kind.TEXT:
-        return [_text(field, each) for each in _as_list(field, value)] if field.many else _text(field, value)
+        return [_text(name, each) for each in _as_list(name, value)] if field.many else _text(name, value)
     if field.kind is Kind.CHAT:
         return chat_messages(value)
     if field.kind is Kind.JSON:
-        return _json(field, value)
+        return _json(field, name, value)
     return value
 
 
-def _text(field: Field, value: Any) -> str:
+def _text(name: str, value: Any) -> str:
     if isinstance(value, bool | list | dict | bytes):
-        raise RowError(f"'{field.name}' must be a text, not {type(value).__name__}")
+        raise RowError(f"'{name}' must be a text, not {type(value).__name__}")
     text = value if isinstance(value, str) else str(value)
     if not text.strip():
-        raise RowError(f"'{field.name}' is empty")
+        raise RowError(f"'{name}' is empty")
     return text
 
 
-def _as_list(field: Field, value: Any) -> list[Any]:
+def _as_list(name: str, value: Any) -> list[Any]:
     if isinstance(value, str):
         if value.lstrip().startswith("["):
             try:
@@ -89,13 +102,13 @@ def _as_list(field: Field, value: Any) -> list[Any]:
                 pass
         if parts := [part.strip() for part in value.split(",") if part.strip()]:
             return parts
-        raise RowError(f"'{field.name}' is empty")
+        raise RowError(f"'{name}' is empty")
     if isinstance(value, list | tuple) and value:
         return list(value)
-    raise RowError(f"'{field.name}' must be a list, or a text with commas")
+    raise RowError(f"'{name}' must be a list, or a text with commas")
 
 
-def _json(field: Field, value: Any) -> Any:
+def _json(field: Field, name: str, value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
@@ -103,7 +116,7 @@ def _json(field: Field, value: Any) -> Any:
     except ValueError:
         if field.name in {"state"}:  # a plain text is a state too
             return value
-        raise RowError(f"'{field.name}' is not valid JSON") from None
+        raise RowError(f"'{name}' is not valid JSON") from None
 
 
 def chat_messages(value: Any) -> list[dict[str, Any]]:

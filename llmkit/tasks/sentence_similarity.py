@@ -10,6 +10,7 @@ from transformers import Pipeline
 
 from llmkit.batching import plan_batches
 from llmkit.models.pooling import pool, read_pooling
+from llmkit.models.tokenizing import token_limit
 
 _TOKENS_A_BATCH = 2048
 
@@ -84,7 +85,8 @@ class SentenceSimilarityPipeline(Pipeline):
 
     def _embed(self, texts: list[str]) -> torch.Tensor:
         """Return one vector a text, shape (texts, hidden), on the CPU in float32."""
-        encodings = self.tokenizer(texts, truncation=True, max_length=self.max_tokens)
+        limit = self.max_tokens
+        encodings = self.tokenizer(texts, truncation=limit is not None, max_length=limit, verbose=False)
         lengths = [len(ids) for ids in encodings["input_ids"]]
         vectors: list[torch.Tensor] = [torch.empty(0)] * len(texts)
         for batch in plan_batches(lengths, max_tokens=_TOKENS_A_BATCH, max_rows=64):
@@ -99,9 +101,7 @@ class SentenceSimilarityPipeline(Pipeline):
         return torch.stack(vectors)
 
     @property
-    def max_tokens(self) -> int:
-        """Return how many tokens of a sentence count, special ones included."""
-        positions = (
-            getattr(self.model.config, "max_position_embeddings", None) or self.tokenizer.model_max_length
-        )
-        return min(self.pooling.max_tokens or positions, positions, self.tokenizer.model_max_length)
+    def max_tokens(self) -> int | None:
+        """How many tokens of a sentence count, special ones included; None where there is no limit."""
+        limits = (self.pooling.max_tokens, token_limit(self.model.config, self.tokenizer))
+        return min((limit for limit in limits if limit), default=None)

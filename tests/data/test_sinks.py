@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmkit.data.formats import FORMATS
-from llmkit.data.sinks import FileSink, StreamSink, is_finished, refuse_existing
+from llmkit.data.sinks import FileSink, RejectsSink, StreamSink, is_finished, refuse_existing
 from llmkit.errors import DataError, OutputError, OutputExistsError, UsageError
 
 CALL = {"task": "text-classification", "model": "m", "parameters": {"top_k": (1, 2)}}
@@ -175,6 +175,13 @@ class TestUnfinished:
         sink.write({"a": 1}, 0)
         sink.close(finished=False)
         assert files(tmp_path) == {}
+
+    def test_rows_that_are_rejected_in_a_window_that_is_not_whole_count_for_nothing(self, tmp_path):
+        sink = open_sink(tmp_path / "a.jsonl")
+        work(sink, [{"a": 1}, {"a": 2}, None, None, {"a": 3}], 2, stop=1, beyond=2)
+        sink.close(finished=False)
+        assert sink.is_unfinished
+        assert (tmp_path / "a.jsonl.partial").read_bytes().startswith(b'{"a": 1}\n{"a": 2}\n')
 
     def test_it_is_not_begun_anew_by_accident(self, tmp_path):
         sink = open_sink(tmp_path / "a.jsonl")
@@ -347,7 +354,7 @@ class TestStream:
         assert out.getvalue() == written
 
     def test_rejected_rows_go_to_their_file(self, tmp_path):
-        sink = StreamSink(io.BytesIO(), FORMATS["jsonl"].make(False), tmp_path / "bad.jsonl")
+        sink = RejectsSink(StreamSink(io.BytesIO(), FORMATS["jsonl"].make(False)), tmp_path / "bad.jsonl")
         assert not (tmp_path / "bad.jsonl").exists()
         sink.reject({"line": 1, "reason": "é"})
         sink.reject({"line": 2})

@@ -8,6 +8,7 @@ from llmkit.data.records import Record
 from llmkit.inference.items import RunSettings
 from llmkit.inference.runner import Runner
 from llmkit.tasks.catalogue import find_task
+from llmkit.tasks.inputs import FieldValues
 
 DRAW = random.Random(3)
 WORDS = [
@@ -37,7 +38,9 @@ ROWS = [{"text": text} for text in TEXTS]
 
 def window(*rows):
     return [
-        (Record(row if isinstance(row, dict) else {}, "rows", number), row)
+        (Record(row, "rows", number), FieldValues(row))
+        if isinstance(row, dict)
+        else (Record({}, "rows", number), row)
         for number, row in enumerate(rows, 1)
     ]
 

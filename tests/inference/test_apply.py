@@ -11,7 +11,7 @@ from llmkit.data.encoding import ResultEncoder
 from llmkit.data.formats import FORMATS
 from llmkit.data.records import BadRecord, Record
 from llmkit.data.row_run import failure_of
-from llmkit.data.sinks import FileSink, StreamSink
+from llmkit.data.sinks import FileSink, RejectsSink, StreamSink
 from llmkit.errors import DataError, ModelError, UsageError
 from llmkit.inference.apply import InputChoice, PipelineRun, fingerprint, read_rows
 from llmkit.inference.items import RunSettings
@@ -126,7 +126,7 @@ class TestSource:
 class TestRun:
     def written(self, tmp_path, pipe, rows, **more):
         out = io.BytesIO()
-        sink = StreamSink(out, FORMATS["jsonl"].make(False), tmp_path / "bad.jsonl")
+        sink = RejectsSink(StreamSink(out, FORMATS["jsonl"].make(False)), tmp_path / "bad.jsonl")
         summary = running(tmp_path, sink, **more).run(pipe, rows)
         return summary, [json.loads(line) for line in out.getvalue().decode().splitlines()]
 

@@ -100,7 +100,7 @@ class TestRowsThatFail:
 
     def test_nor_is_an_extra_that_is_missing(self, load, monkeypatch):
         pipe = load("text-classification")
-        self.failing(monkeypatch, pipe, TEXTS, MissingExtraError("Reading images", "vision"))
+        self.failing(monkeypatch, pipe, TEXTS, MissingExtraError("reading images", "vision"))
         with pytest.raises(MissingExtraError):
             run(pipe, ROWS)
 

@@ -25,6 +25,7 @@ from llmkit.models.resolving import resolve_model
 from llmkit.serving.served_answers import InlineEncoder, shaped
 from llmkit.tasks.build import build_pipeline
 from llmkit.tasks.catalogue import find_task
+from llmkit.tasks.inputs import FieldValues
 from llmkit.tasks.parameters import parameters_of
 from tests.fixtures.command import TIMEOUT, base_environment
 from tests.fixtures.media import word_boxes, write_media
@@ -87,7 +88,7 @@ def offline(task: str, folder: Path, values: dict[str, Any], parameters: dict[st
     call = find_task(task)
     pipe = build_pipeline(call, resolve_model(str(folder)), LoadOptions("cpu"))
     arranged = parameters_of(call.task).arrange(parameters)
-    rows = [(Record({}, "test", 1), values)]
+    rows = [(Record({}, "test", 1), FieldValues(values))]
     (outcome,) = Runner(pipe, call, RunSettings(arranged)).run_window(rows)
     if outcome.error is not None:
         raise outcome.error

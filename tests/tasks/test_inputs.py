@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmkit.tasks.catalogue import find_task, tasks
-from llmkit.tasks.inputs import RowError, chat_messages, compose
+from llmkit.tasks.inputs import FieldValues, RowError, chat_messages, compose
 
 ZERO_SHOT = "zero-shot-classification"
 USER = [{"role": "user", "content": "Hi"}]
@@ -84,6 +84,19 @@ def test_what_a_row_becomes(task, values, value, parameters, texts):
 def test_what_a_row_lacks(task, values, said):
     with pytest.raises(RowError, match=said):
         made(task, **values)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"question": "q", "context": " "}, "'article' is empty"),
+        ({"question": "q"}, "no value for 'article'"),
+        ({"question": ["q"], "context": "c"}, "'question' must be a text, not list"),
+    ],
+)
+def test_an_error_names_a_field_as_its_input_does(values, said):
+    with pytest.raises(RowError, match=said):
+        compose(find_task("question-answering").task, FieldValues(values, {"context": "article"}))
 
 
 @pytest.mark.parametrize(

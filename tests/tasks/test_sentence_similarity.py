@@ -56,6 +56,16 @@ def test_the_cosine_of_the_means(pipe, parts):
     assert found[0] > found[1]
 
 
+@pytest.mark.parametrize(
+    ("model_type", "positions", "limit"), [("bert", 40, 40), ("roberta", 40, 38), ("roberta", 514, 512)]
+)
+def test_the_limit_is_what_the_model_has_positions_for(pipe, monkeypatch, model_type, positions, limit):
+    given = {"model_type": model_type, "max_position_embeddings": positions, "pad_token_id": 1}
+    for name, value in given.items():
+        monkeypatch.setattr(pipe.model.config, name, value, raising=False)
+    assert pipe.max_tokens == min(limit, pipe.pooling.max_tokens or limit)
+
+
 def test_every_way_to_call_it(pipe):
     wanted = pipe({"source_sentence": SOURCE, "sentences": SENTENCES[:2]})
     assert pipe(SOURCE, SENTENCES[:2]) == wanted

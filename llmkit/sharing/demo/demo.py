@@ -14,6 +14,7 @@ from llmkit.errors import LlmkitError
 from llmkit.inference.items import RunSettings
 from llmkit.inference.runner import Runner
 from llmkit.tasks.catalogue import TaskCall
+from llmkit.tasks.inputs import FieldValues
 from llmkit.tasks.parameters import parameters_of
 
 
@@ -55,7 +56,7 @@ class Demo:
         if streamer is not None:
             arranged["streamer"] = streamer
         runner = Runner(self.pipe, self.call, RunSettings(arranged))
-        (outcome,) = runner.run_window([(Record({}, "page", 1), dict(values))])
+        (outcome,) = runner.run_window([(Record({}, "page", 1), FieldValues(values))])
         if outcome.error is not None:
             raise NoAnswerError(outcome.reason)
         return outcome.value
