@@ -91,15 +91,19 @@ FORMATS = {
 }
 
 
-def checked_format(name: str | None, output: str | None) -> str | None:
+def checked_format(name: str | None, output: str | None, *, overwrite: bool) -> str | None:
     """Return the format that was named, or that the output's ending stands for; None where nothing says.
 
     Raises:
         UsageError: there is no such format, or none goes by the ending.
+        OutputExistsError: the file is there already.
     """
+    chosen = format_of(output, FORMATS) if name is None and output is not None else name
     if name is not None:
-        return check_format(name, FORMATS)
-    return None if output is None else format_of(output, FORMATS)
+        check_format(name, FORMATS)
+    if output is not None:
+        _refuse_existing(Path(output), overwrite=overwrite)
+    return chosen
 
 
 def deliver(
@@ -108,10 +112,9 @@ def deliver(
     """Write an answer to standard output, or to a file that is whole or not there.
 
     Raises:
-        OutputError: the file is there already, or it cannot be written.
+        OutputExistsError: the file is there already; `checked_format` says it before what takes long.
+        OutputError: it cannot be written.
     """
-    if output is not None:
-        _refuse_existing(Path(output), overwrite=overwrite)  # before what takes long
     chosen = FORMATS[format_name or ("table" if results.is_terminal and output is None else "jsonl")]
     place = results if output is None else ResultStream(results.file, False)
     look = f"{chosen.name} {look_of(place)}" if chosen.name == "table" else chosen.name
@@ -132,7 +135,8 @@ def write_to(path: Path, content: bytes, *, overwrite: bool) -> None:
     """Write a file in one step.
 
     Raises:
-        OutputError: it is there already, or it cannot be written.
+        OutputExistsError: it is there already.
+        OutputError: it cannot be written.
     """
     _refuse_existing(path, overwrite=overwrite)
     with explained_write(path):

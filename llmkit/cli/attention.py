@@ -83,7 +83,7 @@ def show_attention(
     In a text, ___ is a blank that a model like BERT fills. Of a language model the next token is shown too.
     """
     set_quiet(quiet)
-    chosen = attention_format(format, output, is_explained=explain is not None)
+    chosen = attention_format(format, output, is_explained=explain is not None, overwrite=overwrite)
     if which is not None and which not in _KINDS:
         raise no_such("--which", which, "attention", _KINDS)
     if plot:

@@ -9,15 +9,18 @@ ARRAY = "npy"
 PAGE_ENDINGS = (".html", ".htm")
 
 
-def attention_format(name: str | None, output: str | None, *, is_explained: bool) -> str | None:
+def attention_format(
+    name: str | None, output: str | None, *, is_explained: bool, overwrite: bool
+) -> str | None:
     """Return the format that was named, or that the output's ending stands for; None where nothing says.
 
     Raises:
         UsageError: there is no such format, none goes by the ending, or an array has nowhere to go.
+        OutputExistsError: the file is there already.
     """
     is_array = name == ARRAY or (name is None and output is not None and output.lower().endswith(".npy"))
     if not is_array:
-        return checked_format(name, output)
+        return checked_format(name, output, overwrite=overwrite)
     if output is None:
         raise UsageError("--format npy needs a file.", hint="Name one: --output weights.npy")
     if is_explained:

@@ -83,17 +83,19 @@ def run_attention(
     """Run a call whose options have been checked.
 
     Raises:
-        LlmkitError: it cannot be done; see `prepare_text`, `read_text` and `explain`.
+        LlmkitError: it cannot be done; see `check_texts`, `prepare_text`, `read_text` and `explain`.
     """
     from llmkit.data.sinks import refuse_existing
+    from llmkit.insight.prepared import check_texts
 
     files = [each for each in (output, call.plot, call.html) if each]
     if len({Path(each).resolve() for each in files}) < len(files):
         raise UsageError("two outputs have the same name.")
     for path in files:
         refuse_existing(Path(path), overwrite=overwrite)
-    resolved = _find(call)
     text = _read_stdin() if call.text == "-" else call.text
+    check_texts(text, call.pair)
+    resolved = _find(call)
     with quiet_libraries():
         tokenizer, prepared = _prepared(call, resolved, text)
         from llmkit.insight.attention import load_eager_model

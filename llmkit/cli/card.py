@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from llmkit.cli import options
+from llmkit.cli.answers import write_to
 from llmkit.cli.channels import claim_stdout, set_quiet
 from llmkit.cli.examples import examples
 from llmkit.cli.push import License, RunFolder
@@ -37,7 +38,6 @@ def card(
     set_quiet(quiet)
     results = claim_stdout()
     from llmkit.cli.push_run import card_of
-    from llmkit.data.atomic import write_whole
     from llmkit.data.sinks import refuse_existing
     from llmkit.sharing.checks import check_files
     from llmkit.sharing.contents import CARD, SharedFile
@@ -48,7 +48,7 @@ def card(
     text = card_of(Path(run), repo, license).encode()
     check_files([SharedFile(CARD, content=text)], known_tokens())
     if output is not None:
-        write_whole(Path(output), text)
+        write_to(Path(output), text, overwrite=overwrite)
         return
     results.file.write(text)
     results.file.flush()

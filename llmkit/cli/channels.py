@@ -95,8 +95,9 @@ def warn(text: str) -> None:
 
 
 def report(error: LlmkitError) -> None:
-    """Show an error as one message on standard error."""
-    _say(f"error: {error.message}", "31")
+    """Show an error as one message on standard error, a sentence."""
+    is_sentence = error.message.endswith((".", "?", "!", ":", "…")) or "\n" in error.message
+    _say(f"error: {error.message}{'' if is_sentence else '.'}", "31")
     if error.hint:
         _say(error.hint, "")
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from llmkit.cli.channels import ResultStream, note, warn
 from llmkit.cli.loading import load_quietly
+from llmkit.cli.results import StreamedSink
 from llmkit.data.atomic import behind_links, explained_write, write_whole
 from llmkit.data.encoding import dump_json
 from llmkit.data.json_text import parse_json
@@ -56,7 +57,7 @@ def chat(
         from transformers import set_seed
 
         set_seed(settings.seed)
-    note("Type a message. Ctrl-D or /exit ends the chat." + (f" It is kept in {save}." if save else ""))
+    note("type a message; Ctrl-D or /exit ends the chat" + (f"; it is kept in {save}" if save else ""))
     while (text := _ask()) is not None:
         if not text.strip():
             continue
@@ -86,11 +87,11 @@ def _answer(
     pipe: Any, messages: list[dict[str, Any]], results: ResultStream, parameters: dict[str, Any]
 ) -> list[dict[str, Any]]:
     said: list[str] = []
+    shown = StreamedSink(results)
 
     def write(text: str) -> None:
         said.append(text)
-        results.file.write(text.encode())
-        results.file.flush()
+        shown.show(text)
 
     streams = can_stream(parameters, pipe)
     streamer = {"streamer": text_streamer(pipe.tokenizer, write, skip_prompt=True)} if streams else {}
@@ -107,9 +108,9 @@ def _answer(
 def _cut_short(messages: list[dict[str, Any]], answer: str) -> list[dict[str, Any]]:
     """Keep an answer as far as it came; a message without one goes, as templates want the two in turn."""
     if not answer:
-        note("Interrupted before a word was said: your message is left out. Ctrl-D ends the chat.")
+        note("interrupted before a word was said: your message is left out. Ctrl-D ends the chat.")
         return messages[:-1]
-    note("Interrupted: the answer is kept as far as it came. Ctrl-D ends the chat.")
+    note("interrupted: the answer is kept as far as it came. Ctrl-D ends the chat.")
     return [*messages, {"role": "assistant", "content": answer}]
 
 
@@ -126,5 +127,5 @@ def _read_history(save: str | None) -> list[dict[str, Any]]:
     except (OSError, ValueError, KeyError, TypeError, RowError) as error:
         why = f" ({error.message})" if isinstance(error, RowError) else ""
         raise DataError(f"--save {save}: it is there and holds no conversation{why}.", hint=hint) from error
-    note(f"Going on with the conversation in {save}: {len(messages)} messages.")
+    note(f"going on with the conversation in {save}: {len(messages)} messages.")
     return messages

@@ -8,12 +8,11 @@ from typing import Annotated
 import typer
 
 from llmkit.cli import options
-from llmkit.cli.channels import ResultStream, claim_stdout, note, set_quiet
+from llmkit.cli.answers import write_to
+from llmkit.cli.channels import ResultStream, claim_stdout, is_quiet, note, set_quiet
 from llmkit.cli.completion import complete_training_task
 from llmkit.cli.examples import examples
 from llmkit.cli.parameters import parse_pairs
-from llmkit.data.atomic import write_whole
-from llmkit.errors import UsageError
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -44,7 +43,7 @@ def about(ctx: typer.Context, quiet: options.Quiet = False, debug: options.Debug
 )
 def schema(quiet: options.Quiet = False, debug: options.Debug = False) -> None:
     """Print the JSON Schema of a config: editors complete and check with it."""
-    set_quiet(quiet)
+    set_quiet(quiet or is_quiet())
     results = claim_stdout()
     from llmkit.cli.shapes import document
     from llmkit.data.shapes import DIALECT
@@ -69,7 +68,7 @@ def init(
     debug: options.Debug = False,
 ) -> None:
     """Write a commented config to start from."""
-    set_quiet(quiet)
+    set_quiet(quiet or is_quiet())
     results = claim_stdout()
     from llmkit.training.starting import starting_config
 
@@ -77,11 +76,7 @@ def init(
     if output is None:
         _print(results, text)
         return
-    if Path(output).exists() and not overwrite:
-        raise UsageError(
-            f"{output} is there already.", hint="Name another file, or replace it with --overwrite."
-        )
-    write_whole(Path(output), text.encode())
+    write_to(Path(output), text.encode(), overwrite=overwrite)
     note(f"wrote {output}; check it with: llmkit config show {output}")
 
 
@@ -98,7 +93,7 @@ def show(
     debug: options.Debug = False,
 ) -> None:
     """Check a config and print it as it is understood, every default filled in."""
-    set_quiet(quiet)
+    set_quiet(quiet or is_quiet())
     results = claim_stdout()
     import yaml
 

@@ -131,7 +131,7 @@ def show_cost(
     Where an input is not said it is assumed, and the figures have bounds. No weights are loaded.
     """
     set_quiet(quiet)
-    chosen = checked_format(format, output)
+    chosen = checked_format(format, output, overwrite=overwrite)
     from llmkit.cli.cost_run import Asked, run_cost
 
     asked = Asked(

@@ -108,7 +108,7 @@ def _model_answer(asked: Asked) -> Answer:
     )
     if asked.model is None:
         if choice.budget is None:
-            raise UsageError("What is to be trained?", hint=_WAYS)
+            raise UsageError("what is to be trained?", hint=_WAYS)
         idle = [
             name for name in ("--lora", "--set", "--revision", "--sequence-length") if name in asked.given
         ]
@@ -117,7 +117,7 @@ def _model_answer(asked: Asked) -> Answer:
         return _estimate_answer(lambda: _estimate(None, choice), None)
     if choice.tokens is None and choice.budget is None:
         raise UsageError(
-            f"On how many tokens is {asked.model} trained?",
+            f"on how many tokens is {asked.model} trained?",
             hint="Say it: --tokens 15T; or turn it round: --budget 5000usd.",
         )
     if asked.lora is not None:

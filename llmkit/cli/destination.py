@@ -37,6 +37,20 @@ def refuse_two_ways_on(*, resume: bool, overwrite: bool) -> None:
         raise UsageError("--resume goes on with a run, and --overwrite replaces it: give one of them.")
 
 
+def check_places(output: str | None, rejects: str | None, *, resume: bool, overwrite: bool) -> None:
+    """Check what the options say of files, before several processes are started that would each say it.
+
+    Raises:
+        UsageError: two of them do not go together, or a folder, a device or a pipe is in the place of a file.
+    """
+    refuse_two_ways_on(resume=resume, overwrite=overwrite)
+    for path in (output, rejects):
+        if path:
+            check_place(Path(path))
+    if output and rejects and Path(output).absolute() == Path(rejects).absolute():
+        raise UsageError(f"--rejects {rejects} is the output.", hint="Name another file.")
+
+
 class Destination:
     """Where the results of one call go, as the options said."""
 
@@ -54,12 +68,7 @@ class Destination:
         *,
         has_resume: bool = True,
     ) -> None:
-        refuse_two_ways_on(resume=resume, overwrite=overwrite)
-        for path in (output, rejects):
-            if path:
-                check_place(Path(path))
-        if output and rejects and Path(output).absolute() == Path(rejects).absolute():
-            raise UsageError(f"--rejects {rejects} is the output.", hint="Name another file.")
+        check_places(output, rejects, resume=resume, overwrite=overwrite)
         self.results = results
         self.format = format or format_for(results, None)
         self.output = str(behind_links(Path(output))) if output else output
@@ -86,7 +95,7 @@ class Destination:
         table: Callable[[ResultStream], Sink] = TableSink,
     ) -> Sink:
         """Open the sink; `table` makes the one that draws on a terminal."""
-        from llmkit.data.sinks import FileSink, StreamSink, refuse_existing
+        from llmkit.data.sinks import FileSink, RejectsSink, StreamSink, refuse_existing
 
         rejects = Path(self.rejects) if self.rejects else None
         if self.output:
@@ -99,11 +108,15 @@ class Destination:
                 resume=self.resume,
                 has_resume=self.has_resume,
             )
-        if self.format == TABLE:
-            return table(self.results)
-        if rejects:
-            refuse_existing(rejects, overwrite=self.overwrite)
-        return StreamSink(self.results.file, self.formats[self.format].make(bare), rejects, warn=warn)
+        sink: Sink = (
+            table(self.results)
+            if self.format == TABLE
+            else StreamSink(self.results.file, self.formats[self.format].make(bare), warn=warn)
+        )
+        if rejects is None:
+            return sink
+        refuse_existing(rejects, overwrite=self.overwrite)
+        return RejectsSink(sink, rejects)
 
     def sink_of(
         self,
@@ -197,7 +210,7 @@ def say_how_to_resume(error: BaseException, sink: Sink) -> None:
     """Add to an interruption that what is done is kept."""
     from llmkit.data.sinks import FileSink
 
-    if isinstance(sink, FileSink) and not isinstance(error, Exception) and sink.progress.rows:
+    if isinstance(sink, FileSink) and not isinstance(error, Exception) and sink.is_unfinished:
         error.add_note(
             f"{sink.progress.rows:,} rows are done and kept; run the same command with --resume to go on."
         )

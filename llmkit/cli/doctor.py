@@ -49,7 +49,7 @@ def doctor(
     join_slurm_step()
     is_first = int(os.environ.get("RANK", 0)) == 0
     set_quiet(quiet or not is_first)
-    chosen = checked_format(format, output)
+    chosen = checked_format(format, output if is_first else None, overwrite=overwrite)
     from llmkit.models.loading import LoadOptions, check_options
 
     check_options(LoadOptions(device))

@@ -57,7 +57,7 @@ def embed_texts(
     nodes: options.Nodes = None,
     node_rank: options.NodeRank = None,
     rendezvous: options.Rendezvous = None,
-    max_restarts: options.MaxRestarts = 0,
+    max_restarts: options.MaxRestarts = None,
     dtype: options.Dtype = None,
     batch_size: options.BatchSize = "auto",
     format: options.VectorFormat = None,  # noqa: A002
@@ -88,7 +88,7 @@ def embed_texts(
             f"--keep-input: a .{format} file holds vectors alone.",
             hint="Columns ride along in .parquet, .jsonl and .csv.",
         )
-    from llmkit.cli.destination import Destination
+    from llmkit.cli.destination import Destination, check_places
     from llmkit.cli.embed_run import EmbedCall, run_embedding
     from llmkit.inference.apply import InputChoice
     from llmkit.models.loading import LoadOptions, check_options
@@ -103,6 +103,8 @@ def embed_texts(
         split=split,
         column=column,
     )
+    rows = rows_a_batch(batch_size)
+    check_places(output, rejects, resume=resume, overwrite=overwrite)
     launch_over_files(
         LaunchOptions(gpus, processes, nodes, node_rank, rendezvous, max_restarts),
         choice,
@@ -110,4 +112,4 @@ def embed_texts(
         dedupe=dedupe,
     )
     out = Destination(claim_stdout(), format, output, None, rejects, keep_input, overwrite, resume, formats)
-    run_embedding(EmbedCall(choice, settings, load, model, revision, dedupe, rows_a_batch(batch_size)), out)
+    run_embedding(EmbedCall(choice, settings, load, model, revision, dedupe, rows), out)

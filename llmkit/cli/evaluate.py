@@ -88,10 +88,11 @@ def evaluate(
 ) -> None:
     """Judge a model on data: figures with confidence intervals, each class, confusions, the worst examples."""
     set_quiet(quiet)
-    chosen = checked_format(format, output)
+    chosen = checked_format(format, output, overwrite=overwrite)
     results = claim_stdout()
     check_options(LoadOptions(device=device, dtype=dtype))
-    from llmkit.training.trained import Asked, check_task
+    from llmkit.training.objectives import check_task
+    from llmkit.training.trained import Asked
 
     check_task(task)
     asked = Asked(

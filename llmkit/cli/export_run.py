@@ -15,11 +15,13 @@ from llmkit.cli.demo_run import Wanted, find
 from llmkit.cli.loading import quiet_client, quiet_libraries
 from llmkit.cli.results import write_rows
 from llmkit.data.atomic import explained_write
-from llmkit.errors import LlmkitError, OutputExistsError
+from llmkit.errors import LlmkitError, OutputExistsError, UsageError
 from llmkit.models.loading import LoadOptions
+from llmkit.models.local_folder import CONFIG_FILE
 from llmkit.tasks.catalogue import find_task
 
 if TYPE_CHECKING:
+    from llmkit.models.resolved import ResolvedModel
     from llmkit.sharing.export.compared import Compared
     from llmkit.sharing.export.source import Source
 
@@ -51,7 +53,7 @@ def run_export(
     """Export a model that a call names, and write how far each example's outputs are from the original's.
 
     Raises:
-        UsageError: there is nothing to do, or the model does not say what it is for.
+        UsageError: there is nothing to do, the model does not say what it is for, or the folder is no earlier export.
         OutputExistsError: the folder is there.
         MissingExtraError: what does it is not installed.
         ModelError: the model cannot be had, or cannot be exported.
@@ -61,16 +63,14 @@ def run_export(
     from llmkit.sharing.export.onnx import check_packages, export_onnx
     from llmkit.sharing.export.source import Source, check_text, examples_for
 
-    if folder.exists() and not overwrite:
-        raise OutputExistsError(
-            f"{folder} is there already.", hint="Add --overwrite, or name another with -o."
-        )
+    _check_place(folder, overwrite=overwrite)
     quiet_client()
     call = None if task is None else find_task(task)
     if form == "onnx":
         check_packages()
     load = LoadOptions(device="cpu", dtype="float32" if form == "onnx" else None)
     found = find(Wanted(name, call, revision, None), load)
+    _check_apart(folder, found.model)
     check_text(found.call)
     if form == "merged":
         check_adapter(found.model)
@@ -92,8 +92,39 @@ def run_export(
     note(f"{folder} is written; its outputs on {len(compared)} examples differ by {worst:.2g} at most.")
 
 
+def _check_place(folder: Path, *, overwrite: bool) -> None:
+    """Refuse to replace anything but an earlier export, and that unasked.
+
+    Raises:
+        UsageError: a file is there, or a folder with something else in it.
+        OutputExistsError: the folder is there.
+    """
+    from llmkit.training.runs import has_run
+
+    other = "Name another folder with -o."
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is no folder.", hint=other)
+    if folder.exists() and not overwrite:
+        raise OutputExistsError(
+            f"{folder} is there already.", hint="Add --overwrite, or name another with -o."
+        )
+    if has_run(folder):
+        raise UsageError(f"{folder} holds a run, which --overwrite does not replace here.", hint=other)
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / CONFIG_FILE).is_file():
+        raise UsageError(f"{folder} is no earlier export: it has no {CONFIG_FILE}.", hint=other)
+
+
+def _check_apart(folder: Path, model: ResolvedModel) -> None:
+    """Raise UsageError where the folder has the model in it that is exported."""
+    place = folder.resolve()
+    for part in filter(None, (model.location if model.is_local else None, model.adapter)):
+        if Path(part).resolve().is_relative_to(place):
+            raise UsageError(f"{folder} has the model that is exported.", hint="Name another folder with -o.")
+
+
 def _written(folder: Path, write: Callable[[Path], list[Compared]]) -> list[Compared]:
     """Write beside a folder's name, and move it there when it is whole and right."""
+    folder = folder.resolve()  # "." has no name, and a link stays one
     place = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
     with explained_write(folder):
         place.mkdir(parents=True)

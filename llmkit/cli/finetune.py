@@ -55,7 +55,7 @@ def finetune(
     nodes: options.Nodes = None,
     node_rank: options.NodeRank = None,
     rendezvous: options.Rendezvous = None,
-    max_restarts: options.MaxRestarts = 0,
+    max_restarts: options.MaxRestarts = None,
     slurm: Annotated[
         str | None,
         typer.Option(
@@ -86,7 +86,7 @@ def finetune(
             raise UsageError(
                 "--pretend-gpus goes with --check: nothing is trained on devices that are not there."
             )
-        chosen = checked_format(format, None)
+        chosen = checked_format(format, None, overwrite=False)
         checked = load_config(config, parse_pairs(set_ or [], "--set"))
         wanted = LaunchOptions(gpus, processes, nodes, node_rank, rendezvous, max_restarts)
         if slurm is not None:

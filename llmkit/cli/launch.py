@@ -7,9 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llmkit.cli.answers import write_to
 from llmkit.cli.channels import note, warn
-from llmkit.data.atomic import write_whole
-from llmkit.data.sinks import refuse_existing
 from llmkit.errors import UsageError
 from llmkit.launching.plan import Launch, LaunchOptions, plan_launch
 from llmkit.launching.slurm import sbatch_script
@@ -98,6 +97,6 @@ def write_script(
         OutputExistsError: the file is there already.
         OutputError: it cannot be written.
     """
-    refuse_existing(Path(path), overwrite=overwrite)
-    write_whole(Path(path), sbatch_script(sys.argv[1:], options, device=device, devices=devices).encode())
+    script = sbatch_script(sys.argv[1:], options, device=device, devices=devices)
+    write_to(Path(path), script.encode(), overwrite=overwrite)
     note(f"wrote {path}; hand it in with: sbatch {path}")

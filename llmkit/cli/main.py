@@ -279,6 +279,8 @@ def main() -> None:
         _let_go_of_stdout()
         sys.exit(EXIT_DONE)
     except OSError as error:  # --help or --version into a full disk, or nowhere
+        if os.environ.get("LLMKIT_DEBUG"):
+            raise
         _let_go_of_stdout()
         sys.exit(exit_code_of(OutputError(f"cannot write standard output: {reason_of(error)}.")))
     except Exception as error:
@@ -299,4 +301,5 @@ def _let_go_of_stdout() -> None:
 def _usage_error(error: Any) -> UsageError:
     """Return what the parser of the command line found wrong, to be said as every other error is."""
     command = error.ctx.command_path if getattr(error, "ctx", None) else "llmkit"
-    return UsageError(error.format_message(), hint=f"`{command} --help` lists what there is.")
+    message = error.format_message()
+    return UsageError(message[:1].lower() + message[1:], hint=f"`{command} --help` lists what there is.")

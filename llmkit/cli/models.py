@@ -9,10 +9,11 @@ import typer
 from typing_extensions import TypedDict
 
 from llmkit.cli import options
-from llmkit.cli.channels import note, set_quiet, warn
+from llmkit.cli.channels import is_quiet, note, set_quiet, warn
 from llmkit.cli.completion import complete_task
 from llmkit.cli.examples import examples
 from llmkit.cli.loading import quiet_client
+from llmkit.cli.parameters import refuse_before_subcommand
 from llmkit.cli.results import rows_writer
 from llmkit.errors import UsageError
 from llmkit.models.addresses import plain_name
@@ -69,6 +70,9 @@ def models(
     set_quiet(quiet)
     if context.invoked_subcommand is None:
         _write_list(format, output, overwrite=overwrite)
+        return
+    given = {"--format": format is not None, "--output": output is not None, "--overwrite": overwrite}
+    refuse_before_subcommand(context.invoked_subcommand, given)
 
 
 @app.command(
@@ -86,7 +90,7 @@ def list_models(
     debug: options.Debug = False,
 ) -> None:
     """List them, as without a subcommand."""
-    set_quiet(quiet)
+    set_quiet(quiet or is_quiet())
     _write_list(format, output, overwrite=overwrite)
 
 
@@ -161,7 +165,7 @@ def prepare(
     debug: options.Debug = False,
 ) -> None:
     """Fetch the default models of tasks into a folder, for a machine without a hub."""
-    set_quiet(quiet)
+    set_quiet(quiet or is_quiet())
     if not to.strip():
         raise UsageError("--to is empty.", hint="Name the folder to fill: --to DIR.")
     write = rows_writer(format, output, overwrite=overwrite)
@@ -175,7 +179,7 @@ def prepare(
             row = {"task": task, "model": found.name, "revision": found.revision}
             rows.append(row | {"bytes": found.bytes, "path": str(found.path)})
     write(rows, title=f"Models in {to}")
-    note(f"On the other machine: HF_HOME={to} HF_HUB_OFFLINE=1 llmkit pipeline …")
+    note(f"on the other machine: HF_HOME={to} HF_HUB_OFFLINE=1 llmkit pipeline …")
 
 
 def _wanted(name: str) -> tuple[str | None, str, str | None]:

@@ -281,7 +281,12 @@ Rendezvous = Annotated[
     typer.Option(metavar="HOST:PORT", help="Where they meet: on the first machine.", show_default=False),
 ]
 MaxRestarts = Annotated[
-    int, typer.Option(help="Begin again so often, from what is whole, when a process or a machine is lost.")
+    int | None,
+    typer.Option(
+        help="Begin again so often, from what is whole, when a process or a machine is lost."
+        "  [default: 0; of a job of SLURM 3]",
+        show_default=False,
+    ),
 ]
 Dtype = Annotated[
     str | None,

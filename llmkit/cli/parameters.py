@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from typer import CallbackParam
@@ -20,6 +20,15 @@ def not_empty(param: CallbackParam, value: Any) -> Any:
     if value == "" or (isinstance(value, (list, tuple)) and "" in value):
         raise UsageError(f"{param.opts[0]} is empty.", hint="Give it a value, or leave it out.")
     return value
+
+
+def refuse_before_subcommand(subcommand: str, given: Mapping[str, bool]) -> None:
+    """Raise UsageError where an option stands before a subcommand, which would not hear of it."""
+    for option, is_given in given.items():
+        if is_given:
+            raise UsageError(
+                f"{option} is an option of what follows: it goes after '{subcommand}', where that has it."
+            )
 
 
 def parse_pairs(pairs: Iterable[str], option: str) -> dict[str, Any]:

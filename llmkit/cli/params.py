@@ -99,7 +99,7 @@ def show_parameters(
     No weights are loaded, and for the models of the catalogue no network is asked.
     """
     set_quiet(quiet)
-    chosen = checked_format(format, output)
+    chosen = checked_format(format, output, overwrite=overwrite)
     if total and format is None:  # the number alone, whatever the file's ending
         chosen = None
     from llmkit.cli.params_run import Asked, list_catalogue, run_params
@@ -126,5 +126,5 @@ def show_parameters(
         list_catalogue(asked, claim_stdout(), chosen, output, overwrite=overwrite)
         return
     if not asked.models and not asked.model_types:
-        raise UsageError("Name a model.", hint="`llmkit params --list` has those that need no network.")
+        raise UsageError("name a model.", hint="`llmkit params --list` has those that need no network.")
     run_params(asked, claim_stdout(), chosen, output, overwrite=overwrite)

@@ -172,7 +172,7 @@ def _checked(asked: Asked) -> CostChoice:
     if asked.depth is not None and asked.depth < 1:
         raise UsageError(f"--depth is {asked.depth}: it must be at least 1.")
     if asked.models.count(STANDARD_INPUT) > 1:
-        raise UsageError("Standard input is one config, and '-' is there twice.")
+        raise UsageError("standard input is one config, and '-' is there twice.")
     if asked.is_tree and asked.is_formula:
         raise UsageError("--tree and --formula are two tables: ask for one of them.")
     if asked.checkpoint_file is not None and not asked.checkpoint_file.strip():
@@ -317,7 +317,7 @@ def list_catalogue(
     if not entries:
         near = ", ".join(catalogue.nearest(wanted))
         raise UsageError(
-            f"The catalogue has nothing with '{wanted}'.",
+            f"the catalogue has nothing with '{wanted}'.",
             hint=f"It has {near}." if near else "`llmkit params --list` shows all of it.",
         )
 

@@ -21,6 +21,7 @@ from llmkit.cli.pipeline_call import (
     context_of,
     is_chat,
     positive,
+    refuse_in_chat,
     rows_a_batch,
 )
 from llmkit.data.formats import chosen_format
@@ -107,7 +108,7 @@ def run_task(
     nodes: options.Nodes = None,
     node_rank: options.NodeRank = None,
     rendezvous: options.Rendezvous = None,
-    max_restarts: options.MaxRestarts = 0,
+    max_restarts: options.MaxRestarts = None,
     dtype: options.Dtype = None,
     batch_size: options.BatchSize = "auto",
     seed: options.Seed = None,
@@ -146,6 +147,7 @@ def run_task(
     format = chosen_format(format, output, resume=resume)  # noqa: A001
     check_split(split, dataset)
 
+    from llmkit.cli.destination import Destination, check_places
     from llmkit.inference.apply import InputChoice
     from llmkit.inference.items import LONG_CHOICES, RunSettings
     from llmkit.models.loading import LoadOptions, check_options
@@ -181,6 +183,7 @@ def run_task(
         mapping=parse_mapping(map),
         constants=constants_of(call, given),
     )
+    check_places(output, rejects, resume=resume, overwrite=overwrite)
     launch_over_files(
         LaunchOptions(gpus, processes, nodes, node_rank, rendezvous, max_restarts), choice, device
     )
@@ -188,11 +191,20 @@ def run_task(
     if is_chat(call, choice):
         from llmkit.cli.chat import chat
 
+        refuse_in_chat(
+            {
+                "--output": output is not None,
+                "--format": format is not None,
+                "--output-dir": output_dir is not None,
+                "--rejects": rejects is not None,
+                "--keep-input": keep_input,
+                "--max-length": max_length is not None,
+            }
+        )
         chat(call, results, model=model, revision=revision, load=load, settings=settings, save=save)
         return
     if save:
         raise UsageError("--save keeps a chat at the terminal: conversational, without an input.")
-    from llmkit.cli.destination import Destination
     from llmkit.cli.pipeline_run import run_call
 
     out = Destination(results, format, output, output_dir, rejects, keep_input, overwrite, resume)

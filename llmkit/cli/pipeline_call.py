@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmkit.cli.parameters import parse_pairs
@@ -135,6 +135,13 @@ def _gives_all(call: TaskCall, choice: InputChoice) -> bool:
     from llmkit.inference.rows import open_fields
 
     return not open_fields(call.task, choice.constants)
+
+
+def refuse_in_chat(given: Mapping[str, bool]) -> None:
+    """Raise UsageError where an option is given that is for rows of input and their results."""
+    for option, is_given in given.items():
+        if is_given:
+            raise UsageError(f"{option} is not for a chat at the terminal.", hint="--save FILE keeps a chat.")
 
 
 def is_chat(call: TaskCall, choice: InputChoice) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.cli.channels import ResultStream, note, warn
+from llmkit.cli.channels import note, warn
 from llmkit.cli.destination import (
     Destination,
     RejectReporter,
@@ -90,7 +91,7 @@ def _run(
         raise
     try:
         if out.format == TABLE and call.task.streams and is_single(call, choice):
-            settings, sink = _streaming(pipe, call, settings, out.results, sink)
+            settings, sink = _streaming(pipe, call, settings, out, sink)
         run = PipelineRun(
             call,
             settings,
@@ -106,7 +107,8 @@ def _run(
         say_how_to_resume(error, sink)
         raise
     if encoder.files_written:
-        note(f"{encoder.files_written:,} files are in {encoder.folder}")
+        others = "" if shared is None or out.output or out.output_dir else " and folders beside it"
+        note(f"{encoder.files_written:,} files are in {encoder.folder}{others}")
     report_rejects(sink, summary, done)
 
 
@@ -123,17 +125,19 @@ def _work_through(
 
 
 def _streaming(
-    pipe: Any, call: TaskCall, settings: RunSettings, results: ResultStream, sink: Sink
+    pipe: Any, call: TaskCall, settings: RunSettings, out: Destination, sink: Sink
 ) -> tuple[RunSettings, Sink]:
     """Show generated text as it comes instead of a table at the end, where it can be."""
     from dataclasses import replace
 
     from llmkit.cli.results import StreamedSink
+    from llmkit.data.sinks import RejectsSink
     from llmkit.inference.streaming import can_stream, text_streamer
 
     if not can_stream(settings.parameters, pipe):
         return settings, sink
-    streamed = StreamedSink(results)
+    streamed, rejects = StreamedSink(out.results), out.rejects
     skip_prompt = call.task.name == "conversational"
     streamer = text_streamer(pipe.tokenizer, streamed.show, skip_prompt=skip_prompt)
-    return replace(settings, parameters={**settings.parameters, "streamer": streamer}), streamed
+    settings = replace(settings, parameters={**settings.parameters, "streamer": streamer})
+    return settings, RejectsSink(streamed, Path(rejects)) if rejects else streamed

@@ -111,6 +111,6 @@ def push(
         row |= {"space": shown.url}
         if private:
             note(
-                "The Space reads a private model: give it a token of yours that may read, as its secret HF_TOKEN."
+                "the Space reads a private model: give it a token of yours that may read, as its secret HF_TOKEN."
             )
     write([row], title=repo, single=True)

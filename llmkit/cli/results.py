@@ -14,7 +14,6 @@ from llmkit.cli.drawing import rendered
 from llmkit.cli.printable import shortened, without_commands
 from llmkit.data.formats import FORMATS, TABLE, Format, check_format, chosen_format
 from llmkit.data.sinks import FileSink, StreamSink, refuse_existing
-from llmkit.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -49,7 +48,8 @@ def write_rows(
         output: a file to write instead, as `rows_writer` checked it.
 
     Raises:
-        OutputError: the file is there already, or it cannot be written.
+        OutputExistsError: the file is there already.
+        OutputError: it cannot be written.
     """
     if output is not None:
         _write_file(Path(output), rows, FORMATS[name or "jsonl"], single=single, overwrite=overwrite)
@@ -60,8 +60,6 @@ def write_rows(
         results.file.write(rendered(table, results))
         results.file.flush()
         return
-    if not FORMATS[chosen].in_stream:
-        raise UsageError(f"--format {chosen} needs a file.", hint="Use json, jsonl, csv or tsv.")
     sink = StreamSink(results.file, FORMATS[chosen].make(single))
     for index, row in enumerate(rows):
         sink.write(dict(row), index)

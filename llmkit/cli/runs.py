@@ -71,14 +71,14 @@ def runs(
 ) -> None:
     """List runs with their state and figures, the broken ones with why; or compare some, setting by setting."""
     set_quiet(quiet)
-    chosen = checked_format(format, output)
+    chosen = checked_format(format, output, overwrite=overwrite)
     results = claim_stdout()
     from llmkit.training.runs import find_runs, sorted_runs
 
     found = find_runs(Path(folder), tuple(names or ()))
     if names and len(names) == 1:
         raise UsageError(
-            "One run is not compared with anything.", hint=f"List it: llmkit runs {folder}/{names[0]}"
+            "one run is not compared with anything.", hint=f"List it: llmkit runs {folder}/{names[0]}"
         )
     if not found:
         note(f"there are no runs in {folder}.")

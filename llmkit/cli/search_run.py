@@ -243,6 +243,8 @@ def _nearest(vectors: numpy.ndarray[Any, Any], corpus: Corpus, call: SearchCall)
 
 
 def _write(sink: Any, queries: Sequence[str], found: Nearest, corpus: Corpus, *, keep_input: bool) -> None:
+    from llmkit.data.row_run import kept_columns
+
     beside = corpus.beside({hit.row for hits in found.hits for hit in hits})
     for query, hits in zip(queries, found.hits, strict=True):
         for rank, hit in enumerate(hits, start=1):
@@ -251,7 +253,8 @@ def _write(sink: Any, queries: Sequence[str], found: Nearest, corpus: Corpus, *,
             if text is not None:
                 value["text"] = text
             if keep_input:
-                others = {name: each for name, each in columns.items() if each is not text}
-                value |= {(f"input_{name}" if name in value else name): each for name, each in others.items()}
+                value |= kept_columns(
+                    {name: each for name, each in columns.items() if each is not text}, value
+                )
             sink.write(value, rank - 1, query)
     sink.commit(0)

@@ -20,11 +20,11 @@ from llmkit.cli.destination import (
     report_rejects,
     say_how_to_resume,
 )
-from llmkit.cli.embed_run import load_for_rows, say_cut
+from llmkit.cli.embed_run import TEXT_TASK, load_for_rows, say_cut
 from llmkit.data.formats import chosen_format
 from llmkit.errors import EXIT_SOME_REJECTED, DataError, UsageError
 from llmkit.tasks.catalogue import Field, Shape, Task
-from llmkit.tasks.inputs import RowError, compose
+from llmkit.tasks.inputs import FieldValues, RowError, compose
 
 if TYPE_CHECKING:
     from llmkit.embeddings.pairs import PairRow
@@ -104,7 +104,8 @@ def run_similarity(
     for option, given in (("--resume", resume), ("--keep-input", keep_input), ("--rejects", bool(rejects))):
         if given:
             raise UsageError(f"{option} is for pairs from a file; a matrix is made in one go.")
-    _run_matrix(call, rows, results, checked_format(format_name, output), output, overwrite=overwrite)
+    chosen = checked_format(format_name, output, overwrite=overwrite)
+    _run_matrix(call, rows, results, chosen, output, overwrite=overwrite)
 
 
 def _with_known_columns(choice: InputChoice) -> InputChoice:
@@ -230,9 +231,8 @@ def _run_matrix(
     from llmkit.data.sinks import refuse_existing
     from llmkit.embeddings.comparing import compare
 
-    for path in (output, call.plot):
-        if path:
-            refuse_existing(Path(path), overwrite=overwrite)
+    if call.plot:
+        refuse_existing(Path(call.plot), overwrite=overwrite)
     embeddings, rejected = _embedded(call, rows)
     comparison = compare(embeddings, call.measure)
     chosen = format_name or ("table" if results.is_terminal and output is None else "jsonl")
@@ -285,6 +285,6 @@ def _embedded(call: Call, rows: Iterator[MappedRow]) -> tuple[list[Any], int]:
     return embeddings, reporter.count
 
 
-def _text(values: Any) -> str:
-    text: str = compose(replace(_TEXTS, fields=(Field("a"),)), values).value
-    return text
+def _text(values: FieldValues) -> str:
+    text = FieldValues({"text": values.get("a")}, {"text": values.columns.get("a", "text")})
+    return str(compose(TEXT_TASK, text).value)

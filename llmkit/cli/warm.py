@@ -12,8 +12,9 @@ import typer
 from typing_extensions import TypedDict
 
 from llmkit.cli import options
-from llmkit.cli.channels import note, set_quiet
+from llmkit.cli.channels import is_quiet, note, set_quiet
 from llmkit.cli.examples import examples
+from llmkit.cli.parameters import refuse_before_subcommand
 from llmkit.cli.results import rows_writer
 from llmkit.errors import LlmkitError
 from llmkit.serving.place import NoPlaceError, Place, runtime_folder
@@ -57,6 +58,9 @@ def warm(
     set_quiet(quiet)
     if context.invoked_subcommand is None:
         _write_list(format, output, overwrite=overwrite)
+        return
+    given = {"--format": format is not None, "--output": output is not None, "--overwrite": overwrite}
+    refuse_before_subcommand(context.invoked_subcommand, given)
 
 
 @app.command(
@@ -74,7 +78,7 @@ def list_workers(
     debug: options.Debug = False,
 ) -> None:
     """List them: their models, how many calls they have run, how long they have had nothing to do."""
-    set_quiet(quiet)
+    set_quiet(quiet or is_quiet())
     _write_list(format, output, overwrite=overwrite)
 
 
@@ -96,7 +100,7 @@ def stop(quiet: options.Quiet = False, debug: options.Debug = False) -> None:
     """Stop them; calls that run go on to their end."""
     from llmkit.serving.starting import end
 
-    set_quiet(quiet)
+    set_quiet(quiet or is_quiet())
     workers = _workers()
     for place, state in workers:
         process = int(state["process"])

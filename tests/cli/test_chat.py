@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 
 import pytest
 
+from llmkit.cli.channels import ResultStream
 from tests.cli.running import rest, text_of
 
 
@@ -50,6 +52,32 @@ def test_a_chat_is_saved_and_gone_on_with(chat, tmp_path):
     second.sendeof()
     rest(second)
     assert json.loads(save.read_text())["messages"][:3] == [*messages, {"role": "user", "content": "again"}]
+
+
+@pytest.mark.parametrize(
+    "option", [["-o", "talk.jsonl"], ["--format", "jsonl"], ["--keep-input"], ["--max-length", "9"]]
+)
+def test_what_is_for_rows_is_refused(terminal, tiny, option):
+    child = terminal("pipeline", "conversational", "-m", tiny("chat"), *option)
+    said = text_of(rest(child))
+    assert child.exitstatus == 2
+    name = {"-o": "--output"}.get(option[0], option[0])
+    assert f"error: {name} is not for a chat at the terminal" in said
+    assert "--save FILE keeps a chat." in said
+
+
+def test_what_a_model_says_gives_the_terminal_no_commands(monkeypatch):
+    from llmkit.cli import chat
+
+    class Said:
+        def __init__(self, messages, **parameters):
+            self.messages = [*messages, {"role": "assistant", "content": "red: \x1b[31m\ud800!"}]
+
+    monkeypatch.setattr(chat, "can_stream", lambda *given: False)
+    shown = ResultStream(io.BytesIO(), True)
+    chat._answer(Said, [{"role": "user", "content": "hello"}], shown, {})
+    assert shown.file.getvalue().endswith(b"!\n")
+    assert b"\x1b" not in shown.file.getvalue()
 
 
 def test_a_line_that_is_no_text_is_left_out_and_the_chat_goes_on(chat, tmp_path):

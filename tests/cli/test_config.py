@@ -62,6 +62,11 @@ def test_a_file_that_is_there_is_not_written_over(llmkit: Command, tmp_path: Pat
     )
 
 
+def test_a_folder_that_is_not_there_is_made(llmkit: Command, tmp_path: Path) -> None:
+    assert llmkit("config", "init", "text-classification", "-o", "new/run.yaml", cwd=tmp_path).code == 0
+    assert (tmp_path / "new" / "run.yaml").is_file()
+
+
 def test_an_unknown_task_is_named_with_the_nearest(llmkit: Command) -> None:
     done = llmkit("config", "init", "text-clasification")
 

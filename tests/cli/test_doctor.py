@@ -60,6 +60,12 @@ def test_processes_without_a_trial(llmkit: Command, arguments: tuple[str, ...]) 
     assert "Add --devices." in done.stderr
 
 
+def test_an_output_that_is_there_is_said_before_the_links_are_tried(llmkit: Command, tmp_path: Path) -> None:
+    (tmp_path / "found.json").write_text("mine")
+    done = llmkit("doctor", "--devices", "-o", "found.json", cwd=tmp_path)
+    assert (done.code, done.stderr.splitlines()[0]) == (2, "error: found.json is there already.")
+
+
 def test_for_a_person(llmkit: Command) -> None:
     done = llmkit("doctor", "--devices", "--device", "cpu", "--format", "table")
 

@@ -105,6 +105,36 @@ def test_a_transformers_from_before_exports_are_run_is_named(monkeypatch):
     assert "pip install 'transformers>=5.23'" in refused.value.hint
 
 
+@pytest.mark.parametrize("kind", ["a file", "notes", "a run", "the model", "above the model"])
+def test_nothing_but_an_earlier_export_is_replaced(llmkit, tiny, tmp_path, kind):
+    model = shutil.copytree(tiny("text-classification"), tmp_path / "models" / "mine")
+    place = {"the model": model, "above the model": model.parent}.get(kind, tmp_path / "place")
+    if kind == "a file":
+        place.write_text("mine")
+    elif kind == "above the model":
+        (place / "config.json").write_text("{}")
+    elif kind != "the model":
+        place.mkdir()
+        for name in {"notes": ["notes.txt"], "a run": ["config.json", "log.jsonl"]}[kind]:
+            (place / name).write_text("mine")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    done = llmkit("export", model, "--to", "onnx", "-o", place, "--overwrite")
+
+    assert (done.code, done.text) == (2, "")
+    assert "Name another folder with -o." in done.stderr
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_an_earlier_export_is_replaced_also_where_one_stands(llmkit, adapter, tmp_path):
+    (tmp_path / "whole").mkdir()
+    for _ in range(2):
+        done = llmkit("export", adapter, "--to", "merged", "-o", ".", "--overwrite", cwd=tmp_path / "whole")
+        assert done.code == 0, done.stderr
+        assert (tmp_path / "whole" / "config.json").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == ["whole"]
+
+
 def test_what_cannot_be_done_is_said(llmkit, tiny, tmp_path):
     model = tiny("text-classification")
     nowhere = llmkit("export", "nofolder", "--to", "onnx")

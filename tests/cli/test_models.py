@@ -44,6 +44,24 @@ def test_what_is_here(llmkit, hub, tiny, tmp_path):
     assert found[archive]["complete"]
 
 
+@pytest.mark.parametrize("command", ["models", "warm"])
+def test_options_before_a_subcommand(llmkit, command, tmp_path):
+    env = {
+        "LLMKIT_CACHE": str(tmp_path / "cache"),
+        "HF_HOME": str(tmp_path),
+        "XDG_RUNTIME_DIR": str(tmp_path),
+    }
+    refused = llmkit(command, "--format", "json", "list", env=env)
+    assert (refused.code, refused.text) == (2, "")
+    assert "--format is an option of what follows: it goes after 'list'" in refused.stderr
+
+
+def test_quiet_before_a_subcommand_holds_for_it(llmkit, tmp_path):
+    env = {"XDG_RUNTIME_DIR": str(tmp_path)}
+    assert llmkit("warm", "stop", env=env).stderr == "there are none.\n"
+    assert llmkit("warm", "--quiet", "stop", env=env).stderr == ""
+
+
 def test_an_archive_without_a_model_is_none(llmkit, tiny, tmp_path):
     env = {"LLMKIT_CACHE": str(tmp_path / "cache"), "HF_HOME": str(tmp_path / "home")}
     for name, file in (("notes", "notes.txt"), ("config", "config.json")):
@@ -67,7 +85,7 @@ def test_a_cached_model_that_lacks_a_file_is_told(llmkit, hub, tmp_path):
 
     assert done.code == 0 and DEFAULT in {row["model"] for row in done.lines}
     [warning] = done.stderr.splitlines()
-    assert warning.startswith("warning: A model in the hub's cache is not listed")
+    assert warning.startswith("warning: a model in the hub's cache is not listed")
     assert "models--acme--other" in warning
 
 
