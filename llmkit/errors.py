@@ -81,7 +81,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     """Return ``did you mean X?`` for the nearest of `known`, or None when nothing is near."""
     by_folded = {candidate.lower(): candidate for candidate in known}
     near = difflib.get_close_matches(name.lower(), by_folded, n=1, cutoff=0.6)
-    return f"did you mean {by_folded[near[0]]}?" if near else None
+    return f"did you mean {on_a_line(by_folded[near[0]])}?" if near else None
+
+
+def on_a_line(name: str) -> str:
+    """Return a name as a message has it: in quotes, and escaped, where it would break the line."""
+    return name if name.isprintable() else repr(name)
 
 
 def no_such(option: str, value: str, what: str, known: Iterable[str]) -> UsageError:

@@ -17,6 +17,7 @@ from llmkit.cli.main import COMMANDS
 from tests.fixtures.command import base_environment
 
 PACKAGE = Path(llmkit.__file__).parent
+TESTS = Path(__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
 
@@ -138,10 +139,19 @@ def test_the_rule_itself(room, code, count):
     assert len(breaches(ast.parse(code), PACKAGE / room / "module.py")) == count
 
 
+def test_the_page_names_what_there_is():
+    page = (TESTS.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    names = set(re.findall(r"`(?:[a-z]+/)*([a-z_0-9]+\.(?:py|json))", page))
+    there = {path.name for root in (PACKAGE, TESTS, TESTS.parent / "docs") for path in root.rglob("*.*")}
+    assert len(names) > 100
+    assert names - there == set()
+    rooms = {path.name for path in PACKAGE.iterdir() if any(path.glob("*.py"))}
+    assert {room for room in rooms if f"`llmkit/{room}/`" not in page} == set()
+
+
 # One idea a file
 
 MOST_LINES = 400
-TESTS = Path(__file__).parent
 ALL_FILES = [*FILES, *sorted(TESTS.rglob("*.py")), *sorted((TESTS.parent / "benchmarks").rglob("*.py"))]
 
 

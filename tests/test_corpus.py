@@ -24,6 +24,8 @@ REQUESTS = ("requests",)
 CONTRACT = (0, 1, 2, 3)
 # A library's own name for what went wrong, where words should be.
 CLASS_NAME = re.compile(r"^error: [\w.]*(Error|Exception|Warning)\b(:|$)")
+# A message is a sentence; several problems of one file stand below it.
+SENTENCE = re.compile(r"^error: .*[.?:]$")
 
 
 def all_cases() -> list[Case]:
@@ -85,6 +87,7 @@ def check_end(case: Case, done: Completed) -> None:
     errors = [line for line in lines if line.startswith("error: ")]
     assert len(errors) == (done.code in (1, 2)), said
     assert not any(CLASS_NAME.match(line) for line in errors), said
+    assert all(SENTENCE.match(line) for line in errors), said
     assert "\x1b" not in said, said
     if errors:
         assert done.stdout == b"" or case.partial, done.stdout

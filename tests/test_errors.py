@@ -36,7 +36,7 @@ def test_the_exit_code_of_each(kind, code, capsys):
     error = kind("what is wrong", hint="what to do")
     assert exit_code_of(error) == error.exit_code == code
     said = capsys.readouterr()
-    assert (said.out, said.err) == ("", "error: what is wrong\nwhat to do\n")
+    assert (said.out, said.err) == ("", "error: what is wrong.\nwhat to do\n")
 
 
 def test_every_error_is_among_them():
@@ -51,9 +51,9 @@ def test_every_error_is_among_them():
     [
         (BrokenPipeError(), 0, ""),
         (KeyboardInterrupt(), 130, "warning: interrupted.\n"),
-        (ZeroDivisionError("division by zero\nmore"), 1, "error: ZeroDivisionError: division by zero\n"),
-        (AssertionError(), 1, "error: AssertionError\n"),
-        (MissingExtraError("Reading audio", "audio"), 1, "error: Reading audio needs the extra 'audio'.\n"),
+        (ZeroDivisionError("division by zero\nmore"), 1, "error: ZeroDivisionError: division by zero.\n"),
+        (AssertionError(), 1, "error: AssertionError.\n"),
+        (MissingExtraError("reading audio", "audio"), 1, "error: reading audio needs the extra 'audio'.\n"),
     ],
 )
 def test_the_exit_code_of_what_else_can_happen(error, code, said, capsys):
@@ -64,7 +64,7 @@ def test_the_exit_code_of_what_else_can_happen(error, code, said, capsys):
 def test_the_message_and_the_hint():
     assert str(LlmkitError("a")) == "a"
     assert str(LlmkitError("a", hint="b")) == "a\nb"
-    assert "pip install 'hf-llmkit[vision]'" in str(MissingExtraError("Reading images", "vision"))
+    assert "pip install 'hf-llmkit[vision]'" in str(MissingExtraError("reading images", "vision"))
 
 
 @pytest.mark.parametrize(

@@ -157,7 +157,7 @@ def _uneven(error: Exception, values: Values) -> UsageError | None:
     if len(set(lengths.values())) < 2:
         return None
     said = ", ".join(f"{path} has {length}" for path, length in lengths.items())
-    return UsageError(f"The lists of this config do not go together: {said}.")
+    return UsageError(f"the lists of this config do not go together: {said}.")
 
 
 def _walk(values: Values, prefix: str = "") -> Iterator[tuple[str, Any]]:

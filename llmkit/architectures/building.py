@@ -42,9 +42,9 @@ def configure(values: Mapping[str, Any]) -> PreTrainedConfig:
     Raises:
         UsageError: no model_type, one that transformers does not know, or values that no model can have.
     """
-    check_model_type(values, "The config")
+    check_model_type(values, "the config")
     check_values(values)
-    with one_error("The config is not a valid one of this type", lambda: values), silenced():
+    with one_error("the config is not a valid one of this type", lambda: values), silenced():
         from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
         config_class = CONFIG_MAPPING[values["model_type"]]
@@ -120,7 +120,7 @@ def _few_modules() -> Iterator[None]:
         count += 1
         if count > MOST_MODULES:
             raise UsageError(
-                f"The model would have more than {MOST_MODULES:,} modules: llmkit does not build it.",
+                f"the model would have more than {MOST_MODULES:,} modules: llmkit does not build it.",
                 hint="Look at the counts in the config: layers, experts, codebooks.",
             )
 

@@ -125,7 +125,7 @@ def check_size(sizes: Iterable[int]) -> None:
     total = sum(sizes)
     if total > MOST_PARAMETERS:
         raise UsageError(
-            f"The model would have {total:,} parameters: llmkit counts models of up to {MOST_PARAMETERS:,}.",
+            f"the model would have {total:,} parameters: llmkit counts models of up to {MOST_PARAMETERS:,}.",
             hint="Is it a mistake? No model has been that large.",
         )
 

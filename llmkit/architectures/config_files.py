@@ -38,11 +38,11 @@ def read_standard_input() -> dict[str, Any]:
         DataError: it is closed, or as of `read_config`.
     """
     if sys.stdin is None:
-        raise DataError("Standard input is closed.", hint=WHAT_IS_ONE)
+        raise DataError("standard input is closed.", hint=WHAT_IS_ONE)
     try:
         content = sys.stdin.buffer.read(LARGEST_CONFIG + 1)
     except OSError as error:
-        raise DataError(f"Standard input cannot be read: {error.strerror or error}.") from error
+        raise DataError(f"standard input cannot be read: {error.strerror or error}.") from error
     return _object_of(content, "standard input")
 
 
@@ -89,7 +89,7 @@ def config_path(name: str) -> Path:
     path = Path(os.path.expanduser(name))  # noqa: PTH111 - Path.expanduser raises for an unknown user
     try:
         if not path.exists():
-            raise DataError(f"There is no file or folder '{name}'.", hint=_nearest_sibling(path))
+            raise DataError(f"there is no file or folder '{name}'.", hint=_nearest_sibling(path))
         if path.is_dir():
             return _config_in(path, name)
     except OSError as error:  # a name that is too long, a folder that may not be looked into

@@ -131,9 +131,9 @@ def count_named(
 
 def _named(model: Any, model_type: str | None, revision: str | None) -> Named:
     if isinstance(model, Mapping):
-        return Named(str(model.get("_name_or_path") or "config"), model, "object", "The config")
+        return Named(str(model.get("_name_or_path") or "config"), model, "object", "the config")
     if model is not None and not isinstance(model, str | os.PathLike):
-        raise UsageError(f"A model is a name, a path, a config or a model of transformers, not {model!r}.")
+        raise UsageError(f"a model is a name, a path, a config or a model of transformers, not {model!r}.")
     if isinstance(model, Path):  # Path("bert") is a path, whatever the catalogue has
         model = model if model.is_absolute() else f"./{model}"
     return name_model(None if model is None else os.fspath(model), model_type=model_type, revision=revision)
@@ -179,7 +179,7 @@ def _count_loaded(model: Any, head: str | None, settings: Mapping[str, Any]) -> 
     from llmkit.architectures.heads import name_of_head
 
     if head is not None or settings:
-        raise UsageError("A model that is built has its head and its values: name its config instead.")
+        raise UsageError("a model that is built has its head and its values: name its config instead.")
     try:
         found = name_of_head(model.config, type(model))
     except (AttributeError, KeyError, TypeError):  # a class of the user's own

@@ -87,7 +87,7 @@ def read_headers(location: str, revision: str | None = None) -> Headers:
     from llmkit.models.local_folder import is_path
 
     if is_path(location) or location.endswith((".safetensors", ".json")):
-        raise ModelError(f"There is no checkpoint '{location}'.")
+        raise ModelError(f"there is no checkpoint '{location}'.")
     try:
         return _read_from_hub(location, revision)
     except HubError as error:
@@ -186,11 +186,11 @@ def _ask_for_headers(model: ResolvedModel) -> Headers:
     except Exception as error:
         if is_a(error, "NotASafetensorsRepoError"):
             raise ModelError(
-                f"The model {model} has no {WEIGHTS_FILE} on the hub.",
+                f"the model {model} has no {WEIGHTS_FILE} on the hub.",
                 hint="Only the headers of safetensors files are read; nothing is unpickled.",
             ) from error
         if is_a(error, "SafetensorsParsingError") or isinstance(error, ValueError | KeyError):
-            raise ModelError(f"The weights of {model} on the hub have a damaged header.") from error
+            raise ModelError(f"the weights of {model} on the hub have a damaged header.") from error
         raise explain_hub_failure(error, model, WEIGHTS_FILE) from error
     tensors = {
         name: _stored({"dtype": info.dtype, "shape": list(info.shape)}, file, model.name)

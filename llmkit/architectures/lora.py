@@ -177,7 +177,7 @@ def apply(counted: Counted, spec: LoraSpec) -> LoraCount:
         UsageError: a target that no module of the model has, or one that peft cannot adapt; r below 1.
     """
     if spec.r < 1:
-        raise UsageError("The rank r of LoRA must be at least 1.")
+        raise UsageError("the rank r of LoRA must be at least 1.")
     modules = list(_modules(counted))
     targets = spec.targets or default_targets(counted)
     adapted: dict[str, LoraRow] = {}
@@ -220,7 +220,7 @@ def default_targets(counted: Counted) -> tuple[str, ...]:
         if ends.issuperset(names):
             return names
     raise UsageError(
-        f"No default targets for LoRA on {counted.model_class}: it has no query and value projections.",
+        f"no default targets for LoRA on {counted.model_class}: it has no query and value projections.",
         hint="Name modules (--lora r=8,targets=NAME,NAME) or take targets=all-linear.",
     )
 

@@ -20,7 +20,6 @@ ADAMW_SOURCE = (
 
 # NF4 with double quantization: half a byte, an 8-bit scale for 64 numbers, a float32 one for 256 of those.
 _NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
-_NF4_BLOCK = 64
 _SCALE = 4
 
 

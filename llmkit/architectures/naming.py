@@ -69,7 +69,7 @@ def name_model(name: str | None, *, model_type: str | None = None, revision: str
     """
     if (name is None) == (model_type is None):
         raise UsageError(
-            "Name a model, or a --type."
+            "name a model, or a --type."
             if name is None
             else "--type stands for itself: name no model with it.",
             hint="`llmkit params --list` has the models that need no network.",
@@ -78,7 +78,7 @@ def name_model(name: str | None, *, model_type: str | None = None, revision: str
         return _of_type(model_type, revision)
     assert name is not None
     if not name.strip():
-        raise UsageError("The name of the model is empty.")
+        raise UsageError("the name of the model is empty.")
     finders = (_embedded, _local, _in_catalogue, _on_hub)
     return next(found for find in finders if (found := find(name, revision)) is not None)
 
@@ -211,7 +211,7 @@ def _is_offline() -> bool:
 
 def _unknown(name: str) -> UsageError:
     if meant := _mistyped(name):
-        return UsageError(f"The catalogue has no '{name}'; did you mean {meant}?", hint=_nearest(name))
+        return UsageError(f"the catalogue has no '{name}'; did you mean {meant}?", hint=_nearest(name))
     return UsageError(
         f"'{name}' is no model of the catalogue, no folder and no model of the hub.",
         hint=_nearest(name) or "`llmkit params --list` has the names of the catalogue.",

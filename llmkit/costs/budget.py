@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llmkit.architectures.count import ModelCount
 from llmkit.costs.choice import Choice
-from llmkit.costs.estimate import Estimate, Speed, bills, notes_of, speed_of
+from llmkit.costs.estimate import Estimate, Speed, bills, notes_of, notes_of_model, speed_of
 from llmkit.costs.flops import SIX_SOURCE, token_flops
 from llmkit.costs.optimal import optimal_figures
 from llmkit.errors import UsageError
@@ -33,6 +33,9 @@ def within_budget(count: ModelCount | None, choice: Choice) -> Estimate:
     if hours is not None and speed is not None:
         found += bills(hours, speed.accelerator, choice)
     notes = notes_of(speed.accelerator) if speed is not None else []
+    if count is not None:
+        each = token_flops(count, choice.sequence_length, choice.recompute)
+        notes += notes_of_model(count, choice, each.sequence_length)
     label = f"{choice.budget} for {count.label}" if count is not None else f"{choice.budget}"
     return Estimate(label, (*found, *optimal_figures(flops)), tuple(notes))
 

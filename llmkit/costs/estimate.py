@@ -102,7 +102,7 @@ def estimate(count: ModelCount, choice: Choice) -> Estimate:
     """
     if choice.tokens is None:
         raise UsageError(
-            f"On how many tokens is {count.label} trained?",
+            f"on how many tokens is {count.label} trained?",
             hint="Say it: --tokens 15T; or turn it round: --budget 5000usd.",
         )
     each = token_flops(count, choice.sequence_length, choice.recompute)
@@ -124,19 +124,25 @@ def estimate(count: ModelCount, choice: Choice) -> Estimate:
         )
         found += memory
         notes += notes_of(speed.accelerator)
-    if count.counted.context and each.sequence_length > count.counted.context:
+    return Estimate(count.label, tuple(found), (*notes, *notes_of_model(count, choice, each.sequence_length)))
+
+
+def notes_of_model(count: ModelCount, choice: Choice, sequence_length: int) -> list[str]:
+    """Return what must be said of the length that was counted with, and of what is trained."""
+    notes = []
+    if count.counted.context and sequence_length > count.counted.context:
         notes.append(
-            f"{each.sequence_length:,} tokens at once are more than the {count.counted.context:,} that its config "
+            f"{sequence_length:,} tokens at once are more than the {count.counted.context:,} that its config "
             "provides for."
         )
     if choice.sequence_length is None and not count.counted.context:
         notes.append(
-            f"Its config does not say how many tokens it takes at once: {each.sequence_length:,} are assumed, "
+            f"Its config does not say how many tokens it takes at once: {sequence_length:,} are assumed, "
             "--sequence-length 512 says it."
         )
     if count.lora is not None and count.lora.note:
         notes.append(count.lora.note)
-    return Estimate(count.label, tuple(found), tuple(notes))
+    return notes
 
 
 def hours_figure(hours: Span, speed: Speed, flops: Amount) -> Figure:

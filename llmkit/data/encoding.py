@@ -98,7 +98,7 @@ class ResultEncoder:
         try:
             import soundfile
         except ImportError:
-            raise MissingExtraError("Writing audio", "audio") from None
+            raise MissingExtraError("writing audio", "audio") from None
         samples = numpy.asarray(audio, dtype="float32").squeeze()
         samples = samples.T if samples.ndim > 1 else samples
         return self._keep(

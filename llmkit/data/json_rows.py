@@ -16,7 +16,7 @@ from typing import Any, NoReturn, cast
 
 from llmkit.data.json_text import NotJsonError, is_too_deep, object_of
 from llmkit.data.lines import BLOCK, max_row_chars, not_utf8, read_lines, too_long
-from llmkit.data.records import BadRecord, Record, Row, text_record
+from llmkit.data.records import BadRecord, Record, Row, shown, text_record
 from llmkit.errors import DataError
 
 
@@ -242,6 +242,8 @@ def _object_values(text: _JsonText, source: str) -> Iterator[Any]:
         name = text.value()
         if not isinstance(name, str):
             raise text.error("a name that cannot be read")
+        if name in fields or name == list_name:
+            raise text.error(f"the key {shown(name)} is there twice in one object")
         text.take(":")
         if text.peek() != "[":
             fields[name] = text.value()

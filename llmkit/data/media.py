@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit._version import __version__
+from llmkit.data.atomic import reason_of
 from llmkit.data.records import TEXT_COLUMN, BadRecord
 from llmkit.data.sources import read_file
 from llmkit.errors import DataError, MissingExtraError
@@ -44,7 +45,7 @@ def load_image(source: Any) -> Image:
     try:
         import PIL.Image
     except ImportError:
-        raise MissingExtraError("Reading images", "vision") from None
+        raise MissingExtraError("reading images", "vision") from None
     from transformers.image_utils import load_image as open_image
 
     try:
@@ -101,7 +102,7 @@ def load_audio(source: Any, sampling_rate: int) -> numpy.ndarray:
         import soundfile
         import soxr
     except ImportError:
-        raise MissingExtraError("Reading audio", "audio") from None
+        raise MissingExtraError("reading audio", "audio") from None
     if not isinstance(source, str | bytes):
         return source
     if isinstance(source, str) and not is_address(source):
@@ -110,7 +111,7 @@ def load_audio(source: Any, sampling_rate: int) -> numpy.ndarray:
         opened = fetch(source) if is_address(source) else source
         opened = io.BytesIO(opened) if isinstance(opened, bytes) else opened
         mono, rate = _mono(opened, _shown(source), sampling_rate)
-    except (soundfile.SoundFileError, TypeError, ValueError) as error:
+    except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
         reason = getattr(error, "error_string", None) or error
         raise DataError(f"{_shown(source)} cannot be read as audio: {reason}") from error
     return mono if rate == sampling_rate else soxr.resample(mono, rate, sampling_rate)
@@ -146,16 +147,20 @@ def check_video(source: Any) -> Any:
     try:
         import av
     except ImportError:
-        raise MissingExtraError("Reading video", "video") from None
+        raise MissingExtraError("reading video", "video") from None
     if not isinstance(source, str):
         return source
     if is_address(source):  # the pipeline itself fetches it
         with _opened(source):
             return source
     _check_file(source, "video")
-    with Path(source).open("rb") as file:
-        if file.read(64).lstrip().startswith(_PLAYLISTS):
-            raise DataError(f"{source} is a list of other files, not a video.")
+    try:
+        with Path(source).open("rb") as file:
+            is_list = file.read(64).lstrip().startswith(_PLAYLISTS)
+    except OSError as error:
+        raise DataError(f"{source} cannot be read: {reason_of(error)}") from error
+    if is_list:
+        raise DataError(f"{source} is a list of other files, not a video.")
     try:
         with av.open(source) as container:
             is_image = container.format.name == "image2" or container.format.name.endswith("_pipe")
@@ -246,7 +251,11 @@ def _shown(source: Any) -> str:
 
 def _check_file(source: str, what: str) -> None:
     path = Path(source)
-    if not path.exists():
+    try:
+        is_there, is_folder = path.exists(), path.is_dir()
+    except OSError as error:  # a name that is too long, a folder that is closed
+        raise DataError(f"{_shown(source)} cannot be read: {reason_of(error)}") from error
+    if not is_there:
         raise DataError(f"no such {what}: {source}")
-    if path.is_dir():
-        raise DataError(f"{source} is a folder, not an {what}")
+    if is_folder:
+        raise DataError(f"{source} is a folder, and no {what}")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO, cast
 
+from llmkit.data.atomic import explained_write
 from llmkit.data.lines import BLOCK
 from llmkit.data.parquet_pages import LargePageError, check_pages, read_groups
 from llmkit.data.records import BadRecord, Record, Row, shown
@@ -17,15 +17,20 @@ from llmkit.errors import DataError
 _BATCH_ROWS = 128
 _BATCH_BYTES = 64_000_000  # that one value of a dictionary may come to in all rows of a batch
 _MAGIC = b"PAR1"
+_PART = 1 << 20  # bytes
 
 
 def _seekable(stream: BinaryIO) -> BinaryIO:
     """Parquet is read from its end, so a pipe goes through a file on disk first."""
     if stream.seekable():
         return stream
-    spool = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - it lives as long as its reader
-    shutil.copyfileobj(stream, spool)
-    spool.seek(0)
+    with explained_write(tempfile.gettempdir()):
+        spool = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - it lives as long as its reader
+    while part := stream.read(_PART):
+        with explained_write(tempfile.gettempdir()):
+            spool.write(part)
+    with explained_write(tempfile.gettempdir()):
+        spool.seek(0)
     return spool
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from llmkit.errors import DataError, did_you_mean
+from llmkit.errors import DataError, did_you_mean, on_a_line
 
 _MOST_NAMES, _LONGEST_NAME, _MOST_COMPARED = 50, 80, 1000
 
@@ -72,7 +72,7 @@ def shown(name: str) -> str:
 def _listed(columns: list[str]) -> str:
     names = [name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…" for name in columns]
     more = len(names) - _MOST_NAMES
-    return ", ".join(names[:_MOST_NAMES]) + (f" and {more:,} more" if more > 0 else "")
+    return ", ".join(map(on_a_line, names[:_MOST_NAMES])) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _about_header(columns: list[str], source: str) -> str | None:

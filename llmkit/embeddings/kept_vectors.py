@@ -27,15 +27,18 @@ def mark_used(path: Path) -> None:
     """Remember that vectors are in use, and let go of the oldest others where there are too many."""
     with suppress(OSError):
         os.utime(path)
-    files = []
-    for each in path.parent.glob("*.npy"):
+    by_name: dict[str, list[tuple[int, int, Path]]] = {}
+    for each in path.parent.glob("*.npy*"):  # also what a search left that was stopped
         with suppress(OSError):
-            files.append((each.stat().st_mtime_ns, each.stat().st_size, each))
-    size = sum(bytes_ for _, bytes_, _ in files)
-    for _, bytes_, each in sorted(files):
-        if size <= MOST_BYTES or each == path:
+            found = each.stat()
+            by_name.setdefault(each.name.partition(".")[0], []).append(
+                (found.st_mtime_ns, found.st_size, each)
+            )
+    size = sum(bytes_ for files in by_name.values() for _, bytes_, _ in files)
+    for name, files in sorted(by_name.items(), key=lambda item: max(item[1])):
+        if size <= MOST_BYTES or name == path.name.partition(".")[0]:
             return
-        with suppress(OSError):
-            each.unlink()
-            each.with_name(f"{each.name}.rejects.jsonl").unlink(missing_ok=True)
-        size -= bytes_
+        for _, bytes_, each in files:
+            with suppress(OSError):
+                each.unlink()
+            size -= bytes_

@@ -54,12 +54,12 @@ class PreparedText:
     inputs: dict[str, torch.Tensor]
 
 
-def prepare_text(tokenizer: Any, config: Any, name: str, text: str, pair: str | None) -> PreparedText:
-    """Tokenize a text, or two that the model reads together; ___ becomes the mask of a model that has one.
+def check_texts(text: str, pair: str | None) -> None:
+    """Refuse what no model need be found for.
 
     Raises:
         DataError: a text is empty.
-        UsageError: there are more tokens than the model takes, or than can be shown.
+        UsageError: it is too long for all that can be shown.
     """
     for what, each in (("the text", text), ("--text-pair", pair)):
         if each is not None and not each.strip():
@@ -69,6 +69,15 @@ def prepare_text(tokenizer: Any, config: Any, name: str, text: str, pair: str | 
                 f"{what} has {len(each):,} characters; at most {MOST_TOKENS:,} tokens are shown.",
                 hint="Take a sentence or a paragraph of it.",
             )
+
+
+def prepare_text(tokenizer: Any, config: Any, name: str, text: str, pair: str | None) -> PreparedText:
+    """Tokenize a text, or two that the model reads together; ___ becomes the mask of a model that has one.
+
+    Raises:
+        DataError: a text has no tokens.
+        UsageError: there are more tokens than the model takes, or than can be shown.
+    """
     mask = getattr(tokenizer, "mask_token", None)
     given = [each if mask is None else marked_blanks(each, mask) for each in (text, pair) if each is not None]
     encoded = tokenizer(*given, padding=False, truncation=False, return_tensors="pt", verbose=False)

@@ -23,7 +23,7 @@ class LaunchOptions:
         processes: on this machine.
         node_rank: which of the machines this one is, from 0; the first writes.
         rendezvous: HOST:PORT of the first machine.
-        max_restarts: how often a group that lost a process is begun again.
+        max_restarts: how often a group that lost a process is begun again; None for what is usual there.
     """
 
     gpus: str | None = None
@@ -31,7 +31,7 @@ class LaunchOptions:
     nodes: int | None = None
     node_rank: int | None = None
     rendezvous: str | None = None
-    max_restarts: int = 0
+    max_restarts: int | None = None
 
     @property
     def names_any(self) -> bool:
@@ -80,7 +80,7 @@ def plan_launch(
         return None
     processes, gpus = _devices(options, device, devices)
     nodes, rank, address, port = _machines(options)
-    return Launch(processes, gpus, nodes, rank, address, port, options.max_restarts)
+    return Launch(processes, gpus, nodes, rank, address, port, options.max_restarts or 0)
 
 
 def check_options(options: LaunchOptions) -> None:

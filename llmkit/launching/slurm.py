@@ -60,7 +60,7 @@ def sbatch_script(
     number = devices if devices is None or isinstance(devices, int) else len(devices)
     gpus = (options.gpus or number or _GPUS) if device in ("auto", "cuda") else None
     kept = _without(arguments, _OURS)
-    restarts = options.max_restarts or _RESTARTS
+    restarts = _RESTARTS if options.max_restarts is None else options.max_restarts
     command = [sys.executable, "-m", "llmkit", *kept, "--max-restarts", str(restarts)]
     if "--resume" not in kept and "--resume-anyway" not in kept:
         command = [part for part in command if part != "--overwrite"] + ["$AGAIN"]

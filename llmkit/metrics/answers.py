@@ -67,7 +67,7 @@ def answered_questions(predictions: Any, references: Any) -> list[Answered]:
     predictions, references = listed(predictions, "predictions"), listed(references, "references")
     ids = [isinstance(each, Mapping) and "id" in each for each in (*predictions, *references)]
     if any(ids) and not all(ids):
-        raise DataError("Some predictions or references have an 'id', others do not.")
+        raise DataError("some predictions or references have an 'id', others do not.")
     if all(ids) and references:
         by_id = {each["id"]: each for each in predictions}
         pairs = [(by_id.get(each["id"]), each) for each in references]
@@ -88,11 +88,11 @@ def _answered(place: int, prediction: Any, reference: Any) -> Answered:
     golds: list[Any] = [each.get("text") if isinstance(each, Mapping) else each for each in answers or ()]
     if answers is None or not all(isinstance(gold, str) for gold in golds):
         raise DataError(
-            f"The answers of question {name} are {reference!r}.", hint='They look like ["text", …].'
+            f"the answers of question {name} are {reference!r}.", hint='They look like ["text", …].'
         )
     text, probability = prediction, None
     if isinstance(prediction, Mapping):
         text, probability = prediction.get("prediction_text"), prediction.get("no_answer_probability")
     if not isinstance(text, str) and prediction is not None:
-        raise DataError(f"The prediction for question {name} is {prediction!r}.", hint="It is a text.")
+        raise DataError(f"the prediction for question {name} is {prediction!r}.", hint="It is a text.")
     return Answered(name, text, nan if probability is None else float(probability), tuple(golds))

@@ -60,9 +60,9 @@ def confidence_interval(
     import numpy as np
 
     if not 1 <= n <= MOST_RESAMPLES:
-        raise UsageError(f"The number of resamples is {n}: it must be from 1 to {MOST_RESAMPLES:,}.")
+        raise UsageError(f"the number of resamples is {n}: it must be from 1 to {MOST_RESAMPLES:,}.")
     if not 0 < level < 1:
-        raise UsageError(f"The confidence level is {level}: it must be between 0 and 1.")
+        raise UsageError(f"the confidence level is {level}: it must be between 0 and 1.")
     if isinstance(metric, str):
         from llmkit.metrics.registry import load_metric
 

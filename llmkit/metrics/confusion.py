@@ -60,7 +60,7 @@ def class_pairs(predictions: Any, references: Any) -> Iterator[Pair]:
     named = {isinstance(label, str) for label in called} | {isinstance(label, str) for label in true}
     if len(named) > 1:
         raise DataError(
-            "Some classes are numbers and some are names: they never agree.",
+            "some classes are numbers and some are names: they never agree.",
             hint=f"The predictions begin with {called[0]!r}, the references with {true[0]!r}.",
         )
     return zip(true, called, strict=True)

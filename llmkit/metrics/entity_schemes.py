@@ -111,7 +111,7 @@ def _token(tag: str, scheme: str, suffix: bool) -> Token:
     if letter not in SCHEMES[scheme].letters:
         allowed = ", ".join(SCHEMES[scheme].letters)
         raise DataError(
-            f"The tag '{tag}' is not one of {scheme}.", hint=f"{scheme} has the letters {allowed}."
+            f"the tag '{tag}' is not one of {scheme}.", hint=f"{scheme} has the letters {allowed}."
         )
     return Token(letter, kind.strip("-") or "_")
 

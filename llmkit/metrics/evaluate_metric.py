@@ -159,7 +159,7 @@ class EvaluateMetric(evaluate.Metric):
         late = sorted(set(options) - stream.compute_options)
         if late and self.examples:
             raise UsageError(
-                f"The option '{late[0]}' of {self.entry.name} comes too late: examples have been counted without it.",
+                f"the option '{late[0]}' of {self.entry.name} comes too late: examples have been counted without it.",
                 hint=f"Give it before: evaluate_metric('{self.entry.name}', {late[0]}=…).",
             )
         stream.merge(self.stream.state())
@@ -176,7 +176,7 @@ def as_evaluate_metric(entry: MetricEntry, options: Mapping[str, Any]) -> evalua
         from llmkit.metrics.hub import load_from_hub
 
         if options:
-            raise UsageError(f"Give the options of {entry.name} to its compute.")
+            raise UsageError(f"give the options of {entry.name} to its compute.")
         return load_from_hub(entry.options["source"])
     of_evaluate = {key: value for key, value in options.items() if key in _OF_EVALUATE}
     own = {key: value for key, value in options.items() if key not in _OF_EVALUATE}
@@ -190,4 +190,4 @@ def as_evaluate_metric(entry: MetricEntry, options: Mapping[str, Any]) -> evalua
 
 def _refuse(others: Mapping[str, Any]) -> None:
     if others:
-        raise UsageError(f"A metric takes predictions and references, not '{next(iter(others))}'.")
+        raise UsageError(f"a metric takes predictions and references, not '{next(iter(others))}'.")

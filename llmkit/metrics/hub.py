@@ -84,7 +84,7 @@ class HubMetric(StreamedMetric):
         try:
             found = self.module.compute(predictions=predictions, references=references, **self.options)
         except Exception as error:
-            raise LlmkitError(f"The metric hub:{self.source} failed: {error}") from error
+            raise LlmkitError(f"the metric hub:{self.source} failed: {error}") from error
         return dict(found or {})
 
 
@@ -143,9 +143,9 @@ def _said(source: str, error: Exception) -> LlmkitError:
             "llmkit is offline (HF_HUB_OFFLINE)" if offline else "the hub does not have it or did not answer"
         )
     else:
-        return LlmkitError(f"The metric hub:{source} cannot be loaded: {error}")
+        return LlmkitError(f"the metric hub:{source} cannot be loaded: {error}")
     return HubError(
-        f"The metric hub:{source} is not in the cache, and {reason}.",
+        f"the metric hub:{source} is not in the cache, and {reason}.",
         hint="The metrics of llmkit itself need no network: leave out 'hub:' for one of those.",
     )
 

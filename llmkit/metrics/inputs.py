@@ -28,7 +28,7 @@ def listed(values: Any, what: str) -> list[Any]:
     """
     values = plain(values)
     if isinstance(values, str | bytes | dict) or not isinstance(values, Iterable):
-        raise DataError(f"The {what} are {_shown(values)}.", hint="Give a list: one value an example.")
+        raise DataError(f"the {what} are {_shown(values)}.", hint="Give a list: one value an example.")
     return [plain(value) for value in values]
 
 
@@ -40,7 +40,7 @@ def paired(predictions: Any, references: Any) -> tuple[list[Any], list[Any]]:
     """
     predictions, references = listed(predictions, "predictions"), listed(references, "references")
     if len(predictions) != len(references):
-        raise DataError(f"There are {len(predictions)} predictions for {len(references)} references.")
+        raise DataError(f"there are {len(predictions)} predictions for {len(references)} references.")
     return predictions, references
 
 
@@ -54,7 +54,7 @@ def as_labels(values: Sequence[Any], what: str) -> list[Label]:
         distinct = set(values)
     except TypeError:
         bad = next(value for value in values if not isinstance(value, int | str | float))
-        raise DataError(f"A class among the {what} is {_shown(bad)}.", hint=_ONE_CLASS) from None
+        raise DataError(f"a class among the {what} is {_shown(bad)}.", hint=_ONE_CLASS) from None
     names = {value: _as_label(value, what) for value in distinct}
     return [names[value] for value in values]
 
@@ -67,7 +67,7 @@ def _as_label(value: Any, what: str) -> Label:
         return value
     if isinstance(value, int | float) and value == value and value == value // 1:
         return int(value)
-    raise DataError(f"A class among the {what} is {_shown(value)}.", hint=_ONE_CLASS)
+    raise DataError(f"a class among the {what} is {_shown(value)}.", hint=_ONE_CLASS)
 
 
 def as_numbers(predictions: Any, references: Any) -> NDArray[np.float64]:
@@ -91,12 +91,12 @@ def as_numbers(predictions: Any, references: Any) -> NDArray[np.float64]:
         try:
             column = np.asarray(values, dtype=np.float64)
         except (TypeError, ValueError):
-            raise DataError(f"The {what} are not numbers: {_shown(values[:3])}.") from None
+            raise DataError(f"the {what} are not numbers: {_shown(values[:3])}.") from None
         if column.ndim > 2 or (column.ndim == 2 and column.shape[1] != 1):
-            raise DataError(f"The {what} have shape {column.shape}: this metric takes one number an example.")
+            raise DataError(f"the {what} have shape {column.shape}: this metric takes one number an example.")
         columns.append(column.reshape(-1))
     if len(columns[0]) != len(columns[1]):
-        raise DataError(f"There are {len(columns[0])} predictions for {len(columns[1])} references.")
+        raise DataError(f"there are {len(columns[0])} predictions for {len(columns[1])} references.")
     return np.stack(columns, axis=1)
 
 
@@ -108,7 +108,7 @@ def as_text(value: Any, what: str) -> str:
     """
     if isinstance(value, str):
         return value
-    raise DataError(f"One of the {what} is not a text: {_shown(value)}.")
+    raise DataError(f"one of the {what} is not a text: {_shown(value)}.")
 
 
 def as_texts(value: Any, what: str) -> list[str]:
@@ -119,7 +119,7 @@ def as_texts(value: Any, what: str) -> list[str]:
     """
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list | tuple) or not texts:
-        raise DataError(f"One of the {what} has no text: {_shown(value)}.")
+        raise DataError(f"one of the {what} has no text: {_shown(value)}.")
     return [as_text(text, what) for text in texts]
 
 

@@ -76,7 +76,7 @@ class LabelScore(SummedMetric):
         super().__init__()
         if average not in AVERAGES:
             raise UsageError(
-                f"There is no average '{average}'.",
+                f"there is no average '{average}'.",
                 hint=did_you_mean(str(average), AVERAGES) or f"There are {', '.join(AVERAGES)}.",
             )
         self.average, self.pos_label, self.labels = average, pos_label, check_labels(labels)
@@ -139,18 +139,18 @@ class LabelScore(SummedMetric):
     def _check(self) -> None:
         """Say as soon as it shows, not after an evaluation, that examples and average do not fit."""
         if len({_is_row_key(key) for key in self.totals}) > 1:
-            raise DataError("Some examples are one class, others rows of labels.")
+            raise DataError("some examples are one class, others rows of labels.")
         if self.average != "binary":
             return
         others = "Choose another average: macro, micro or weighted."
         if _has_rows(self.totals):
-            raise UsageError("The average 'binary' is for one class an example, not for rows.", hint=others)
+            raise UsageError("the average 'binary' is for one class an example, not for rows.", hint=others)
         present = present_labels(self.totals)
         if len(present) > 2:
-            raise UsageError(f"The average 'binary' is for two classes; there are {present}.", hint=others)
+            raise UsageError(f"the average 'binary' is for two classes; there are {present}.", hint=others)
         if len(present) == 2 and self.pos_label not in present:
             raise UsageError(
-                f"The class {self.pos_label!r} does not occur; there are {present}.",
+                f"the class {self.pos_label!r} does not occur; there are {present}.",
                 hint=f"Say pos_label, or choose another average: {', '.join(AVERAGES[1:])}.",
             )
 

@@ -107,7 +107,7 @@ class StreamedMetric(ABC):
 
     def notes(self) -> list[str]:
         """See `Metric.notes`."""
-        return [] if self.examples else ["There are no examples."]
+        return [] if self.examples else ["there are no examples."]
 
     def evaluate_result(self) -> dict[str, Any]:
         """Return the result as `evaluate`'s metric of this name gives it, where that is nested."""

@@ -28,7 +28,7 @@ def _checked(rows: list[Any], what: str, width: int) -> list[list[int]]:
     for row in rows:
         if not isinstance(row, list | tuple) or not row or len(row) != width or not set(row) <= {0, 1}:
             raise DataError(
-                f"A row of labels among the {what} is {row!r}.",
+                f"a row of labels among the {what} is {row!r}.",
                 hint=f"For several labels an example give rows of 0 and 1, here {width} in each.",
             )
     return [[int(value) for value in row] for row in rows]

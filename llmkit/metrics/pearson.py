@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-FEW = "A correlation needs two examples or more."
-CONSTANT = "All {what} are the same: the correlation is not defined."
-NOT_FINITE = "Some predictions or references are NaN, infinite or too large: the correlation is not defined."
+FEW = "a correlation needs two examples or more."
+CONSTANT = "all {what} are the same: the correlation is not defined."
+NOT_FINITE = "some predictions or references are NaN, infinite or too large: the correlation is not defined."
 
 
 @dataclass(frozen=True)

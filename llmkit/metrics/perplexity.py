@@ -26,7 +26,7 @@ class Perplexity(SummedMetric):
         pairs = as_numbers(_at_least_1d(predictions), _at_least_1d(references))
         for loss, tokens in pairs.tolist():
             if not (tokens >= 0 and tokens.is_integer()):
-                raise DataError(f"A number of tokens is {tokens}.")
+                raise DataError(f"a number of tokens is {tokens}.")
             yield {"negative_log_likelihood": loss, "tokens": int(tokens)}
 
     def result(self, totals: Totals, examples: int) -> Result:
@@ -43,7 +43,7 @@ class Perplexity(SummedMetric):
 
     def notes(self) -> list[str]:
         if self.examples and not self.totals["tokens"]:
-            return ["There are no tokens: the perplexity is not defined."]
+            return ["there are no tokens: the perplexity is not defined."]
         return super().notes()
 
 

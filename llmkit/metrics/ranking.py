@@ -21,7 +21,7 @@ class _OfRanks(SummedMetric):
     def statistics(self, predictions: Any, references: Any) -> Iterable[Totals]:
         for rank, count in as_numbers(predictions, references).tolist():
             if not 1 <= rank <= count:
-                raise DataError(f"The rank {rank:g} is not one of {count:g} candidates.")
+                raise DataError(f"the rank {rank:g} is not one of {count:g} candidates.")
             yield {"score": self.score(rank), "by_chance": self.score_by_chance(count)}
 
     def score(self, rank: float) -> float:

@@ -39,13 +39,13 @@ class Rouge(SummedMetric):
         for name in rouge_types:
             if not re.fullmatch(r"rouge([1-9]|L|Lsum)", name):
                 raise UsageError(
-                    f"There is no ROUGE type '{name}'.", hint="rouge1 to rouge9, rougeL, rougeLsum."
+                    f"there is no ROUGE type '{name}'.", hint="rouge1 to rouge9, rougeL, rougeLsum."
                 )
         try:
             from rouge_score.rouge_scorer import RougeScorer
             from rouge_score.tokenizers import DefaultTokenizer
         except ImportError:
-            raise MissingExtraError("The metric rouge", "metrics") from None
+            raise MissingExtraError("the metric rouge", "metrics") from None
         self.types = tuple(rouge_types)
         self.tokenizer = DefaultTokenizer(use_stemmer)
         self.scorer = RougeScorer(list(rouge_types), tokenizer=self.tokenizer)

@@ -37,14 +37,14 @@ class Seqeval(SummedMetric):
     def __init__(self, *, mode: str | None = None, scheme: str | None = None, suffix: bool = False) -> None:
         super().__init__()
         if mode not in (None, "strict"):
-            raise UsageError(f"There is no mode '{mode}'.", hint="'strict', or none for conlleval's way.")
+            raise UsageError(f"there is no mode '{mode}'.", hint="'strict', or none for conlleval's way.")
         if scheme is not None and scheme not in SCHEMES:
             raise UsageError(
-                f"There is no scheme '{scheme}'.",
+                f"there is no scheme '{scheme}'.",
                 hint=did_you_mean(str(scheme), SCHEMES) or f"There are {', '.join(SCHEMES)}.",
             )
         if mode == "strict" and scheme is None:
-            raise UsageError("The strict mode needs a scheme.", hint=f"Say one of {', '.join(SCHEMES)}.")
+            raise UsageError("the strict mode needs a scheme.", hint=f"Say one of {', '.join(SCHEMES)}.")
         self.scheme = scheme if mode == "strict" else None
         self.suffix = suffix
 
@@ -95,9 +95,9 @@ class Seqeval(SummedMetric):
 def _check_tags(called: Any, true: Any) -> None:
     for tags in (called, true):
         if not isinstance(tags, list | tuple) or not all(isinstance(tag, str) and tag for tag in tags):
-            raise DataError(f"A sequence of tags is {tags!r}.", hint="Give each example a list of tags.")
+            raise DataError(f"a sequence of tags is {tags!r}.", hint="Give each example a list of tags.")
     if len(called) != len(true):
-        raise DataError(f"A sequence has {len(called)} predicted tags for {len(true)} tokens: {true!r}.")
+        raise DataError(f"a sequence has {len(called)} predicted tags for {len(true)} tokens: {true!r}.")
 
 
 def _counts_by_type(totals: Totals) -> dict[str, Counts]:

@@ -34,7 +34,7 @@ class Spearman(KeptMetric):
     def notes(self) -> list[str]:
         why = _moments_of_ranks(self.table()).why_undefined() if self.examples else None
         return (
-            [why.replace(NOT_FINITE, "Some predictions or references are NaN.")] if why else super().notes()
+            [why.replace(NOT_FINITE, "some predictions or references are NaN.")] if why else super().notes()
         )
 
 

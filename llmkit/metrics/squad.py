@@ -25,7 +25,7 @@ class Squad(SummedMetric):
             text, golds = question.text, question.golds
             if not golds:
                 raise DataError(
-                    f"Question {question.name} has no gold answer.",
+                    f"question {question.name} has no gold answer.",
                     hint="The metric squad_v2 is for questions that have none.",
                 )
             if text is None:

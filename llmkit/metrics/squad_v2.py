@@ -59,7 +59,7 @@ class SquadV2(KeptMetric):
 
 def _row(question: Answered) -> tuple[float, float, float, float, float]:
     if question.text is None:
-        raise DataError(f"Question {question.name} has no prediction.")
+        raise DataError(f"question {question.name} has no prediction.")
     text = question.text
     golds = [gold for gold in question.golds if normalized_answer(gold)] or [""]
     return (

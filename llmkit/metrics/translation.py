@@ -76,12 +76,12 @@ class Bleu(SacrebleuMetric):
         super().__init__()
         if tokenize not in TOKENIZERS:
             raise UsageError(
-                f"There is no tokenizer '{tokenize}' for BLEU here.",
+                f"there is no tokenizer '{tokenize}' for BLEU here.",
                 hint=f"There are {', '.join(TOKENIZERS)}.",
             )
         if smooth_method not in (methods := ("exp", "floor", "add-k", "none")):
             raise UsageError(
-                f"There is no smoothing '{smooth_method}'.", hint=f"There are {', '.join(methods)}."
+                f"there is no smoothing '{smooth_method}'.", hint=f"There are {', '.join(methods)}."
             )
         self.scorer = _sacrebleu("BLEU")(
             tokenize=tokenize,
@@ -148,5 +148,5 @@ def _sacrebleu(name: str) -> Any:
     try:
         import sacrebleu.metrics
     except ImportError:
-        raise MissingExtraError(f"The metric {name.lower()}", "metrics") from None
+        raise MissingExtraError(f"the metric {name.lower()}", "metrics") from None
     return getattr(sacrebleu.metrics, name)

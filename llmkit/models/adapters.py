@@ -90,7 +90,7 @@ def _check_kind(settings: Mapping[str, Any], name: str) -> None:
     if settings.get("peft_type") != "LORA" or odd:
         kind = odd[0] if odd else settings.get("peft_type")
         raise ModelError(
-            f"The adapter '{name}' is of a kind that llmkit does not add to a model: {kind}.",
+            f"the adapter '{name}' is of a kind that llmkit does not add to a model: {kind}.",
             hint="peft's merge_and_unload makes a whole model of it.",
         )
 
@@ -103,10 +103,10 @@ def _change(
     name: str,
 ) -> None:
     if not {"lora_A", "lora_B"} <= parts.keys() or {parts["lora_A"].ndim, parts["lora_B"].ndim} != {2}:
-        raise ModelError(f"The adapter '{name}' is damaged: half of what is for {module} is missing.")
+        raise ModelError(f"the adapter '{name}' is damaged: half of what is for {module} is missing.")
     a, b = parts["lora_A"].float(), parts["lora_B"].float()  # (r, in), (out, r)
     if not a.shape[0] == b.shape[1] > 0:
-        raise ModelError(f"The adapter '{name}' is damaged: the two halves for {module} are of two ranks.")
+        raise ModelError(f"the adapter '{name}' is damaged: the two halves for {module} are of two ranks.")
     shape = (b.shape[0], a.shape[1])
     is_transposed = bool(settings.get("fan_in_fan_out"))  # GPT-2 keeps its weights so
     weight = _parameter(parameters, f"{module}.weight", shape[::-1] if is_transposed else shape, name)
@@ -159,7 +159,7 @@ def _parameter(
         # A head that the base lacks is one of a task; what it has in another size is of another model.
         what = "another task, or another model" if found is None else "another model"
         raise ModelError(
-            f"The adapter '{name}' is for {what}: it has {tuple(shape)} for {key}, and here {there}.",
+            f"the adapter '{name}' is for {what}: it has {tuple(shape)} for {key}, and here {there}.",
             hint=f"{ADAPTER_FILE} names the model that it is for: base_model_name_or_path.",
         )
     return found

@@ -63,7 +63,7 @@ def _registered_name(model: ResolvedModel, asked_revision: str | None) -> str:
 
 
 def _converted(model: ResolvedModel, revision: str) -> ResolvedModel:
-    note = f"The model {model} has pickled weights only; taken is what the hub's converter made of them: {revision}"
+    note = f"the model {model} has pickled weights only; taken is what the hub's converter made of them: {revision}"
     return replace(model, weights_revision=revision, note=model.note or note)
 
 

@@ -60,7 +60,7 @@ def base_of(folder: Path, name: str) -> str:
     base = read_object(folder / ADAPTER_FILE, name).get("base_model_name_or_path")
     if not isinstance(base, str) or not base.strip():
         raise ModelError(
-            f"The adapter '{name}' does not say which model it is for.",
+            f"the adapter '{name}' does not say which model it is for.",
             hint=f"Name it in its {ADAPTER_FILE}: base_model_name_or_path.",
         )
     return base

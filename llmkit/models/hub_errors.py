@@ -50,7 +50,7 @@ def first_line(error: BaseException) -> str:
 
 def _gated(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
     return HubError(
-        f"The model {model} is gated, and you have not been let in.",
+        f"the model {model} is gated, and you have not been let in.",
         hint=f"Ask for access at {hub_address()}/{model.location}, then {LOG_IN}",
     )
 
@@ -59,32 +59,32 @@ def _unknown_repository(error: BaseException, model: ResolvedModel, file: str) -
     if _status(error) != 404 and not _says_why(error):
         return _blocked(error, model, file)
     return HubError(
-        f"The hub {hub_address()} has no model '{model.name}', or it is private.",
+        f"the hub {hub_address()} has no model '{model.name}', or it is private.",
         hint=beside_nearest(model.name, f"Check the name; for a private model {LOG_IN}"),
     )
 
 
 def _unknown_revision(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
     return HubError(
-        f"The model '{model.name}' has no revision '{model.revision or 'main'}'.",
+        f"the model '{model.name}' has no revision '{model.revision or 'main'}'.",
         hint="A revision is a branch, a tag or a commit id; without --revision it is main.",
     )
 
 
 def _unknown_file(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
     hint = "It is not a transformers model, or not at this revision." if file == CONFIG_FILE else None
-    return HubError(f"The model {model} has no {file} on the hub {hub_address()}.", hint=hint)
+    return HubError(f"the model {model} has no {file} on the hub {hub_address()}.", hint=hint)
 
 
 def _disabled(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
-    return HubError(f"The hub {hub_address()} has disabled the model '{model.name}'.")
+    return HubError(f"the hub {hub_address()} has disabled the model '{model.name}'.")
 
 
 def _refused(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
     status = _status(error)
     if status == 401 and _says_why(error):
         return HubError(
-            f"The hub {hub_address()} does not accept the token for '{model.name}' (401).",
+            f"the hub {hub_address()} does not accept the token for '{model.name}' (401).",
             hint=f"For a public model unset HF_TOKEN; else renew the token: {LOG_IN}",
         )
     if status in (401, 403):
@@ -113,7 +113,7 @@ def _says_why(error: BaseException) -> bool:
 
 
 def _odd_token(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
-    return HubError("The hub's token has characters that no token has.", hint=f"Correct it: {LOG_IN}")
+    return HubError("the hub's token has characters that no token has.", hint=f"Correct it: {LOG_IN}")
 
 
 def _not_cached(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
@@ -150,7 +150,7 @@ def _no_connection(error: BaseException, model: ResolvedModel, file: str) -> Llm
 def cut_off(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
     """Explain a download that ended early."""
     return HubError(
-        f"The download of {model} was cut off: {first_line(error)}.",
+        f"the download of {model} was cut off: {first_line(error)}.",
         hint="Run it again: what is there already is kept. " + WAYS_ON,
     )
 

@@ -103,14 +103,14 @@ def _check(model: ResolvedModel, files: Sequence[str], wanted: Sequence[str]) ->
     if of_weights and all(_kind_of_weights(file) is None for file in wanted):
         packed = [file for file in of_weights if file.endswith(".gguf")]
         if not packed:
-            raise no_weights(f"The model {model}", (WEIGHTS_FILE,), of_weights)
+            raise no_weights(f"the model {model}", (WEIGHTS_FILE,), of_weights)
         raise ModelError(
-            f"The model {model} has its weights as GGUF only ({len(packed)}), which are named by a path.",
+            f"the model {model} has its weights as GGUF only ({len(packed)}), which are named by a path.",
             hint=f"Fetch one: hf download {model.location} {packed[0]} --local-dir DIR, "
             f"then --model DIR/{packed[0]}",
         )
     if not {CONFIG_FILE, ADAPTER_FILE} & {*wanted}:
         raise HubError(
-            f"The model {model} has no {CONFIG_FILE} on the hub {hub_address()}.",
+            f"the model {model} has no {CONFIG_FILE} on the hub {hub_address()}.",
             hint="It is not a transformers model, or not at this revision.",
         )

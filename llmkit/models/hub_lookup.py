@@ -35,7 +35,7 @@ class HubUnreachableError(HubError):
         here = "is not in the cache"
         if missing == WEIGHTS_FILE and not model.is_local and has_cached(model, PICKLED_WEIGHTS):
             here = "is in the cache with pickled weights, which only --allow-pickle opens,"
-        self.reason = f"The model {model} {here} and {reason}"
+        self.reason = f"the model {model} {here} and {reason}"
         super().__init__(f"{self.reason}: {missing} is missing.", hint=beside_nearest(model.name, WAYS_ON))
 
 

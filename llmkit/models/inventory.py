@@ -98,7 +98,7 @@ def _cached(warn: Callable[[str], None]) -> Iterator[FoundModel]:
     found = scan_cache_dir()
     for damage in sorted(str(each) for each in found.warnings):
         if f"{os.sep}models--" in damage:
-            warn(f"A model in the hub's cache is not listed: {damage}. Fetch it again.")
+            warn(f"a model in the hub's cache is not listed: {damage}. Fetch it again.")
     for repository in sorted(found.repos, key=lambda each: each.repo_id):
         if repository.repo_type != "model":
             continue

@@ -50,7 +50,7 @@ def explain_loading_error(error: BaseException, model: ResolvedModel, task: str)
                 return describe(match, model, task)
     if model.is_gguf:
         return _damaged_gguf(error, model)
-    return ModelError(f"The model {model} cannot be loaded{_for(task)}: {first_line(error)}")
+    return ModelError(f"the model {model} cannot be loaded{_for(task)}: {first_line(error)}")
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -87,7 +87,7 @@ def _damaged_weights(error: BaseException, model: ResolvedModel, file: str) -> L
             check_safetensors(weights, model.name)
         except ModelError as damage:
             return damage
-    return ModelError(f"The weights of {model} cannot be read: {first_line(error)}.")
+    return ModelError(f"the weights of {model} cannot be read: {first_line(error)}.")
 
 
 def _wrong_config(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
@@ -97,7 +97,7 @@ def _wrong_config(error: BaseException, model: ResolvedModel, file: str) -> Llmk
 
 def _not_only_weights(error: BaseException, model: ResolvedModel, file: str) -> LlmkitError:
     return ModelError(
-        f"The pickled weights of {model} hold more than tensors, or are damaged.",
+        f"the pickled weights of {model} hold more than tensors, or are damaged.",
         hint="They are not loaded. Have them saved as safetensors.",
     )
 
@@ -112,11 +112,11 @@ def _missing_import(error: BaseException, model: ResolvedModel, file: str) -> Ll
 
 def _missing_package(package: str, model: ResolvedModel, told: str) -> LlmkitError:
     if package.lower() in PACKAGES_OF_EXTRAS:
-        return MissingExtraError(f"The model {model}", PACKAGES_OF_EXTRAS[package.lower()])
+        return MissingExtraError(f"the model {model}", PACKAGES_OF_EXTRAS[package.lower()])
     if not package:
-        return ModelError(f"The model {model} needs a package that is not installed: {told}")
+        return ModelError(f"the model {model} needs a package that is not installed: {told}")
     return ModelError(
-        f"The model {model} needs the package '{package}'.", hint=f"Install it: pip install {package}"
+        f"the model {model} needs the package '{package}'.", hint=f"Install it: pip install {package}"
     )
 
 
@@ -160,7 +160,7 @@ def _saying(message: str, hint: str | None = None) -> Description:
 def _unknown_type(match: re.Match[str], model: ResolvedModel, task: str) -> LlmkitError:
     version = importlib.metadata.version("transformers")
     return ModelError(
-        f"The model {model} is of the type '{match[1]}', which transformers {version} does not know.",
+        f"the model {model} is of the type '{match[1]}', which transformers {version} does not know.",
         hint="It needs newer transformers (pip install -U transformers) or its own code: --trust-remote-code",
     )
 
@@ -174,14 +174,14 @@ def _unread_weights(match: re.Match[str], model: ResolvedModel, task: str) -> Ll
         return offline_or_silent(None, model, WEIGHTS_FILE)
     answers = {file: ask_hub(model, file) for file in PICKLED_WEIGHTS} if not model.is_local else {}
     if answers and all(is_a(answer, "EntryNotFoundError") for answer in answers.values()):
-        return no_weights(f"The model {model}", (WEIGHTS_FILE, WEIGHTS_INDEX, *PICKLED_WEIGHTS))
+        return no_weights(f"the model {model}", (WEIGHTS_FILE, WEIGHTS_INDEX, *PICKLED_WEIGHTS))
     there = [file for file, answer in answers.items() if answer is None]
-    return only_pickles(f"The model {model}", there or PICKLED_WEIGHTS[:1])
+    return only_pickles(f"the model {model}", there or PICKLED_WEIGHTS[:1])
 
 
 def _wrong_task(match: re.Match[str], model: ResolvedModel, task: str) -> LlmkitError:
     return ModelError(
-        f"The model {model} cannot do {task or match[2]}: it has a {match[1]}.",
+        f"the model {model} cannot do {task or match[2]}: it has a {match[1]}.",
         hint="Name a model made for the task.",
     )
 
@@ -189,7 +189,7 @@ def _wrong_task(match: re.Match[str], model: ResolvedModel, task: str) -> Llmkit
 def _damaged_gguf(error: BaseException | str, model: ResolvedModel) -> LlmkitError:
     told = first_line(error) if isinstance(error, BaseException) else error
     return ModelError(
-        f"The GGUF file {model} is damaged, or of a kind that transformers does not read: {told}",
+        f"the GGUF file {model} is damaged, or of a kind that transformers does not read: {told}",
         hint="Compare its size and checksum with those of where it came from.",
     )
 
@@ -209,7 +209,7 @@ def _no_tokenizer(match: re.Match[str], model: ResolvedModel, task: str) -> Llmk
         ):
             return _missing_package(package, model, "")
     return ModelError(
-        f"The model {model} has no tokenizer that can be read{_for(task)}.",
+        f"the model {model} has no tokenizer that can be read{_for(task)}.",
         hint="Wanted: tokenizer.json, or a slow tokenizer's files (pip install sentencepiece protobuf).",
     )
 
@@ -217,7 +217,7 @@ def _no_tokenizer(match: re.Match[str], model: ResolvedModel, task: str) -> Llmk
 def _short_download(match: re.Match[str], model: ResolvedModel, task: str) -> LlmkitError:
     file = match[3].rpartition("/")[2]
     return HubError(
-        f"The download of {file} of {model} is not whole: {match[2]} of {match[1]} bytes came.",
+        f"the download of {file} of {model} is not whole: {match[2]} of {match[1]} bytes came.",
         hint="Run it again; a proxy on the way may be cutting files.",
     )
 
@@ -245,7 +245,7 @@ MESSAGES: tuple[tuple[str, Description], ...] = (
     (
         r"contains custom code|trust_remote_code=True",
         _saying(
-            "The model {model} needs code from the model.",
+            "the model {model} needs code from the model.",
             "If you trust its owner, run it: --trust-remote-code",
         ),
     ),
@@ -267,12 +267,12 @@ MESSAGES: tuple[tuple[str, Description], ...] = (
     (r"Couldn't instantiate the backend tokenizer|Can't load tokenizer for", _no_tokenizer),
     (
         r"Can't load ([\w ]*processor|feature extractor) for .* containing an? (\S+)",
-        _saying("The model {model} has no {0}{for_task}.", "Missing: {1}. Name a model made for the task."),
+        _saying("the model {model} has no {0}{for_task}.", "Missing: {1}. Name a model made for the task."),
     ),
     (
         _NO_OCR,
         _saying(
-            "The model {model} needs the words of the image: "
+            "the model {model} needs the words of the image: "
             "reading them takes Tesseract and the package 'pytesseract'.",
             "Install both (pip install pytesseract), or give a column word_boxes: "
             "[[word, [x0, y0, x1, y1]], …], each number from 0 to 1000.",
@@ -280,6 +280,6 @@ MESSAGES: tuple[tuple[str, Description], ...] = (
     ),
     (
         r"ignore_mismatched_sizes|size mismatch for",
-        _saying(f"The weights of {{model}} do not fit its {CONFIG_FILE}: tensors have other shapes."),
+        _saying(f"the weights of {{model}} do not fit its {CONFIG_FILE}: tensors have other shapes."),
     ),
 )

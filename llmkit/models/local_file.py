@@ -57,7 +57,7 @@ def _gguf(path: Path, name: str) -> ResolvedModel:
     if not is_gguf(path):
         raise ModelError(f"'{name}' is not a GGUF file: it does not begin with GGUF.")
     if importlib.util.find_spec("gguf") is None:
-        raise MissingExtraError(f"Reading '{name}'", "gguf")
+        raise MissingExtraError(f"reading '{name}'", "gguf")
     return ResolvedModel(name, str(path.parent), weights=path.name)
 
 
@@ -102,9 +102,9 @@ def _only_model_in(folder: Path, name: str) -> Path:
         return files[0]
     inside = [str(place.relative_to(folder)) for place in (*places, *files)]
     if not inside:
-        raise ModelError(f"There is no model in '{name}': no {CONFIG_FILE} and no .gguf file.")
+        raise ModelError(f"there is no model in '{name}': no {CONFIG_FILE} and no .gguf file.")
     raise ModelError(
-        f"There are {len(inside)} models in '{name}': {', '.join(inside[:5])}.",
+        f"there are {len(inside)} models in '{name}': {', '.join(inside[:5])}.",
         hint="Unpack it, and name one of them.",
     )
 

@@ -69,13 +69,13 @@ def local_path(name: str) -> Path:
     path = Path(os.path.expanduser(name)).absolute()  # noqa: PTH111 - Path.expanduser raises for an unknown user
     if not os.path.exists(path):  # noqa: PTH110
         kind = "file" if path.name.lower().endswith(FILE_ENDINGS) else "folder"
-        raise ModelError(f"There is no {kind} '{name}'.", hint=_nearest_sibling(path))
+        raise ModelError(f"there is no {kind} '{name}'.", hint=_nearest_sibling(path))
     for part in (path, *path.parents):
         try:
             part.name.encode()
         except UnicodeEncodeError:
             raise ModelError(
-                f"The name of {part} is not UTF-8.", hint="Rename it: no library opens a model there."
+                f"the name of {part} is not UTF-8.", hint="Rename it: no library opens a model there."
             ) from None
     return path
 
@@ -119,10 +119,10 @@ def _check_adapter_weights(folder: Path, name: str, allow_pickle: bool) -> None:
     pickled = [file.name for file in folder.glob("adapter_model.bin")]
     if pickled:
         raise ModelError(
-            f"The adapter '{name}' has only pickled weights ({pickled[0]}).",
+            f"the adapter '{name}' has only pickled weights ({pickled[0]}).",
             hint="Have them saved as safetensors: peft does so by itself today.",
         )
-    raise no_weights(f"The adapter '{name}'", [ADAPTER_WEIGHTS])
+    raise no_weights(f"the adapter '{name}'", [ADAPTER_WEIGHTS])
 
 
 def _where_the_config_is(folder: Path) -> str:

@@ -61,7 +61,7 @@ def _base(adapter: Prepared, folder: Path) -> Iterator[Prepared]:
         check_repository_name(name)
     except UsageError as error:
         raise ModelError(
-            f"The adapter '{adapter.name}' is for the model '{base}', which is none of the hub's: it was not fetched.",
+            f"the adapter '{adapter.name}' is for the model '{base}', which is none of the hub's: it was not fetched.",
             hint=f"Copy that model yourself; the adapter is in {adapter.path}",
         ) from error
     yield _fetch(name, revision, folder)
@@ -73,7 +73,7 @@ def _fetch(repository: str, revision: str | None, folder: Path) -> Prepared:
     check_endpoint(constants.ENDPOINT)
     model = ResolvedModel(repository, repository, revision)
     if constants.HF_HUB_OFFLINE:
-        raise HubError(f"The model {model} cannot be fetched: HF_HUB_OFFLINE is set.", hint="Unset it here.")
+        raise HubError(f"the model {model} cannot be fetched: HF_HUB_OFFLINE is set.", hint="Unset it here.")
     with explained_write(folder):
         (folder / "hub").mkdir(parents=True, exist_ok=True)
     try:

@@ -148,8 +148,8 @@ def _resolve_default(
             return _standing_in(allowed, task, f"{error.reason}, ")
     why = None
     if policy != "never" and has_embedded_encoder():
-        no_such = f"There is no embedded model for {task}." if task else None
-        why = no_such if stand_in is None else "An embedded model has no revisions."
+        no_such = f"there is no embedded model for {task}." if task else None
+        why = no_such if stand_in is None else "an embedded model has no revisions."
     return _find_default(wanted, why, policy, looks_for_safe)
 
 
@@ -161,7 +161,7 @@ def _find_default(
         found = _find_on_hub(wanted, looks_for_safe)
     except HubUnreachableError as error:
         if why_itself:
-            error.hint = f"{why_itself} {str(error.hint).replace(WAYS_ON, WITHOUT_EMBEDDED)}"
+            error.hint = f"{why_itself[0].upper()}{why_itself[1:]} {str(error.hint).replace(WAYS_ON, WITHOUT_EMBEDDED)}"
         raise
     return replace(found, note=why_itself) if why_itself and policy == "always" else found
 
@@ -172,19 +172,17 @@ def _standing_in(stand_in: str, task: str, why: str) -> ResolvedModel:
     encoder_alone = f"{EMBEDDED_TITLE} ({figure})" if figure else EMBEDDED_TITLE
     title = embedded_adapter(stand_in).title if stand_in else encoder_alone
     instead = " instead" if why else ""
-    return replace(
-        _embedded(stand_in), note=f"{why}{'using' if why else 'Using'} the embedded {title}{instead}"
-    )
+    return replace(_embedded(stand_in), note=f"{why}using the embedded {title}{instead}")
 
 
 def _embedded(name: str) -> ResolvedModel:
     """Return the embedded encoder, with the adapter of that name if there is one, all of it checked."""
     folder = embedded_folder()
     if name == ENCODER:
-        check_encoder("What llmkit knows of the encoder")
+        check_encoder("what llmkit knows of the encoder")
         return ResolvedModel(EMBEDDED_NAME, str(folder), embedded=True)
     adapter = embedded_adapter(name)
-    check_encoder(f"The embedded adapter '{name}'")
+    check_encoder(f"the embedded adapter '{name}'")
     return ResolvedModel(adapter.full_name, str(folder), embedded=True, adapter=str(adapter.folder))
 
 
@@ -203,12 +201,12 @@ def _on_base(model: ResolvedModel, adapter: str, allow_pickle: bool, needs_weigh
     except LlmkitError as error:
         looked = f"Looked for it in {Path(base).absolute()}, in {beside} and on the hub or in its cache"
         raise ModelError(
-            f"The adapter '{model.name}' is for the model '{base}', which is not to be had: {error.message}",
+            f"the adapter '{model.name}' is for the model '{base}', which is not to be had: {error.message}",
             hint=f"{looked}. base_model_name_or_path in its {ADAPTER_FILE} may name a folder.",
         ) from error
     if found.adapter is not None or is_hub_adapter(found):
         raise ModelError(
-            f"The adapter '{model.name}' is for another adapter, '{base}': merge that one first."
+            f"the adapter '{model.name}' is for another adapter, '{base}': merge that one first."
         )
     return replace(found, name=model.name, adapter=adapter, note=model.note)
 
@@ -255,4 +253,4 @@ def _cached_while_hub_is_silent(model: ResolvedModel) -> ResolvedModel:
     failure = why_unreachable(ask_hub(model, CONFIG_FILE), model, CONFIG_FILE)
     if failure is None:
         return model
-    return replace(model, cached_only=True, note=f"Using the cached {model}: {failure.cause}")
+    return replace(model, cached_only=True, note=f"using the cached {model}: {failure.cause}")

@@ -55,7 +55,7 @@ def check_sizes(model: ResolvedModel, config: PreTrainedConfig, head: Any) -> No
     size = sum(file.stat().st_size for file in files)
     if 4 * numbers > max(SMALL, MOST_TIMES * size):
         raise ModelError(
-            f"The config of {model} asks for {numbers:,} numbers, and its weights have {size:,} bytes.",
+            f"the config of {model} asks for {numbers:,} numbers, and its weights have {size:,} bytes.",
             hint="They are not of one model: copy or download both again.",
         )
 

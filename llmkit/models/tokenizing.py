@@ -68,7 +68,7 @@ def check_tokenizer(tokenizer: Any, model: ResolvedModel) -> None:
     limit = tokenizer.model_max_length
     if isinstance(limit, bool) or not isinstance(limit, int | float):
         raise ModelError(
-            f"The tokenizer of {model} is damaged: model_max_length is {limit!r}, which is no number."
+            f"the tokenizer of {model} is damaged: model_max_length is {limit!r}, which is no number."
         )
     if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
         raise ModelError(
@@ -81,4 +81,4 @@ def check_tokenizer(tokenizer: Any, model: ResolvedModel) -> None:
     try:
         backend.model.tokenize(_IN_NO_VOCABULARY)
     except Exception as error:
-        raise ModelError(f"The tokenizer of {model} is damaged: {error}.") from error
+        raise ModelError(f"the tokenizer of {model} is damaged: {error}.") from error

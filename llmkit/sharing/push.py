@@ -22,7 +22,7 @@ _SPACE_SUFFIXES = (".py", *_MODEL_SUFFIXES)
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """A commit that is on the hub; `files` are those that it has beside what was there already."""
+    """A commit that is on the hub."""
 
     repo: str
     commit: str
@@ -78,8 +78,8 @@ def push(
 ) -> Pushed:
     """Put files into a repository of the hub, made if need be, as one commit; a Space's is another than a model's.
 
-    Weights that an interrupted push has brought there are not sent again. What an earlier push put there and this
-    one does not have goes in the same commit: an adapter beside a merged model would be loaded with it.
+    Weights that an interrupted push has brought there are not sent again. Other weights and
+    JSON files that are there are deleted in the same commit: an adapter beside a merged model would be loaded with it.
 
     Raises:
         UsageError: nobody is logged in.

@@ -66,6 +66,7 @@ def evaluate(
     dtype: str | None = None,
     seed: int | None = None,
     revision: str | None = None,
+    input_format: str | None = None,
 ) -> Evaluation:
     """Judge a model on data.
 
@@ -85,6 +86,7 @@ def evaluate(
         dtype: of the weights; None for what the run computed in, else as the model was saved.
         seed: of the masks and the resamples; None for that of the run, and 0.
         revision: of a model of the hub.
+        input_format: reads the files as this, whatever their ending.
 
     Returns:
         Figures, their confidence intervals, each class, confusions and the worst examples.
@@ -93,7 +95,8 @@ def evaluate(
         LlmkitError: as the command says it, with what to do in its `hint`.
     """
     from llmkit.training.evaluating import Sureness, evaluate_model
-    from llmkit.training.trained import Asked, check_task
+    from llmkit.training.objectives import check_task
+    from llmkit.training.trained import Asked
 
     check_task(task)
     asked = Asked(
@@ -101,6 +104,7 @@ def evaluate(
         revision=revision,
         data=(data,) if isinstance(data, str) else tuple(data),
         task=task,
+        format=input_format,
         columns=columns or {},
         labels=labels,
         metrics=metrics,

@@ -7,9 +7,11 @@ an editor and the resolved config beside the model all follow from it.
 from __future__ import annotations
 
 from collections import Counter
-from typing import Annotated, Any, Literal
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.fields import FieldInfo
 
 from llmkit.training.objectives import OBJECTIVES
 
@@ -174,7 +176,7 @@ class TrainingSection(Section):
     micro_batch_tokens: AutoOrCount = "auto"
     """Most tokens, padding included, that go through a device together."""
     batching: Literal["auto", "sorted", "padded", "packed"] = "auto"
-    """How a step's examples are cut up: by similar length, in their order, or joined, with hardly any padding."""
+    """By similar length, in the order drawn, or joined, with hardly any padding."""
     learning_rate: Positive = 5e-5
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     warmup_ratio: Share = 0.06
@@ -197,6 +199,7 @@ class TrainingSection(Section):
     """auto is bfloat16 where the device computes in it natively; float16 is for GPUs."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     class_weights: Annotated[Literal["balanced"] | list[float] | None, BeforeValidator(_weights)] = None
+    """balanced, by how rare each class is, or a list with a number for each."""
     freeze: Annotated[list[str], _OneOrMore] = Field(default_factory=list)
     """Parameters to leave as they are: embeddings, encoder, layers.0-5, or the beginning of a name."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] | None = None
@@ -212,7 +215,7 @@ class TrainingSection(Section):
     masking: Annotated[float, Field(gt=0, lt=1)] = 0.15
     """Share of the tokens to predict (masked-lm, next-sentence)."""
     pooling: Literal["mean", "cls", "max", "last-token", "weighted-mean", "mean-sqrt-length"] | None = None
-    """How token vectors become one (sentence-embedding); by default as the model's own files say, else mean."""
+    """By default the model's own, else mean (sentence-embedding)."""
     temperature: Positive = 0.05
     """What cosine similarities are divided by (sentence-embedding)."""
     beta: Positive = 0.1
@@ -300,7 +303,15 @@ class FinetuneConfig(Section):
         list[Tracker],
         BeforeValidator(_listed, json_schema_input_type=Tracker | list[Tracker]),
     ] = Field(default_factory=list)
+    """Where the figures go as well: tensorboard, wandb, mlflow or trackio."""
     devices: Devices | None = None
     """How many GPUs of a machine, or which: 2, or [0, 1]; by default all that can be seen. --gpus wins."""
     output: Name
     """The folder for the model, the checkpoints and the reports."""
+
+
+def words_of(field: FieldInfo) -> tuple[str, ...]:
+    """Return the words that a key takes; none of one that takes anything else."""
+    kinds = [kind for kind in get_args(field.annotation) if kind is not NoneType]
+    kind = kinds[0] if len(kinds) == 1 and get_origin(field.annotation) is not Literal else field.annotation
+    return get_args(kind) if get_origin(kind) is Literal else ()

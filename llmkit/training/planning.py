@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from llmkit.training.state import Run
     from llmkit.training.steps import Step, Steps
 
-FLOPS_SOURCE = "Chowdhery et al. 2022 (PaLM), arXiv 2204.02311, appendix B"
 # The first step makes the optimizer's states, and meets each shape for the first time.
 _WARM_STEPS = 1
 _LEAST_STEPS, _MOST_STEPS = 5, 40

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import UsageError
-
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
 
 _ALWAYS_SAID = ("epochs", "batch_size", "learning_rate")
-_OF_EVERY_TASK = ("adapter", "tokenizer", "metrics", "trackers")
+_OF_EVERY_TASK = ("adapter", "sharding", "tokenizer", "metrics", "trackers", "devices")
 
 
 def starting_config(task: str) -> str:
@@ -22,14 +20,9 @@ def starting_config(task: str) -> str:
         UsageError: there is no such task.
     """
     from llmkit.training.config import DataSection, FinetuneConfig, ModelSection, TrainingSection
-    from llmkit.training.objectives import OBJECTIVES, nearest_task, objective_class
+    from llmkit.training.objectives import check_task, objective_class
 
-    if task not in OBJECTIVES:
-        near = nearest_task(task)
-        raise UsageError(
-            f"no training task is called {task!r}" + (f"; {near}" if near else "."),
-            hint=f"There are: {', '.join(OBJECTIVES)}.",
-        )
+    check_task(task)
     objective = objective_class(task)
     columns = ", ".join(f"{field.name}: {field.name}" for field in objective.fields if field.required)
     optional = ", ".join(field.name for field in objective.fields if not field.required)
@@ -57,8 +50,14 @@ def starting_config(task: str) -> str:
 
 
 def _commented(name: str, section: type[BaseModel], model: str) -> Iterator[str]:
-    others = [key for key in section.model_fields if key != "name"]
-    yield f"# or {name}: {{name: {model}, {', '.join(f'{key}: …' for key in others)}}}"
+    """Go through a section that its first key may stand for, all of it as comments."""
+    yield f"# {name}:  # the same, with more to say of it"
+    yield f"#   name: {model}"
+    yield from _in_comment(_settings(section, ("name",)))
+
+
+def _in_comment(lines: Iterator[str]) -> Iterator[str]:
+    return (f"#   {line.removeprefix('  # ')}" for line in lines)
 
 
 def _section(name: str, config: type[BaseModel]) -> Iterator[str]:
@@ -73,18 +72,21 @@ def _section(name: str, config: type[BaseModel]) -> Iterator[str]:
         yield f"# {name}: {default}" + (f"  # {field.description}" if field.description else "")
     else:
         yield f"# {name}:" + (f"  # {section.__doc__}" if section.__doc__ else "")
-        yield from (f"#   {line.removeprefix('  # ')}" for line in _settings(section, ()))
+        yield from _in_comment(_settings(section, ()))
     yield ""
 
 
 def _settings(section: type[BaseModel], but: tuple[str, ...], said: tuple[str, ...] = ()) -> Iterator[str]:
     """Go through a section's keys with their defaults and meanings, as comments but for those that are `said`."""
+    from llmkit.training.config import words_of
+
     for key, field in section.model_fields.items():
         if key in but:
             continue
         default = "…" if field.is_required() else field.get_default(call_default_factory=True)
         line = f"  {'' if key in said else '# '}{key}: {_yaml(default)}"
-        meaning = (field.description or "").replace("\n", " ")
+        words = " | ".join(words_of(field))
+        meaning = ". ".join(filter(None, (words, (field.description or "").replace("\n", " "))))
         yield f"{line}  # {meaning}" if meaning else line
 
 

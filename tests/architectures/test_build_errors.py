@@ -78,7 +78,7 @@ WRONG = {
     ),
     "lists that do not go together": (
         {"model_type": "swin", "num_heads": [3, 6]},
-        "The lists of this config do not go together: depths has 4, num_heads has 2.",
+        "the lists of this config do not go together: depths has 4, num_heads has 2.",
     ),
 }
 

@@ -128,8 +128,8 @@ def test_all_of_it_is_json():
     ("call", "said"),
     [
         ({"model": "bert-base", "head": "maskedlm"}, "did you mean masked-lm"),
-        ({"model": 5}, "A model is"),
-        ({}, "Name a model"),
+        ({"model": 5}, "a model is"),
+        ({}, "name a model"),
         ({"model": "bert-base", "lora": "r=0"}, "r must be"),
     ],
 )

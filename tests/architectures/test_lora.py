@@ -165,7 +165,7 @@ def test_a_target_that_cannot_be_adapted_is_an_error(target, named):
 
 
 def test_a_model_without_projections_has_no_default():
-    with pytest.raises(UsageError, match="No default targets"):
+    with pytest.raises(UsageError, match="no default targets"):
         apply(count_architecture({"model_type": "resnet"}, formulas=False), LoraSpec())
 
 

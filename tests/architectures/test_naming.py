@@ -65,7 +65,7 @@ def test_a_folder_with_a_config_wins_over_the_catalogue_and_says_so(tmp_path, mo
 @pytest.mark.parametrize(
     ("call", "error", "said"),
     [
-        ({"name": None}, UsageError, "Name a model"),
+        ({"name": None}, UsageError, "name a model"),
         ({"name": "x", "model_type": "bert"}, UsageError, "--type"),
         ({"name": None, "model_type": "bert", "revision": "v1"}, UsageError, "--revision"),
         ({"name": " "}, UsageError, "empty"),
@@ -165,7 +165,7 @@ class TestHub:
     def test_a_slip_of_the_keys_needs_no_hub_to_be_one(self, name_on):
         found = name_on(dead_url(), "bert-larg")
         assert found["code"] == 2
-        assert found["said"].startswith("The catalogue has no 'bert-larg'; did you mean bert-large?")
+        assert found["said"].startswith("the catalogue has no 'bert-larg'; did you mean bert-large?")
         assert "HF_ENDPOINT" not in found["said"]
 
     def test_a_hub_that_is_down_still_gives_the_nearest(self, name_on):

@@ -90,7 +90,7 @@ class TestWords:
         channels.report(UsageError("four", hint="five"))
         said = capsys.readouterr()
         assert said.out == ""
-        assert said.err == "one\nwarning: three\nerror: four\nfive\n"
+        assert said.err == "one\nwarning: three\nerror: four.\nfive\n"
 
     @pytest.mark.parametrize(("no_color", "colored"), [("", True), ("1", False)])
     def test_color_on_a_terminal_unless_told_not_to(self, monkeypatch, capsys, no_color, colored):

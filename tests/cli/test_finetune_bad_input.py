@@ -197,7 +197,7 @@ SETTINGS = [
     ),
     Bad(
         "a metric of the hub, offline",
-        ("The metric hub:accuracy is not in the cache, and llmkit is offline",),
+        ("the metric hub:accuracy is not in the cache, and llmkit is offline",),
         changes={"metrics": ["hub:accuracy"], "data.validation": 0.3},
         code=1,
     ),
@@ -269,13 +269,13 @@ SETTINGS = [
     ),
     Bad(
         "a model that is not there",
-        ("There is no folder './nowhere'.", "A model is a folder with config.json"),
+        ("there is no folder './nowhere'.", "A model is a folder with config.json"),
         changes={"model.name": "./nowhere"},
         code=1,
     ),
     Bad(
         "a model of the hub, offline",
-        ("The model 'nobody/nothing' is not in the cache",),
+        ("the model 'nobody/nothing' is not in the cache",),
         changes={"model.name": "nobody/nothing"},
         code=1,
     ),

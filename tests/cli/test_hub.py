@@ -97,7 +97,7 @@ def test_a_cached_model_outlives_its_hub(run, hub, default, home, llmkit):
     failing = run(*CALL)
     assert (failing.code, failing.lines) == (0, first.lines)
     assert failing.stderr.splitlines() == [last_line(failing)]
-    assert f"Using the cached '{DEFAULT}'" in last_line(failing) and "503" in last_line(failing)
+    assert f"using the cached '{DEFAULT}'" in last_line(failing) and "503" in last_line(failing)
     assert len(hub.requests) == asked + 1  # asked once: not again and again for every file
 
     dead = llmkit(*CALL, "--quiet", env=client_environment(dead_url(), home) | NO_STAND_IN, hub=True)
@@ -241,7 +241,7 @@ def test_the_embedded_encoder_may_be_refused(llmkit):
 def test_the_embedded_encoder_may_be_preferred(run, hub):
     done = run("pipeline", "feature-extraction", "a cat", LLMKIT_EMBEDDED="always")
     said = (
-        "Using the embedded all-MiniLM-L6-v2 (its mean vectors: Spearman 82.0 on the test pairs of STS-B)\n"
+        "using the embedded all-MiniLM-L6-v2 (its mean vectors: Spearman 82.0 on the test pairs of STS-B)\n"
     )
     assert (done.code, done.stderr, len(done.lines)) == (0, said, 1)
     assert hub.requests == []
@@ -295,7 +295,7 @@ def test_of_a_pickle_the_hub_s_conversion_is_taken(
     done = run(*CALL, **cache)
     assert (done.code, done.lines) == (0, [expected]), done.stderr
     assert done.stderr == (
-        f"The model '{pickled}' at revision '{DEFAULT_REVISION}' has pickled weights only; "
+        f"the model '{pickled}' at revision '{DEFAULT_REVISION}' has pickled weights only; "
         f"taken is what the hub's converter made of them: {reference}\n"
     )
     assert hub.count("*pytorch_model.bin", "GET") == 0

@@ -133,7 +133,7 @@ def test_patience_is_three_seconds(monkeypatch):
 def test_the_options(llmkit, flag):
     done = llmkit(*CALL, flag)
     if flag == "--embedded":
-        assert (done.code, done.stderr.split(" (")[0]) == (0, "Using the embedded all-MiniLM-L6-v2")
+        assert (done.code, done.stderr.split(" (")[0]) == (0, "using the embedded all-MiniLM-L6-v2")
     else:
         assert (done.code, done.stdout) == (1, b"")
 

@@ -7,7 +7,7 @@ import pytest
 PARAMS = "params"
 
 REFUSED = {
-    "no model": ((), "Name a model"),
+    "no model": ((), "name a model"),
     "unknown name": (("bert-bsae",), "bert-base"),
     "undisclosed": (("gpt-4",), "never published"),
     "no type": (("--type", ""), "--type is empty"),
@@ -88,7 +88,7 @@ def test_a_checkpoint_that_is_not_there_is_not_looked_for_on_the_hub(llmkit, cac
     for name in ("nothing.safetensors", "model.safetensors.index.json"):
         done = llmkit(PARAMS, "bert-base", "--checkpoint-file", name, env=cache)
         assert done.code == 1
-        assert done.stderr == f"error: There is no checkpoint '{name}'.\n"
+        assert done.stderr == f"error: there is no checkpoint '{name}'.\n"
 
 
 @pytest.mark.parametrize(

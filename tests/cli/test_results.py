@@ -6,7 +6,7 @@ import json
 import pytest
 
 from llmkit.cli.channels import ResultStream
-from llmkit.cli.results import StreamedSink, TableSink, format_for, write_rows
+from llmkit.cli.results import StreamedSink, TableSink, format_for, rows_writer, write_rows
 from llmkit.errors import UsageError
 
 ROWS = [{"task": "ner", "aliases": ["a", "b"]}, {"task": "summarization", "aliases": []}]
@@ -78,7 +78,7 @@ class TestRows:
 
     def test_parquet_wants_a_file(self):
         with pytest.raises(UsageError, match="needs a file"):
-            write_rows(stream(), ROWS, "parquet", title="Tasks")
+            rows_writer("parquet", None, overwrite=False)
 
 
 class TestTable:

@@ -131,6 +131,30 @@ def test_columns_ride_along(search):
     assert (done.lines[0]["id"], done.lines[0]["tag"]) == ("0", "x0")
 
 
+def test_columns_that_are_no_json_ride_along_as_text(search, folder):
+    import datetime
+    import decimal
+
+    import pyarrow.parquet
+
+    columns = {
+        "body": ["money", "a pet"],
+        "day": [datetime.date(2020, 1, 2)] * 2,
+        "price": [decimal.Decimal("1.5")] * 2,
+        "share": [float("nan"), 1.0],
+        "rank": [7, 8],
+    }
+    pyarrow.parquet.write_table(pyarrow.table(columns), folder / "dated.parquet")
+    call = ("money", "--in", "dated.parquet", "--column", "body", *MINILM, "-k", "1", "--keep-input")
+    found = search(*call).lines[0]
+    assert (found["day"], found["price"], found["share"], found["input_rank"]) == (
+        "2020-01-02",
+        "1.5",
+        None,
+        7,
+    )
+
+
 def test_several_queries(search, folder):
     (folder / "queries.txt").write_text("money\na pet\n")
     from_file = search("--queries", "queries.txt", "--in", "v.parquet", "-k", "1")

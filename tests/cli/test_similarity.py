@@ -68,6 +68,20 @@ def test_measures(measure, llmkit):
         assert done.json["matrix"][0][0] == 0
 
 
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (["A cat", "", "A dog"], "argument:2: 'text' is empty"),
+        (["-i", "notes.csv", "--column", "note"], "notes.csv:3: 'note' is empty"),
+    ],
+)
+def test_a_text_that_is_empty_is_named_as_it_was_given(call, said, llmkit, tmp_path):
+    (tmp_path / "notes.csv").write_text('id,note\n1,A cat\n2,""\n3,A dog\n')
+    done = llmkit("similarity", *MINILM, *call, cwd=tmp_path)
+    assert (done.code, len(done.lines)) == (3, 1)
+    assert said in done.stderr
+
+
 def test_levels_compare_what_is_in_the_texts(llmkit):
     found = llmkit("similarity", *MINILM, "--level", "word", "A cat", "The cat sat", "-f", "json").json
     assert [item["label"] for item in found["items"]] == ["A", "cat", "The", "cat", "sat"]
@@ -125,7 +139,7 @@ def test_pairs_from_a_file(llmkit, tmp_path):
     (tmp_path / "pairs.csv").write_text(PAIRS)
     done = llmkit("similarity", *MINILM, "-i", "pairs.csv", "--keep-input", "-o", "out.jsonl", cwd=tmp_path)
     assert done.code == 3
-    assert "no value for 'a'" in done.stderr or "'a' is empty" in done.stderr
+    assert "pairs.csv:3: 'sentence1' is empty" in done.stderr
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [(row["id"], row["score"]) for row in rows] == [("1", "4"), ("3", "1")]
     assert rows[0]["cosine"] > 0.6 > rows[1]["cosine"]

@@ -23,6 +23,15 @@ def test_results_are_a_table_on_a_terminal(terminal, tiny):
     assert "{" not in screen
 
 
+def test_rejected_rows_are_kept_beside_a_table_too(terminal, tiny, tmp_path):
+    (tmp_path / "in.txt").write_text("good\n\nbad\n")
+    call = ("pipeline", "text-classification", "-i", tmp_path / "in.txt", "-m", tiny("text-classification"))
+    child = terminal(*call, "--rejects", tmp_path / "bad.jsonl")
+    assert "label" in text_of(rest(child))
+    assert child.exitstatus == 3
+    assert json.loads((tmp_path / "bad.jsonl").read_text())["line"] == 2
+
+
 def test_no_color_means_no_escape_codes(terminal, tiny):
     child = terminal(
         *("pipeline", "text-classification", "a good film", "-m", tiny("text-classification")),

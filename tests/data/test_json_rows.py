@@ -93,6 +93,11 @@ class TestJson:
     def test_an_object_without_a_list_is_a_row(self):
         assert values("json", b'{"text": "x",\n "n": {"a": [1]}}') == [{"text": "x", "n": {"a": [1]}}]
 
+    @pytest.mark.parametrize("data", ['{"a": 1, "b": 2, "a": 3}', '{"a": [{"x": 1}], "a": 3}'])
+    def test_a_key_that_is_there_twice(self, data):
+        _, message = until_error("json", data.encode())
+        assert message.endswith("the key 'a' is there twice in one object")
+
     def test_two_lists(self):
         found, message = until_error("json", b'{"a": [{"x": 1}], "b": [1]}')
         assert len(found) == 1

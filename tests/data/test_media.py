@@ -39,6 +39,15 @@ def corner(tmp_path):
     return save
 
 
+@pytest.mark.parametrize(
+    ("load", "what"),
+    [(load_image, "png"), (lambda path: load_audio(path, 16_000), "wav"), (check_video, "mp4")],
+)
+def test_a_name_that_no_file_can_have_is_an_error_of_its_row(load, what):
+    with pytest.raises(DataError, match="cannot be read: File name too long"):
+        load(f"{'a' * 300}.{what}")
+
+
 class TestImage:
     @pytest.mark.parametrize(
         ("orientation", "size", "place"),
@@ -89,7 +98,7 @@ class TestImage:
     def test_nothing_there(self, tmp_path):
         with pytest.raises(DataError, match=r"no such image: nowhere\.png"):
             load_image("nowhere.png")
-        with pytest.raises(DataError, match="is a folder, not an image"):
+        with pytest.raises(DataError, match="is a folder, and no image"):
             load_image(str(tmp_path))
 
     @pytest.mark.parametrize("value", [5, ["a"], {"a": 1}, b"bytes", 1.5], ids=repr)

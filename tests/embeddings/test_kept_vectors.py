@@ -28,7 +28,14 @@ def test_the_oldest_go(monkeypatch, tmp_path):
     for age, path in enumerate(paths):
         path.write_bytes(b"x" * 100)
         os.utime(path, (1000 + age, 1000 + age))
-    paths[1].with_name(f"{paths[1].name}.rejects.jsonl").touch()
+    rejects = paths[1].with_name(f"{paths[1].name}.rejects.jsonl")
+    rejects.touch()
+    os.utime(rejects, (1001, 1001))
+    stopped = kept_path({"number": "of a search that was stopped"})
+    for ending in ("partial", "progress", "rejects.jsonl"):
+        left = stopped.with_name(f"{stopped.name}.{ending}")
+        left.write_bytes(b"x" * 30)
+        os.utime(left, (999, 999))
     mark_used(paths[0])  # the oldest, and in use now
     assert [path.exists() for path in paths] == [True, False, False, True]
-    assert not list(tmp_path.rglob("*.rejects.jsonl"))
+    assert not list(tmp_path.rglob("*.npy.*"))

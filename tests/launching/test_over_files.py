@@ -97,6 +97,15 @@ def test_an_error_of_all_is_said_once(rows: Path, tiny: Tiny) -> None:
     assert errors.count("error:") == 1
 
 
+def test_what_the_options_say_is_checked_before_the_processes_are_started(rows: Path) -> None:
+    call = ("embed", "-i", "rows.jsonl", "--column", "text", "-o", "v.npy", "--resume", "--overwrite")
+
+    code, _, errors = Launched(rows, *call, *TWO).wait()
+
+    assert (code, errors.count("error: --resume goes on with a run")) == (2, 1)
+    assert "starting" not in errors
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -101,6 +101,7 @@ def assert_met_again(runs: list[Launched], folder: Path) -> None:
     assert weights(folder) == weights(folder, "whole")
 
 
+@pytest.mark.slow
 def test_a_link_that_was_cut_until_it_was_missed(
     llmkit: Command, tiny: Tiny, tmp_path: Path, hosts: list[str]
 ) -> None:

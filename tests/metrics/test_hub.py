@@ -110,7 +110,7 @@ def test_from_the_hub_and_then_from_the_cache(endpoint, asked):
 def test_one_clear_error_in_time(settings, reason, asked):
     (kind, message), seconds = asked(**settings)
     assert kind == "HubError"
-    assert "The metric hub:acme/shared is not in the cache" in message
+    assert "the metric hub:acme/shared is not in the cache" in message
     assert reason in message
     assert "need no network" in message
     assert seconds < 15
@@ -126,7 +126,7 @@ class Module:
 def test_a_metric_that_fails(monkeypatch):
     monkeypatch.setattr(hub, "load_from_hub", lambda source: Module())
     metric = load_metric("hub:x")
-    assert metric.notes() == ["There are no examples."]
+    assert metric.notes() == ["there are no examples."]
     assert list(metric.compute()) == ["x"]
     metric.update([1], [1])
     with pytest.raises(LlmkitError, match="metric hub:x failed: no luck"):

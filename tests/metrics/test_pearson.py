@@ -52,8 +52,8 @@ def test_stays_exact_far_from_zero():
     ("predictions", "references", "said"),
     [
         ([1.0], [2.0], "two examples"),
-        ([0.1, 0.1, 0.1], [1.0, 2.0, 3.0], "All predictions are the same"),
-        ([1.0, 2.0, 3.0], [0.1, 0.1, 0.1], "All references are the same"),
+        ([0.1, 0.1, 0.1], [1.0, 2.0, 3.0], "all predictions are the same"),
+        ([1.0, 2.0, 3.0], [0.1, 0.1, 0.1], "all references are the same"),
         ([0.1, 0.1], [0.3, 0.3], "predictions and references"),
         ([math.nan, 1.0, 2.0], [1.0, 2.0, 3.0], "NaN, infinite"),
         ([math.inf, 1.0, 2.0], [1.0, 2.0, 3.0], "NaN, infinite"),

@@ -43,7 +43,7 @@ def test_what_chance_gives():
 
 @pytest.mark.parametrize("rank", [0, 5, -1])
 def test_a_rank_that_is_none(rank):
-    with pytest.raises(DataError, match=f"The rank {rank} is not one of 4 candidates"):
+    with pytest.raises(DataError, match=f"the rank {rank} is not one of 4 candidates"):
         load_metric("mrr").update([rank], [4])
 
 

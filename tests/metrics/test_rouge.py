@@ -50,5 +50,5 @@ def test_other_scripts_are_said():
 
 def test_without_the_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "rouge_score.rouge_scorer", None)
-    with pytest.raises(MissingExtraError, match="The metric rouge needs the extra 'metrics'"):
+    with pytest.raises(MissingExtraError, match="the metric rouge needs the extra 'metrics'"):
         load_metric("rouge")

@@ -39,7 +39,7 @@ def test_equal_values_share_their_rank(values):
     ("predictions", "references", "said"),
     [
         ([1.0], [2.0], "two examples"),
-        ([1, 1, 1], [1, 2, 3], "All predictions are the same"),
+        ([1, 1, 1], [1, 2, 3], "all predictions are the same"),
         ([math.nan, 1, 2], [1, 2, 3], "NaN"),
     ],
 )

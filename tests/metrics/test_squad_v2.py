@@ -99,7 +99,7 @@ def test_without_probabilities_there_are_no_thresholds():
 
 
 def test_a_question_without_prediction():
-    with pytest.raises(DataError, match="Question b has no prediction"):
+    with pytest.raises(DataError, match="question b has no prediction"):
         load_metric("squad_v2").update(
             [{"id": "a", "prediction_text": "x"}],
             [{"id": "a", "answers": {"text": []}}, {"id": "b", "answers": {"text": []}}],

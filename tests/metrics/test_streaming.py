@@ -64,7 +64,7 @@ def test_no_examples(name):
     result = metric.compute()
     assert set(result) == set(metric.result_keys)
     assert all(math.isnan(value) for value in result.values())
-    assert metric.notes() == ["There are no examples."]
+    assert metric.notes() == ["there are no examples."]
     metric.details()
 
 
@@ -75,7 +75,7 @@ def test_lengths_differ(name):
     if find_metric(name).examples.startswith("answers"):
         predictions = [each["prediction_text"] for each in predictions]
         references = [each["answers"] for each in references]
-    with pytest.raises(DataError, match="There are 5 predictions for 6 references"):
+    with pytest.raises(DataError, match="there are 5 predictions for 6 references"):
         metric.update(predictions[:5], references)
     assert metric.examples == 0
 

@@ -78,5 +78,5 @@ def test_no_reference(golds):
 @pytest.mark.parametrize("name", ["bleu", "chrf"])
 def test_without_the_package(name, monkeypatch):
     monkeypatch.setitem(sys.modules, "sacrebleu.metrics", None)
-    with pytest.raises(MissingExtraError, match=rf"The metric {name} needs the extra 'metrics'"):
+    with pytest.raises(MissingExtraError, match=rf"the metric {name} needs the extra 'metrics'"):
         load_metric(name)

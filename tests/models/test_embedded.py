@@ -33,7 +33,7 @@ assert not [name for name in sys.modules if name.startswith(({PACKAGE!r}, "torch
 def test_missing_package_names_the_extra(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert not has_embedded_encoder()
-    with pytest.raises(MissingExtraError, match="The embedded encoder 'minilm'") as raised:
+    with pytest.raises(MissingExtraError, match="the embedded encoder 'minilm'") as raised:
         embedded_folder()
     assert "hf-llmkit[offline]" in str(raised.value)
 

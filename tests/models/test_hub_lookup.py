@@ -45,7 +45,7 @@ def test_cached_model_needs_no_hub(hub, resolve, folder, tmp_path):
     hub.stop()
     found = resolve(hub.url, default=[REPO, None], stand_in="")
     assert (found["location"], found["embedded"], found["cached_only"]) == (REPO, False, True)
-    assert f"Using the cached '{REPO}'" in found["note"] and "cannot be reached" in found["note"]
+    assert f"using the cached '{REPO}'" in found["note"] and "cannot be reached" in found["note"]
 
 
 def test_cached_commit_is_found_by_its_beginning(hub, resolve, folder, tmp_path):
@@ -66,7 +66,7 @@ def test_offline_makes_no_request(hub, resolve, folder):
     hub.add(REPO, folder)
     found = resolve(hub.url, {"HF_HUB_OFFLINE": "1"}, name=REPO)
     assert found["message"] == (
-        f"The model '{REPO}' is not in the cache and HF_HUB_OFFLINE is set: config.json is missing."
+        f"the model '{REPO}' is not in the cache and HF_HUB_OFFLINE is set: config.json is missing."
     )
     assert hub.requests == []
 
@@ -159,14 +159,14 @@ def test_token_opens_the_door(hub, resolve, folder):
 def test_unknown_revision(hub, resolve, folder):
     hub.add(REPO, folder)
     found = resolve(hub.url, name=REPO, revision="v9")
-    assert found["message"] == f"The model '{REPO}' has no revision 'v9'."
+    assert found["message"] == f"the model '{REPO}' has no revision 'v9'."
 
 
 def test_repository_without_a_config(hub, resolve, folder):
     (folder / "config.json").unlink()
     hub.add(REPO, folder)
     found = resolve(hub.url, name=REPO)
-    assert found["message"] == f"The model '{REPO}' has no config.json on the hub {hub.url}."
+    assert found["message"] == f"the model '{REPO}' has no config.json on the hub {hub.url}."
 
 
 @pytest.fixture
@@ -209,7 +209,7 @@ def test_adapter_on_the_hub(hub, resolve, adapter, tmp_path):
     assert resolve(hub.url, {"HF_HUB_OFFLINE": "1"}, name="acme/adapter") == found
     hub.stop()
     silent = resolve(hub.url, name="acme/adapter")
-    assert silent["cached_only"] and "Using the cached 'acme/adapter'" in silent["note"]
+    assert silent["cached_only"] and "using the cached 'acme/adapter'" in silent["note"]
 
 
 def test_adapter_on_the_hub_whose_base_is_not_cached(hub, resolve, adapter, tmp_path):

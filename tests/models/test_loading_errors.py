@@ -73,7 +73,7 @@ LOADINGS = {
     "badvalue": (None, "ModelError", "config.json of 'acme/badvalue' has a wrong value: Field 'hidden_size'"),
     "gated": (None, "HubError", "is gated"),
     "absent": (None, "HubError", "has no model 'acme/absent', or it is private"),
-    "revision": (None, "HubError", "The model 'acme/revision' has no revision 'v9'"),
+    "revision": (None, "HubError", "the model 'acme/revision' has no revision 'v9'"),
     "badjson": (None, "ModelError", "config.json of 'acme/badjson' is not JSON"),
     "shapes": (None, "ModelError", "do not fit its config.json"),
     "whole": (None, "loaded", ""),

@@ -60,7 +60,7 @@ def test_a_weights_file_without_its_config(model):
 
 
 def test_a_file_that_is_not_there(model):
-    with pytest.raises(ModelError, match=r"There is no file '.*modle\.safetensors'") as raised:
+    with pytest.raises(ModelError, match=r"there is no file '.*modle\.safetensors'") as raised:
         resolve_model(str(model / "modle.safetensors"))
     assert raised.value.hint == "did you mean model.safetensors?"
 
@@ -71,7 +71,7 @@ def test_a_file_that_is_not_there(model):
 def test_a_name_with_the_ending_of_a_file_is_no_model_of_the_hub(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / name.replace("modle", "model")).write_bytes(b"")
-    with pytest.raises(ModelError, match=f"There is no file '{name}'") as raised:
+    with pytest.raises(ModelError, match=f"there is no file '{name}'") as raised:
         resolve_model(name)
     assert raised.value.hint == f"did you mean {name.replace('modle', 'model')}?"
 
@@ -156,7 +156,7 @@ def test_a_damaged_gguf_is_said_to_be(llmkit, gguf_file, tmp_path, left):
     done = llmkit("pipeline", "text-generation", "the", "--model", cut)
 
     assert done.code == 1
-    assert f"The GGUF file '{cut}' is damaged" in done.stderr and "checksum" in done.stderr
+    assert f"the GGUF file '{cut}' is damaged" in done.stderr and "checksum" in done.stderr
 
 
 def test_gguf_by_the_command(llmkit, gguf_file):
@@ -276,13 +276,13 @@ def test_an_archive_of_no_model_or_of_two(model, tmp_path):
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "a.txt").write_text("a")
     nothing = shutil.make_archive(str(tmp_path / "nothing"), "zip", tmp_path / "notes")
-    with pytest.raises(ModelError, match="There is no model in"):
+    with pytest.raises(ModelError, match="there is no model in"):
         resolve_model(nothing)
 
     shutil.copytree(model, tmp_path / "two" / "a")
     shutil.copytree(model, tmp_path / "two" / "b")
     two = shutil.make_archive(str(tmp_path / "two"), "zip", tmp_path / "two")
-    with pytest.raises(ModelError, match=r"There are 2 models in .*: a, b"):
+    with pytest.raises(ModelError, match=r"there are 2 models in .*: a, b"):
         resolve_model(two)
 
 

@@ -55,7 +55,7 @@ def test_folder_called_like_a_hub_model(folder, monkeypatch):
 )
 def test_missing_folder_names_the_nearest(folder, monkeypatch, name, hint):
     monkeypatch.chdir(folder.parent)
-    with pytest.raises(ModelError, match=f"There is no folder '{name}'") as raised:
+    with pytest.raises(ModelError, match=f"there is no folder '{name}'") as raised:
         resolve_model(name)
     assert hint in raised.value.hint
 

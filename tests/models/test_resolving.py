@@ -65,7 +65,7 @@ def test_embedded_by_name(hub, resolve):
 
 def test_embedded_by_name_needs_the_extra(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match="The embedded encoder 'minilm'"):
+    with pytest.raises(MissingExtraError, match="the embedded encoder 'minilm'"):
         resolve_model("minilm")
 
 
@@ -79,7 +79,7 @@ def test_default_falls_back_with_a_note(resolve):
     found = resolve(url, default=[REPO, "714eb0f"], stand_in="", task=TASK)
     assert found["embedded"] and found["name"] == "minilm"
     assert found["note"].startswith(
-        f"The model '{REPO}' at revision '714eb0f' is not in the cache and the hub {url}"
+        f"the model '{REPO}' at revision '714eb0f' is not in the cache and the hub {url}"
     )
     assert found["note"].endswith(
         ", using the embedded all-MiniLM-L6-v2 (its mean vectors: Spearman 82.0 on the test pairs of STS-B) instead"
@@ -174,4 +174,4 @@ def test_always_embedded_asks_nobody(hub, resolve, folder):
     assert resolve(hub.url, stand_in="", **call)["embedded"]
     assert hub.requests == []
     found = resolve(hub.url, stand_in=None, task="summarization", **call)
-    assert (found["location"], found["note"]) == (REPO, "There is no embedded model for summarization.")
+    assert (found["location"], found["note"]) == (REPO, "there is no embedded model for summarization.")

@@ -30,7 +30,8 @@ def default_of(field: Any) -> str:
 
 
 def meaning_of(field: Any) -> str:
-    return " ".join((field.description or "").split()).replace("|", "\\|")
+    words, meaning = ", ".join(config.words_of(field)), " ".join((field.description or "").split())
+    return ". ".join(filter(None, (words, meaning))).replace("|", "\\|")
 
 
 def table_of(section: Any) -> str:

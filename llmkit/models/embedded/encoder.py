@@ -46,7 +46,7 @@ def embedded_folder() -> Path:
     """
     folder = _packaged_folder()
     if folder is None:
-        raise MissingExtraError(f"The embedded encoder '{EMBEDDED_NAME}'", "offline")
+        raise MissingExtraError(f"the embedded encoder '{EMBEDDED_NAME}'", "offline")
     return folder
 
 
@@ -66,7 +66,7 @@ def check_encoder(asked_by: str) -> None:
     """
     for name in SHA256:
         if not (embedded_folder() / name).is_file():
-            raise ModelError(f"The package '{_PACKAGE}' has no {name}.", hint=_INSTALL_AGAIN)
+            raise ModelError(f"the package '{_PACKAGE}' has no {name}.", hint=_INSTALL_AGAIN)
     check_folder(embedded_folder(), EMBEDDED_NAME, allow_pickle=False, needs_weights=True)
     for name, sha256 in SHA256.items():
         if digest(embedded_folder() / name) != sha256:

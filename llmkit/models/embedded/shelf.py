@@ -54,7 +54,7 @@ class EmbeddedAdapter:
         for name in _FILES:
             file = self.folder / name
             if not file.is_file():
-                raise ModelError(f"The embedded adapter '{self.name}' has no {name}.", hint=_INSTALL_AGAIN)
+                raise ModelError(f"the embedded adapter '{self.name}' has no {name}.", hint=_INSTALL_AGAIN)
         check_safetensors(self.folder / ADAPTER_WEIGHTS, self.full_name)
         for name in _FILES:
             if digest(self.folder / name) != self.card["sha256"][name]:
@@ -88,7 +88,7 @@ def embedded_adapter(name: str) -> EmbeddedAdapter:
     if name not in (known := embedded_names()):
         named = ", ".join(f"{EMBEDDED_NAME}:{each}" for each in known) or "none"
         hint = f"There are: {named}. If one is missing, {_REMEDY}"
-        raise ModelError(f"There is no embedded adapter '{name}'.", hint=hint)
+        raise ModelError(f"there is no embedded adapter '{name}'.", hint=hint)
     found = read_adapter(name)
     found.check()
     return found
@@ -102,7 +102,7 @@ def read_adapter(name: str) -> EmbeddedAdapter:
     """
     card = adapter_folder(name) / CARD
     if not card.is_file():
-        raise ModelError(f"The embedded adapter '{name}' has no {CARD}.", hint=_INSTALL_AGAIN)
+        raise ModelError(f"the embedded adapter '{name}' has no {CARD}.", hint=_INSTALL_AGAIN)
     try:
         values = json.loads(card.read_bytes())
         metric = values["metric"]
@@ -113,5 +113,5 @@ def read_adapter(name: str) -> EmbeddedAdapter:
     except (ValueError, KeyError, TypeError, AttributeError):
         whole = False
     if not whole:
-        raise ModelError(f"The card of the embedded adapter '{name}' is damaged.", hint=_INSTALL_AGAIN)
+        raise ModelError(f"the card of the embedded adapter '{name}' is damaged.", hint=_INSTALL_AGAIN)
     return found
