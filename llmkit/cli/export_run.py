@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +17,10 @@ from llmkit.cli.demo_run import Wanted, find
 from llmkit.cli.loading import quiet_client, quiet_libraries
 from llmkit.cli.results import write_rows
 from llmkit.data.atomic import explained_write
+from llmkit.data.json_text import parse_json
+from llmkit.data.small_files import read_small
 from llmkit.errors import LlmkitError, OutputExistsError, UsageError
 from llmkit.models.loading import LoadOptions
-from llmkit.models.local_folder import CONFIG_FILE
 from llmkit.tasks.catalogue import find_task
 
 if TYPE_CHECKING:
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
 
 # Of the largest number in the outputs: orders of summation differ by 1e-6 in float32, by 1e-2 in bfloat16.
 _FAR = 0.05
+# What an export wrote: --overwrite replaces that and nothing else.
+_WRITTEN = "llmkit-export.json"
+_MOST_WRITTEN = 1 << 20  # bytes
 
 
 class ExampleCompared(TypedDict):
@@ -99,19 +105,28 @@ def _check_place(folder: Path, *, overwrite: bool) -> None:
         UsageError: a file is there, or a folder with something else in it.
         OutputExistsError: the folder is there.
     """
-    from llmkit.training.runs import has_run
-
     other = "Name another folder with -o."
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is no folder.", hint=other)
     if folder.exists() and not overwrite:
         raise OutputExistsError(
-            f"{folder} is there already.", hint="Add --overwrite, or name another with -o."
+            f"{folder} is there already.", hint="Add --overwrite to replace it, or choose another name."
         )
-    if has_run(folder):
-        raise UsageError(f"{folder} holds a run, which --overwrite does not replace here.", hint=other)
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / CONFIG_FILE).is_file():
-        raise UsageError(f"{folder} is no earlier export: it has no {CONFIG_FILE}.", hint=other)
+    foreign = sorted(_files_of(folder) - _exported(folder)) if folder.is_dir() else []
+    if foreign:
+        raise UsageError(f"{folder} has {foreign[0]} in it, which no earlier export wrote.", hint=other)
+
+
+def _files_of(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+
+
+def _exported(folder: Path) -> set[str]:
+    """Return the files that an earlier export says it wrote; none where there was none."""
+    with suppress(OSError, ValueError, KeyError, TypeError, LlmkitError):
+        text = read_small(folder / _WRITTEN, str(folder / _WRITTEN), _MOST_WRITTEN).decode()
+        return {_WRITTEN, *map(str, parse_json(text)["files"])}
+    return set()
 
 
 def _check_apart(folder: Path, model: ResolvedModel) -> None:
@@ -133,6 +148,8 @@ def _written(folder: Path, write: Callable[[Path], list[Compared]]) -> list[Comp
             compared = write(place)
         _check_near(compared)
         with explained_write(folder):
+            files = sorted(_files_of(place))
+            (place / _WRITTEN).write_text(f"{json.dumps({'files': files}, indent=1)}\n", encoding="utf-8")
             if folder.is_dir():
                 shutil.rmtree(folder)
             place.rename(folder)

@@ -198,6 +198,13 @@ def run_task(
                 "--output-dir": output_dir is not None,
                 "--rejects": rejects is not None,
                 "--keep-input": keep_input,
+                "--column": column is not None,
+                "--map": bool(map),
+                "--input-format": input_format is not None,
+                "--overwrite": overwrite,
+                "--resume": resume,
+                "--batch-size": batch_size != "auto",
+                "--long": long != "chunk",
                 "--max-length": max_length is not None,
             }
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.cli.channels import note, warn
+from llmkit.cli.destination import RejectReporter
 from llmkit.cli.embed_run import load_for_rows, say_cut, texts_of_rows
 from llmkit.cli.loading import quiet_libraries
 from llmkit.cli.progress import estimate_rows, progress
@@ -242,6 +243,7 @@ def _embed(
             batch_size=call.batch_size,
             rows_done=done,
             advance=advance,
+            rejected=RejectReporter(),
             counts=sink.progress.counts,
         )
         run.run(texts)

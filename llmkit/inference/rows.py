@@ -145,7 +145,7 @@ class RowMapper:
                 guess = did_you_mean(name, names)
                 raise UsageError(
                     f"--map {name}=…: {self.task.name} has no such field" + (f"; {guess}" if guess else "."),
-                    hint=f"Its fields are: {', '.join(names)}",
+                    hint=f"Its fields are: {', '.join(names)}.",
                 )
 
     def values(self, record: Record) -> FieldValues:
@@ -163,7 +163,7 @@ class RowMapper:
             column = self._column_of(each, record)
             if column is not None:
                 values[each.name] = record.values[column]
-                if column not in (each.name, TEXT_COLUMN):
+                if column != each.name and record.source != ARGUMENT:
                     values.columns[each.name] = column
         return values
 
@@ -195,8 +195,8 @@ class RowMapper:
             return wanted.name
         if not wanted.required or (wanted.name == "text" and self._has_messages(record)):
             return None
-        if is_first and sole is not None and sole in columns:
-            return sole
+        if is_first and sole is not None:
+            return self._there(sole, record)
         raise self._missing(wanted, record)
 
     def _has_messages(self, record: Record) -> bool:

@@ -35,7 +35,7 @@ def best_by(config: FinetuneConfig, objective: Objective, figures: Mapping[str, 
         near = did_you_mean(wanted, known)
         raise UsageError(
             f"training.best_metric: there is no figure {wanted!r}" + (f"; {near}" if near else "."),
-            hint=f"There are: {', '.join(known)}",
+            hint=f"There are: {', '.join(known)}.",
         )
     of_wanted = next((name for name in metrics if wanted in (name, main_keys[name])), wanted)
     return found, 1 if more_is_better(of_wanted) else -1

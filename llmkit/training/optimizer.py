@@ -47,6 +47,9 @@ def _matching(wanted: str, names: list[str], model: torch.nn.Module) -> list[str
     if layers:
         first, last = int(layers[1]), int(layers[2] or layers[1])
         found = [name for name in names if (layer := layer_of(name)) is not None and first <= layer <= last]
+        there = max((layer_of(name) or 0 for name in names), default=0)
+        if found and last > there:
+            raise UsageError(f"training.freeze: {wanted!r}: the last layer of the model is layers.{there}.")
     elif wanted == "embeddings":
         found = [name for name in names if is_embedding(name)]
     elif wanted == "encoder" and not getattr(model.config, "is_encoder_decoder", False):

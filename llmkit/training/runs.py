@@ -92,7 +92,10 @@ def run_names(folder: Path) -> list[str]:
 
 
 def _is_candidate(path: Path) -> bool:
-    return path.is_dir() and not path.name.startswith(".") and (has_run(path) or not _is_export(path))
+    """Tell whether a run may be in a folder: not in one that a refused run left but for its lock, nor in an export."""
+    if not path.is_dir() or path.name.startswith("."):
+        return False
+    return has_run(path) or not (_is_export(path) or [each.name for each in path.iterdir()] == [LOCK])
 
 
 def _is_export(folder: Path) -> bool:

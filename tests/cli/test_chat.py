@@ -55,7 +55,15 @@ def test_a_chat_is_saved_and_gone_on_with(chat, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "option", [["-o", "talk.jsonl"], ["--format", "jsonl"], ["--keep-input"], ["--max-length", "9"]]
+    "option",
+    [
+        ["-o", "talk.jsonl"],
+        ["--format", "jsonl"],
+        ["--keep-input"],
+        ["--column", "text"],
+        ["--long", "error"],
+        ["--max-length", "9"],
+    ],
 )
 def test_what_is_for_rows_is_refused(terminal, tiny, option):
     child = terminal("pipeline", "conversational", "-m", tiny("chat"), *option)

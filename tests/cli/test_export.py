@@ -105,18 +105,23 @@ def test_a_transformers_from_before_exports_are_run_is_named(monkeypatch):
     assert "pip install 'transformers>=5.23'" in refused.value.hint
 
 
-@pytest.mark.parametrize("kind", ["a file", "notes", "a run", "the model", "above the model"])
+@pytest.mark.parametrize(
+    "kind", ["a file", "notes", "a model", "above a run", "the model", "notes in an export"]
+)
 def test_nothing_but_an_earlier_export_is_replaced(llmkit, tiny, tmp_path, kind):
     model = shutil.copytree(tiny("text-classification"), tmp_path / "models" / "mine")
-    place = {"the model": model, "above the model": model.parent}.get(kind, tmp_path / "place")
+    place = model if kind == "the model" else tmp_path / "place"
     if kind == "a file":
         place.write_text("mine")
-    elif kind == "above the model":
-        (place / "config.json").write_text("{}")
+    elif kind == "a model":
+        shutil.copytree(tiny("text-classification"), place)
     elif kind != "the model":
-        place.mkdir()
-        for name in {"notes": ["notes.txt"], "a run": ["config.json", "log.jsonl"]}[kind]:
+        names = {"notes": ["notes.txt"], "above a run": ["config.json", "runs/one/log.jsonl"]}
+        for name in names.get(kind, ["config.json", "notes.txt"]):
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
             (place / name).write_text("mine")
+    if kind == "notes in an export":
+        (place / "llmkit-export.json").write_text('{"files": ["config.json"]}')
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
     done = llmkit("export", model, "--to", "onnx", "-o", place, "--overwrite")

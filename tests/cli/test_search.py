@@ -155,6 +155,14 @@ def test_columns_that_are_no_json_ride_along_as_text(search, folder):
     )
 
 
+def test_rows_without_a_text_are_named_and_skipped(search, folder):
+    (folder / "gaps.jsonl").write_text('{"text": "money"}\n{"text": null}\n{"text": "a pet"}\n')
+    done = search("money", "--in", "gaps.jsonl", *MINILM)
+    assert [hit["row"] for hit in done.lines] == [0, 2]
+    assert "warning: rejected: gaps.jsonl:2: no value for 'text'" in done.stderr
+    assert "1 of 3 rows were skipped" in done.stderr
+
+
 def test_several_queries(search, folder):
     (folder / "queries.txt").write_text("money\na pet\n")
     from_file = search("--queries", "queries.txt", "--in", "v.parquet", "-k", "1")

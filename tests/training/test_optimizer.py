@@ -108,6 +108,11 @@ def test_what_no_parameter_is_called_is_refused(wanted: str, near: str) -> None:
     assert near in refused.value.message
 
 
+def test_layers_beyond_the_last_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"'layers.0-9': the last layer of the model is layers\.2\."):
+        freeze(bert(), ["layers.0-9"])
+
+
 def test_frozen_parameters_do_not_move() -> None:
     model = bert()
     freeze(model, ["encoder"])
