@@ -101,13 +101,18 @@ class NoSink:
         """End."""
 
 
+def _escaped(key: str) -> str:
+    """Return a key that is none of our own marks."""
+    return f"\0{key}" if key.startswith("\0") else key
+
+
 def packed(value: Any) -> bytes:
     """Return a value of JSON's types, tuples and arrays as bytes that nothing is unpickled from."""
     arrays: list[Any] = []
 
     def plain(each: Any) -> Any:
         if isinstance(each, dict):
-            return {str(key): plain(inner) for key, inner in each.items()}
+            return {_escaped(str(key)): plain(inner) for key, inner in each.items()}
         if isinstance(each, tuple):
             return {_TUPLE: [plain(inner) for inner in each]}
         if isinstance(each, list):
@@ -143,7 +148,7 @@ def unpacked(parcel: bytes) -> Any:
             array = numpy.frombuffer(parcel, kind, int(numpy.prod(shape)), at).reshape(shape)
             at += array.nbytes
             return array
-        return {key: whole(inner) for key, inner in each.items()}
+        return {key[1:] if key.startswith("\0") else key: whole(inner) for key, inner in each.items()}
 
     return whole(json.loads(parcel[_SIZES.size : begin]))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from llmkit.data.shared_rows import packed, unpacked
@@ -137,6 +137,8 @@ values = st.recursive(
 
 
 @given(values)
+@example({"\0array": []})
+@example({"\0tuple": None, "\0\0array": [{"\0": 1}]})
 def test_what_is_packed_comes_out_again(value: Any) -> None:
     assert_same(unpacked(packed(value)), value)
 
