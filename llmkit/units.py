@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing_extensions import TypedDict
 
 from llmkit.errors import UsageError, did_you_mean
+from llmkit.wanted import should_be
 
 _COUNTS = ("", "k", "M", "B", "T")  # as people count tokens and parameters
 _SI = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
@@ -255,7 +256,7 @@ def parse(text: str, option: str, *readings: Reading) -> Amount:
     examples = "; ".join(reading.examples for reading in readings)
     hint = f"Write it as {examples}."
     if found is None:
-        raise UsageError(f"{option} {text}: no number.", hint=hint)
+        raise should_be(f"{option} {text}", "a number", hint=hint)
     sign, number, written = found.groups()
     ending = re.sub(r"\s+", "", written.lower())
     if sign and not (ending and any({sign, ending} <= set(reading.endings) for reading in readings)):
@@ -264,7 +265,7 @@ def parse(text: str, option: str, *readings: Reading) -> Amount:
         if ending in reading.endings:
             value = float(number.replace("_", "")) * reading.endings[ending]
             if value <= 0:
-                raise UsageError(f"{option} {text}: it must be above 0.", hint=hint)
+                raise should_be(f"{option} {text}", "above 0", hint=hint)
             if not _LEAST <= value <= _MOST:
                 size = "small" if value < 1 else "large"
                 raise UsageError(f"{option} {text}: it is too {size} to be meant.", hint=hint)

@@ -31,7 +31,7 @@ each_file = pytest.mark.parametrize("path", FILES, ids=name_of)
 
 # Who may import whom
 
-BASE = {"errors", "plugins", "telemetry", "_version"}
+BASE = {"errors", "wanted", "plugins", "telemetry", "_version"}
 GROUND = {"tasks", "models", "data", "metrics", "batching", "launching", "units", "figures", "hardware"}
 CAPABILITIES = {
     "inference",

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from llmkit.errors import LlmkitError, UsageError, did_you_mean
+from llmkit.wanted import should_be
 
 Values = Mapping[str, Any]
 
@@ -85,7 +86,7 @@ def _wrong_kind(error: Exception, values: Values) -> UsageError | None:
     if not kinds or not blamed:
         return None
     path, value = blamed[0]
-    return UsageError(f"{path} is {as_json(value)}: it must be {' or '.join(kinds)}.")
+    return should_be(f"{path} is {as_json(value)}", " or ".join(kinds))
 
 
 def _unknown_name(error: Exception, values: Values) -> UsageError | None:
@@ -115,7 +116,7 @@ def _negative(error: Exception, values: Values) -> UsageError | None:
         return None
     sizes = ((path, value) for path, value in _walk(values) if not path.endswith("_id"))
     path, value = next(((path, value) for path, value in sizes if _is_number(value) and value < 0), ("", 0))
-    return UsageError(f"{path} is {value}: it cannot be negative.") if path else None
+    return should_be(f"{path} is {value}", "0 or more") if path else None
 
 
 def _too_large(error: Exception, values: Values) -> UsageError | None:

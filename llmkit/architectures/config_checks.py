@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from llmkit.architectures.build_errors import as_json
 from llmkit.architectures.config_values import value_of
 from llmkit.errors import UsageError
+from llmkit.wanted import should_be
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -93,7 +94,7 @@ def check_values(values: Mapping[str, Any], path: str = "") -> None:
             check_values(value, f"{path}{name}.")
             continue
         if name in _LABEL_TABLES and value is not None:
-            raise UsageError(f"{path}{name} is {as_json(value)}: it must be an object, a label a number.")
+            raise should_be(f"{path}{name} is {as_json(value)}", "an object, a label a number")
         for each in value if isinstance(value, list | tuple) else (value,):
             _check_value(name, each, path)
 
@@ -102,12 +103,12 @@ def _check_value(name: str, value: Any, path: str) -> None:
     if not isinstance(value, int | float) or isinstance(value, bool):
         return
     if _FROM_ONE.fullmatch(name) and value < 1:
-        raise UsageError(f"{path}{name} is {value:,}: it must be at least 1.")
+        raise should_be(f"{path}{name} is {value:,}", "1 or more")
     if _SIZE.fullmatch(name):
         if value != value or value in (float("inf"), float("-inf")) or value != int(value):
-            raise UsageError(f"{path}{name} is {value}: it must be a whole number.")
+            raise should_be(f"{path}{name} is {value}", "a whole number")
         if value < 0:
-            raise UsageError(f"{path}{name} is {value:,}: it cannot be negative.")
+            raise should_be(f"{path}{name} is {value:,}", "0 or more")
     for pattern, most, what in _MOST:
         if pattern.fullmatch(name) and value > most:
             raise UsageError(
@@ -143,7 +144,7 @@ def check_config(config: PreTrainedConfig, values: Mapping[str, Any]) -> None:
     for path, each, given in _with_nested(config, values, ""):
         for name in _AT_LEAST_ONE:
             if _number(each, name) == 0 and not _is_zero_by_default(each, name):
-                raise UsageError(f"{path}{_own_name(each, name)} is 0: a model has at least 1.")
+                raise should_be(f"{path}{_own_name(each, name)} is 0", "1 or more")
         _check_heads(each, given, path)
         _check_choice(each, path)
 
@@ -162,7 +163,7 @@ def _check_choice(config: PreTrainedConfig, path: str) -> None:
             name != "num_local_experts" or config.model_type in _DENSE_WITHOUT_EXPERTS or not chosen
         )
         if chosen < 0 or (not chosen and experts):
-            raise UsageError(f"{path}{chosen_name} is {chosen:,}: a token meets at least 1 expert.")
+            raise should_be(f"{path}{chosen_name} is {chosen:,}", "1 or more")
         if chosen > experts and not is_dense:
             raise UsageError(
                 f"{path}{chosen_name} is {chosen:,}: a token meets at most all experts, "

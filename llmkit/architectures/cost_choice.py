@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llmkit.errors import UsageError
+from llmkit.wanted import at_least
 
 if TYPE_CHECKING:
     from llmkit.architectures.counted import Counted
@@ -44,7 +45,6 @@ def check_choice(choice: CostChoice) -> None:
     """
     for name in ("batch_size", "sequence_length", "context"):
         value, option = getattr(choice, name), f"--{name.replace('_', '-')}"
-        if value is not None and value < 1:
-            raise UsageError(f"{option} is {value}: it must be at least 1.")
+        at_least(1, value, option)
         if value is not None and value > MOST:
             raise UsageError(f"{option} is more than {MOST:,}, the most that costs are worked out for.")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from llmkit.architectures.build_errors import as_json
-from llmkit.errors import UsageError, did_you_mean
+from llmkit.errors import UsageError, no_such
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -90,15 +90,9 @@ def check_head(name: str) -> str:
     Raises:
         UsageError: it is not; the message has the nearest.
     """
-    if name in HEAD_NAMES:
-        return name
-    guess = did_you_mean(name, HEAD_NAMES)
-    if guess:
-        raise UsageError(f"--head {name}: no such head; {guess}")
-    raise UsageError(
-        f"--head {name}: no such head.",
-        hint=f"There are: {', '.join(HEAD_NAMES)}.",
-    )
+    if name not in HEAD_NAMES:
+        raise no_such("--head", name, "head", HEAD_NAMES)
+    return name
 
 
 def heads_of(config: PreTrainedConfig) -> tuple[str, ...]:
@@ -187,7 +181,7 @@ def _class_of_checkpoint(config: PreTrainedConfig) -> type[PreTrainedModel]:
     names = getattr(config, "architectures", None) or []
     if not (isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)):
         raise UsageError(
-            f"--head checkpoint: architectures is {as_json(names)}: it must be a list of names of classes.",
+            f"--head checkpoint: architectures is {as_json(names)}: it should be a list of names of classes.",
             hint=f"{config.model_type} has: {', '.join(heads_of(config))}.",
         )
     if not names:

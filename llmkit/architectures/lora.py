@@ -14,6 +14,7 @@ from llmkit.architectures.counted import Counted, Tensor
 from llmkit.architectures.lora_experts import ExpertAdapter, adapters_of_all_linear, expert_adapter, goes_over
 from llmkit.data.numerals import whole_number
 from llmkit.errors import UsageError, did_you_mean
+from llmkit.wanted import at_least
 
 SOURCE = "Hu et al. 2021, arXiv 2106.09685, section 4.1"
 ALL_LINEAR = "all-linear"
@@ -144,7 +145,7 @@ def _key(name: str, text: str) -> str:
 
 def _rank(values: Sequence[str], text: str) -> int:
     if len(values) != 1 or not values[0].isascii() or not values[0].isdigit() or not values[0].strip("0"):
-        raise _misread(text, "r must be a whole number from 1")
+        raise _misread(text, "r should be a whole number, 1 or more")
     if len(values[0].lstrip("0")) > _MOST_DIGITS:
         raise UsageError(f"--lora: r has {len(values[0]):,} digits, and no matrix is that wide.", hint=_HINT)
     return int(values[0])
@@ -158,7 +159,7 @@ def _alpha(values: Sequence[str] | None, text: str) -> float | None:
     except (TypeError, ValueError):
         alpha = 0.0
     if not values or not 0 < alpha < float("inf"):
-        raise _misread(text, "alpha must be a number above 0")
+        raise _misread(text, "alpha should be above 0")
     return alpha
 
 
@@ -176,8 +177,7 @@ def apply(counted: Counted, spec: LoraSpec) -> LoraCount:
     Raises:
         UsageError: a target that no module of the model has, or one that peft cannot adapt; r below 1.
     """
-    if spec.r < 1:
-        raise UsageError("the rank r of LoRA must be at least 1.")
+    at_least(1, spec.r, "the rank r of LoRA is")
     modules = list(_modules(counted))
     targets = spec.targets or default_targets(counted)
     adapted: dict[str, LoraRow] = {}

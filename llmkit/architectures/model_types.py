@@ -67,7 +67,8 @@ def check_model_type(values: Mapping[str, Any], name: str) -> None:
             hint="Only architectures that the installed transformers has can be counted.",
         )
     guess = did_you_mean(str(model_type), known)
+    which = "" if name.endswith(f" {model_type}") else f" as {model_type!r}"
     raise UsageError(
-        f"{name}: no such model type: {model_type!r}" + (f"; {guess}" if guess else "."),
+        f"{name}: no such model type{which}" + (f"; {guess}" if guess else "."),
         hint="It may need a newer transformers.",
     )

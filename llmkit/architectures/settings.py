@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.architectures.build_errors import as_json
 from llmkit.errors import UsageError, did_you_mean
+from llmkit.wanted import should_be
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -131,7 +132,7 @@ def _fitted(config: Any, key: str, value: Any, name: str) -> Any:
     is_number = isinstance(present, int | float) and not isinstance(present, bool)
     takes_lists = "list" in str(getattr(_field(config, key), "type", ""))
     if is_number and isinstance(value, str | bool | dict | (tuple if takes_lists else list)):
-        raise UsageError(f"--set {name}={as_json(value)}: {name} is a number, such as {present}.")
+        raise should_be(f"--set {name}={as_json(value)}", f"a number, such as {present}")
     is_whole = isinstance(present, int) and isinstance(value, float) and value.is_integer()
     return int(value) if is_whole else value
 

@@ -225,12 +225,20 @@ def report_rejects(sink: Sink, summary: Summary, done: int) -> None:
     Raises:
         typer.Exit: some were (exit code 3).
     """
-    from llmkit.data.sinks import FileSink
+    from llmkit.data.sinks import FileSink, RejectsSink
 
     earlier = sink.progress.rejected - summary.rejected if isinstance(sink, FileSink) else 0
-    if summary.rejected or earlier:
-        where = f"; they are in {sink.rejects_path}" if isinstance(sink, FileSink) else ""
-        warn(
-            f"{summary.rejected + earlier:,} of {summary.rejected + summary.done + done:,} rows were rejected{where}."
-        )
+    where = sink.rejects_path if isinstance(sink, FileSink | RejectsSink) else None
+    end_with_rejects(summary.rejected + earlier, summary.rejected + summary.done + done, where)
+
+
+def end_with_rejects(rejected: int, rows: int, where: Path | None) -> None:
+    """Say how many of all rows were rejected, and which file has them.
+
+    Raises:
+        typer.Exit: some were (exit code 3).
+    """
+    if rejected:
+        they_are = "" if where is None else f"; they are in {where}"
+        warn(f"{rejected:,} of {rows:,} rows were rejected{they_are}.")
         raise typer.Exit(EXIT_SOME_REJECTED)

@@ -14,9 +14,10 @@ from llmkit.cli.channels import claim_stdout, note, set_quiet
 from llmkit.cli.completion import complete_metric, complete_model, complete_training_task
 from llmkit.cli.examples import examples
 from llmkit.cli.parameters import parse_mapping
-from llmkit.cli.pipeline_call import positive, rows_a_batch
+from llmkit.cli.pipeline_call import rows_a_batch
 from llmkit.cli.progress import progress
 from llmkit.models.loading import LoadOptions, check_options
+from llmkit.wanted import at_least
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,7 +71,9 @@ def evaluate(
         ),
     ] = None,
     worst: Annotated[int, typer.Option(help="Show so many examples with the highest loss.")] = 10,
-    confidence: Annotated[float, typer.Option(help="What the intervals hold of the resamples.")] = 0.95,
+    confidence: Annotated[
+        str, typer.Option(help="What the intervals hold of the resamples: 0.95 or 95%.")
+    ] = "0.95",
     resamples: Annotated[
         int, typer.Option(help="Resamples of the bootstrap, up to 1,000,000; 0 for none.")
     ] = 1000,
@@ -93,7 +96,9 @@ def evaluate(
     check_options(LoadOptions(device=device, dtype=dtype))
     from llmkit.training.objectives import check_task
     from llmkit.training.trained import Asked
+    from llmkit.units import SHARE, parse
 
+    level = parse(confidence, "--confidence", SHARE).value
     check_task(task)
     asked = Asked(
         model,
@@ -104,14 +109,12 @@ def evaluate(
         columns=parse_mapping(columns, "--columns"),
         labels=_names(labels),
         metrics=metric,
-        max_rows=positive(max_rows, "--max-rows"),
-        max_length=positive(max_length, "--max-length"),
+        max_rows=at_least(1, max_rows, "--max-rows"),
+        max_length=at_least(1, max_length, "--max-length"),
         batch_size=rows_a_batch(batch_size),
         seed=seed,
     )
-    answer = _answer(
-        asked, {"device": device, "dtype": dtype, "worst": worst}, confidence, resamples, seed or 0
-    )
+    answer = _answer(asked, {"device": device, "dtype": dtype, "worst": worst}, level, resamples, seed or 0)
     deliver(answer, results, chosen, output, overwrite=overwrite)
 
 

@@ -21,6 +21,7 @@ from llmkit.launching.plan import LaunchOptions
 from llmkit.launching.surroundings import join_slurm_step
 from llmkit.training.config_file import load_config
 from llmkit.training.processes import is_first, said_once
+from llmkit.wanted import at_least
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -45,9 +46,7 @@ def finetune(
     ] = False,
     pretend_gpus: Annotated[
         int | None,
-        typer.Option(
-            min=1, help="With --check: as the first of so many devices, a whole step.", show_default=False
-        ),
+        typer.Option(help="With --check: as the first of so many devices, a whole step.", show_default=False),
     ] = None,
     device: options.Device = "auto",
     gpus: options.Gpus = None,
@@ -86,6 +85,7 @@ def finetune(
             raise UsageError(
                 "--pretend-gpus goes with --check: nothing is trained on devices that are not there."
             )
+        at_least(1, pretend_gpus, "--pretend-gpus")
         chosen = checked_format(format, None, overwrite=False)
         checked = load_config(config, parse_pairs(set_ or [], "--set"))
         wanted = LaunchOptions(gpus, processes, nodes, node_rank, rendezvous, max_restarts)

@@ -10,6 +10,7 @@ import errno
 import functools
 import importlib
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -35,8 +36,10 @@ from llmkit.errors import (
     OutputError,
     UsageError,
     did_you_mean,
+    on_a_line,
 )
 from llmkit.telemetry import turn_off_telemetry
+from llmkit.wanted import should_be, wanted_by
 
 COMMANDS = {
     "pipeline": ("llmkit.cli.pipeline", "Run any task on any input: text, images, audio, tables."),
@@ -301,5 +304,17 @@ def _let_go_of_stdout() -> None:
 def _usage_error(error: Any) -> UsageError:
     """Return what the parser of the command line found wrong, to be said as every other error is."""
     command = error.ctx.command_path if getattr(error, "ctx", None) else "llmkit"
-    message = error.format_message()
-    return UsageError(message[:1].lower() + message[1:], hint=f"`{command} --help` lists what there is.")
+    hint = f"`{command} --help` lists what there is."
+    message, param = error.format_message(), getattr(error, "param", None)
+    wanted = wanted_by(message)
+    if wanted is not None and param is not None:
+        return should_be(f"{param.opts[0]}{_typed(error)}", wanted, hint=hint)
+    return UsageError(message[:1].lower() + message[1:], hint=hint)
+
+
+def _typed(error: Any) -> str:
+    """Return the value that the parser could not read, where its error has it."""
+    reasons: list[Any] = getattr(error.__cause__, "errors", list)()  # pydantic's, from typer 0.27 on
+    quoted = re.match("'(.*)' is not ", error.message, re.DOTALL)
+    value = reasons[0].get("input") if reasons else quoted and quoted[1]
+    return "" if value is None else f" {on_a_line(str(value))}"

@@ -246,7 +246,7 @@ MaxLength = Annotated[
 
 # Where it runs
 
-Port = Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")]
+Port = Annotated[int, typer.Option(help="The port; 0 takes a free one.")]
 AllowHost = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME", help="Another name that it is asked by. Repeatable.", show_default=False),

@@ -16,6 +16,7 @@ from llmkit.cli.answers import Answer, deliver, put, write_to
 from llmkit.cli.channels import ResultStream, note
 from llmkit.cli.collection import collection_paused
 from llmkit.errors import UsageError
+from llmkit.wanted import at_least
 
 if TYPE_CHECKING:
     from llmkit.architectures.checkpoint import Report
@@ -169,8 +170,7 @@ class _Call:
 
 def _checked(asked: Asked) -> CostChoice:
     """Check what can be checked before anything is counted."""
-    if asked.depth is not None and asked.depth < 1:
-        raise UsageError(f"--depth is {asked.depth}: it must be at least 1.")
+    at_least(1, asked.depth, "--depth")
     if asked.models.count(STANDARD_INPUT) > 1:
         raise UsageError("standard input is one config, and '-' is there twice.")
     if asked.is_tree and asked.is_formula:

@@ -20,7 +20,6 @@ from llmkit.cli.pipeline_call import (
     constants_of,
     context_of,
     is_chat,
-    positive,
     refuse_in_chat,
     rows_a_batch,
 )
@@ -29,6 +28,7 @@ from llmkit.errors import UsageError, no_such
 from llmkit.launching.plan import LaunchOptions
 from llmkit.serving.client import check_setting
 from llmkit.tasks.catalogue import find_task
+from llmkit.wanted import at_least
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -155,7 +155,11 @@ def run_task(
     if long not in LONG_CHOICES:
         raise no_such("--long", long, "choice", LONG_CHOICES)
     settings = RunSettings(
-        parameters, rows_a_batch(batch_size), long, positive(max_length, "--max-length"), checked_seed(seed)
+        parameters,
+        rows_a_batch(batch_size),
+        long,
+        at_least(1, max_length, "--max-length"),
+        checked_seed(seed),
     )
     load = LoadOptions(
         device,

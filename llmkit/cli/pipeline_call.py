@@ -12,6 +12,7 @@ from llmkit.errors import UsageError
 from llmkit.tasks.catalogue import TaskCall
 from llmkit.tasks.parameter_values import check_types
 from llmkit.tasks.parameters import parameters_of
+from llmkit.wanted import should_be
 
 if TYPE_CHECKING:
     from llmkit.inference.apply import InputChoice
@@ -54,21 +55,14 @@ def rows_a_batch(text: str) -> int | None:
     if text == "auto":
         return None
     if not whole_number(text):
-        raise UsageError(f"--batch-size {text}: use auto, or a number from 1.")
+        raise should_be(f"--batch-size {text}", "auto, or a whole number, 1 or more")
     return int(text)
-
-
-def positive(number: int | None, option: str) -> int | None:
-    """Return a number that must be 1 or more; raise UsageError otherwise."""
-    if number is not None and number < 1:
-        raise UsageError(f"{option} {number}: use a number from 1.")
-    return number
 
 
 def checked_seed(seed: int | None) -> int | None:
     """Return a seed that generators take; raise UsageError otherwise."""
     if seed is not None and not 0 <= seed < _SEEDS:
-        raise UsageError(f"--seed {seed}: use a number from 0 to {_SEEDS - 1}.")
+        raise should_be(f"--seed {seed}", f"from 0 to {_SEEDS - 1}")
     return seed
 
 

@@ -118,11 +118,10 @@ class _Rejected:
         self._report = RejectReporter()
 
     def __call__(self, row: Row, reason: str) -> None:
-        from llmkit.data.row_run import plain_input
+        from llmkit.data.row_run import as_rejected, plain_input
 
         self._report(f"{row.place}: {reason}")
-        given = plain_input(row, len(self.rows))
-        self.rows.append({"source": row.source, "line": row.line, "reason": reason, "input": given})
+        self.rows.append(as_rejected(row, reason, plain_input(row, len(self.rows))))
 
 
 def _windows(queries: Iterator[str], call: SearchCall, encoder: Encoder) -> Iterator[list[str]]:

@@ -15,6 +15,7 @@ from llmkit.cli.examples import examples
 from llmkit.cli.parameters import not_empty
 from llmkit.errors import UsageError
 from llmkit.serving.host_names import LOOPBACK, names_given
+from llmkit.wanted import should_be
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -96,7 +97,7 @@ def serve(
         raise UsageError("--allow-host is not for --socket: no browser asks there, and no name is looked at.")
     for value, option in ((max_body, "--max-body"), (max_waiting, "--max-waiting"), (timeout, "--timeout")):
         if value is not None and not 0 < value < math.inf:
-            raise UsageError(f"{option} {value}: use a finite number above 0.")
+            raise should_be(f"{option} {value:g}", "finite, and above 0" if value > 0 else "above 0")
     from llmkit.cli.serve_run import Wanted, names_of, run_server, wanted_of
     from llmkit.models.loading import LoadOptions, check_options
 

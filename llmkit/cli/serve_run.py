@@ -14,12 +14,14 @@ from llmkit.models.loading import LoadOptions
 from llmkit.models.resolving import ResolvedModel
 from llmkit.serving.host_names import address, names_answered_to
 from llmkit.tasks.catalogue import TaskCall, find_task
+from llmkit.wanted import should_be
 
 if TYPE_CHECKING:
     from llmkit.serving.app import Served
 
 EMBEDDINGS, CHAT = "embeddings", "chat"
 _BACKLOG = 2048
+_LAST_PORT = 65_535
 _FINISHING = 30  # seconds for what was begun when the server is told to stop
 
 
@@ -155,8 +157,11 @@ def listener(host: str, port: int, path: str | None) -> sockets.socket:
     """Return a socket that listens: at a path where one is given, else at an address.
 
     Raises:
+        UsageError: there is no port of this number.
         LlmkitError: it cannot be had.
     """
+    if path is None and not 0 <= port <= _LAST_PORT:
+        raise should_be(f"--port {port}", f"from 0 to {_LAST_PORT}")
     try:
         if path is not None:
             _make_room(path)

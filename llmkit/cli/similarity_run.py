@@ -8,25 +8,27 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from llmkit.cli.answers import Answer, checked_format, deliver, write_to
 from llmkit.cli.channels import ResultStream, note
 from llmkit.cli.destination import (
     Destination,
     RejectReporter,
+    check_places,
+    end_with_rejects,
     progress_bar,
     refuse_own_input,
     report_rejects,
     say_how_to_resume,
 )
 from llmkit.cli.embed_run import TEXT_TASK, load_for_rows, say_cut
+from llmkit.data.encoding import dump_json
 from llmkit.data.formats import chosen_format
-from llmkit.errors import EXIT_SOME_REJECTED, DataError, UsageError
+from llmkit.errors import DataError, UsageError
 from llmkit.tasks.catalogue import Field, Shape, Task
 from llmkit.tasks.inputs import FieldValues, RowError, compose
 
 if TYPE_CHECKING:
+    from llmkit.data.records import Row
     from llmkit.embeddings.pairs import PairRow
     from llmkit.embeddings.settings import EmbedSettings
     from llmkit.inference.apply import InputChoice
@@ -101,11 +103,12 @@ def run_similarity(
             Destination(results, format_name, output, None, rejects, keep_input, overwrite, resume),
         )
         return
-    for option, given in (("--resume", resume), ("--keep-input", keep_input), ("--rejects", bool(rejects))):
+    for option, given in (("--resume", resume), ("--keep-input", keep_input)):
         if given:
             raise UsageError(f"{option} is for pairs from a file; a matrix is made in one go.")
+    check_places(output, rejects, resume=resume, overwrite=overwrite)
     chosen = checked_format(format_name, output, overwrite=overwrite)
-    _run_matrix(call, rows, results, chosen, output, overwrite=overwrite)
+    _run_matrix(call, rows, results, chosen, output, rejects, overwrite=overwrite)
 
 
 def _with_known_columns(choice: InputChoice) -> InputChoice:
@@ -224,15 +227,18 @@ def _run_matrix(
     results: ResultStream,
     format_name: str | None,
     output: str | None,
+    rejects: str | None,
     *,
     overwrite: bool,
 ) -> None:
     from llmkit.cli.similarity_views import matrix_object, matrix_rows, matrix_sheets, pair_objects, picture
-    from llmkit.data.sinks import refuse_existing
+    from llmkit.data.sinks import refuse_existing, rejects_beside
     from llmkit.embeddings.comparing import compare
 
-    if call.plot:
-        refuse_existing(Path(call.plot), overwrite=overwrite)
+    rejects_path = Path(rejects) if rejects else rejects_beside(Path(output)) if output else None
+    for path in (call.plot, rejects_path):
+        if path:
+            refuse_existing(Path(path), overwrite=overwrite)
     embeddings, rejected = _embedded(call, rows)
     comparison = compare(embeddings, call.measure)
     chosen = format_name or ("table" if results.is_terminal and output is None else "jsonl")
@@ -247,22 +253,26 @@ def _run_matrix(
         content = picture(comparison, Path(call.plot))
         write_to(Path(call.plot), content, overwrite=overwrite)
     deliver(answer, results, chosen, output, overwrite=overwrite)
-    if rejected:
-        raise typer.Exit(EXIT_SOME_REJECTED)
+    if rejected and rejects_path is not None:
+        lines = "".join(f"{dump_json(row)}\n" for row in rejected)
+        write_to(rejects_path, lines.encode(), overwrite=overwrite)
+    elif rejects_path is not None:  # what an earlier call left is no longer true
+        rejects_path.unlink(missing_ok=True)
+    end_with_rejects(len(rejected), len(embeddings) + len(rejected), rejects_path)
 
 
-def _embedded(call: Call, rows: Iterator[MappedRow]) -> tuple[list[Any], int]:
-    """Return the vectors of all rows, and how many have none."""
-    from llmkit.data.row_run import reject_reason
+def _embedded(call: Call, rows: Iterator[MappedRow]) -> tuple[list[Any], list[dict[str, Any]]]:
+    """Return the vectors of all rows, and the rows that have none."""
+    from llmkit.data.row_run import as_rejected, plain_input, reject_reason
     from llmkit.embeddings.comparing import MOST_COMPARED
     from llmkit.embeddings.embedding import Embedding, embed_texts
 
-    given: list[tuple[str, str | Exception]] = []
+    given: list[tuple[Row, str | Exception]] = []
     for row, values in rows:
         try:
-            given.append((row.place, values if isinstance(values, Exception) else _text(values)))
+            given.append((row, values if isinstance(values, Exception) else _text(values)))
         except RowError as error:
-            given.append((row.place, error))
+            given.append((row, error))
         if len(given) > MOST_COMPARED:
             raise UsageError(
                 f"more than {MOST_COMPARED:,} texts are too many to compare each with each other.",
@@ -275,14 +285,15 @@ def _embedded(call: Call, rows: Iterator[MappedRow]) -> tuple[list[Any], int]:
         )
     encoder, _ = load_for_rows(_find(call), call.settings, call.load, iter([(None, each) for each in texts]))
     found = iter(embed_texts(encoder, texts, encoder.tokenizer.tokenize(texts), batch_size=call.batch_size))
-    outcomes = [(place, next(found) if isinstance(text, str) else text) for place, text in given]
+    outcomes = [(row, next(found) if isinstance(text, str) else text) for row, text in given]
     embeddings = [each for _, each in outcomes if isinstance(each, Embedding)]
-    reporter = RejectReporter()
-    for place, each in outcomes:
+    reporter, rejected = RejectReporter(), []
+    for index, (row, each) in enumerate(outcomes):
         if isinstance(each, Exception):
-            reporter(f"{place}: {reject_reason(each)}")
+            reporter(f"{row.place}: {reject_reason(each)}")
+            rejected.append(as_rejected(row, reject_reason(each), plain_input(row, index)))
     say_cut(sum(each.cut > 0 for each in embeddings), encoder, of=len(embeddings))
-    return embeddings, reporter.count
+    return embeddings, rejected
 
 
 def _text(values: FieldValues) -> str:

@@ -6,13 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from llmkit.batching import live_windows, windows
-from llmkit.cli.channels import note, warn
+from llmkit.cli.channels import note
 from llmkit.cli.destination import (
     Destination,
     RejectReporter,
+    end_with_rejects,
     progress_bar,
     refuse_own_input,
     report_rejects,
@@ -21,7 +20,6 @@ from llmkit.cli.destination import (
 from llmkit.cli.embed_run import is_single, texts_of_rows
 from llmkit.cli.loading import tokenizers_alone
 from llmkit.cli.tokenize_views import CountTable, TokenTable, described
-from llmkit.errors import EXIT_SOME_REJECTED
 from llmkit.tasks.catalogue import find_task
 
 if TYPE_CHECKING:
@@ -199,6 +197,5 @@ def _count(
         finished = True
     finally:
         sink.close(finished=finished)
-    if summary.rejected:  # no file has them: a count has no result row by row
-        warn(f"{summary.rejected:,} of {summary.rejected + summary.done:,} rows were rejected.")
-        raise typer.Exit(EXIT_SOME_REJECTED)
+    # No file has them: a count has no result row by row.
+    end_with_rejects(summary.rejected, summary.rejected + summary.done, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from llmkit.architectures.count import ModelCount
 from llmkit.costs.choice import Choice
 from llmkit.costs.estimate import Estimate, Speed, bills, notes_of, notes_of_model, speed_of
-from llmkit.costs.flops import SIX_SOURCE, token_flops
+from llmkit.costs.flops import SIX_SOURCE, TokenFlops, token_flops
 from llmkit.costs.optimal import optimal_figures
 from llmkit.errors import UsageError
 from llmkit.figures import Figure, Span, figure
@@ -28,13 +28,13 @@ def within_budget(count: ModelCount | None, choice: Choice) -> Estimate:
         raise UsageError("--recompute is of a model's layers: name the model.")
     speed = speed_of(choice)
     hours = _hours(choice, speed)
-    flops, found = _flops(choice, speed, hours, count)
-    found += _what_fits(count, choice, flops)
+    each = None if count is None else token_flops(count, choice.sequence_length, choice.recompute)
+    flops, found = _flops(choice, speed, hours, each)
+    found += _what_fits(count, choice, flops, each)
     if hours is not None and speed is not None:
         found += bills(hours, speed.accelerator, choice)
     notes = notes_of(speed.accelerator) if speed is not None else []
-    if count is not None:
-        each = token_flops(count, choice.sequence_length, choice.recompute)
+    if count is not None and each is not None:
         notes += notes_of_model(count, choice, each.sequence_length)
     label = f"{choice.budget} for {count.label}" if count is not None else f"{choice.budget}"
     return Estimate(label, (*found, *optimal_figures(flops)), tuple(notes))
@@ -58,7 +58,7 @@ def _hours(choice: Choice, speed: Speed | None) -> Span | None:
 
 
 def _flops(
-    choice: Choice, speed: Speed | None, hours: Span | None, count: ModelCount | None
+    choice: Choice, speed: Speed | None, hours: Span | None, each: TokenFlops | None
 ) -> tuple[Span, list[Figure]]:
     """Return the model's FLOPs that fit the budget, and the figures that lead to them."""
     assert choice.budget is not None
@@ -68,8 +68,7 @@ def _flops(
             figure("training_flops", "training FLOPs", flops, "FLOPs", formula="as given", source="--budget")
         ]
     share = 1.0
-    if count is not None:
-        each = token_flops(count, choice.sequence_length, choice.recompute)
+    if each is not None:
         share = each.with_attention / speed.counted(each)  # the rest is computed twice
     flops = hours * 3600 * speed.flops * share
     reason = "" if share == 1 else " × the share that is not computed again"
@@ -99,9 +98,10 @@ def _paid(choice: Choice, hours: Span) -> Figure:
     )
 
 
-def _what_fits(count: ModelCount | None, choice: Choice, flops: Span) -> list[Figure]:
-    if count is not None:
-        each = token_flops(count, choice.sequence_length, choice.recompute)
+def _what_fits(
+    count: ModelCount | None, choice: Choice, flops: Span, each: TokenFlops | None
+) -> list[Figure]:
+    if count is not None and each is not None:
         return [
             figure(
                 "tokens",

@@ -11,6 +11,7 @@ from llmkit.errors import UsageError, no_such
 from llmkit.hardware.accelerators import CPU, find_accelerator
 from llmkit.hardware.grids import WORLD, Grid, find_grid
 from llmkit.units import Amount, Reading, parse
+from llmkit.wanted import at_least
 
 _MOST_OF_ANYTHING = 10**12  # devices, sequences or tokens of one
 _MOST_OVERHEAD = 10
@@ -80,8 +81,7 @@ def read_choice(
         name: parse(text, f"--{name}", *_READINGS[name]) for name, text in texts.items() if text is not None
     }
     for name, value in {"gpus": gpus, "sequence-length": sequence_length, "batch-size": batch_size}.items():
-        if value is not None and value < 1:
-            raise UsageError(f"--{name} is {value}: it must be at least 1.")
+        at_least(1, value, f"--{name}")
         if value is not None and value > _MOST_OF_ANYTHING:
             raise UsageError(f"--{name} is above {_MOST_OF_ANYTHING:,}, too large to be meant.")
     if gpu is not None and gpu.strip().lower() != CPU:

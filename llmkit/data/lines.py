@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
 from llmkit.data.records import BadRecord, Row, text_record
-from llmkit.errors import DataError, UsageError
+from llmkit.errors import DataError
+from llmkit.wanted import should_be
 
 MAX_ROW_CHARS = 1_000_000
 """The longest row that is read, in characters; LLMKIT_MAX_ROW_CHARS overrides it."""
@@ -41,7 +42,7 @@ def max_row_chars() -> int:
     """
     given = os.environ.get("LLMKIT_MAX_ROW_CHARS", "").strip() or str(MAX_ROW_CHARS)
     if not given.isdecimal() or len(given) > _MOST_DIGITS or int(given) == 0:
-        raise UsageError(f"LLMKIT_MAX_ROW_CHARS is {given[:20]!r}, which is not a positive whole number")
+        raise should_be(f"LLMKIT_MAX_ROW_CHARS is {given[:20]!r}", "a whole number, 1 or more")
     return int(given)
 
 

@@ -80,8 +80,11 @@ def format_named(name: str) -> ReadFormat:
     known = {**by_ending, **READ_FORMATS}
     found = known.get(name.lower().lstrip("."))
     if found is None:
-        hint = did_you_mean(name, known)
-        raise DataError(f"no input format {name!r}; there are: {', '.join(READ_FORMATS)}", hint=hint)
+        guess = did_you_mean(name, known)
+        raise DataError(
+            f"no input format {name!r}" + (f"; {guess}" if guess else "."),
+            hint=f"There are: {', '.join(READ_FORMATS)}.",
+        )
     return found
 
 

@@ -144,14 +144,7 @@ class RowRun:
         row = outcome.row
         if not self.summary.done and len(self._failures) < _SAME_FAILURES:
             self._failures.append((row.place, outcome.error))
-        self.sink.reject(
-            {
-                "source": row.source,
-                "line": row.line,
-                "reason": outcome.reason,
-                "input": self.rejected_input(row, index),
-            }
-        )
+        self.sink.reject(as_rejected(row, outcome.reason, self.rejected_input(row, index)))
         # Where none succeeds, the error at the end says it.
         if self.summary.done or self.rows_done:
             self.rejected(f"{row.place}: {outcome.reason}")
@@ -195,6 +188,11 @@ def kept_columns(columns: Mapping[str, Any], result: Collection[str]) -> dict[st
     return {
         (f"input_{name}" if name in result else name): plain_value(each) for name, each in columns.items()
     }
+
+
+def as_rejected(row: Row, reason: str, given: Any) -> dict[str, Any]:
+    """Return a rejected row as a file of rejects has it: where it stands, why, and what it holds."""
+    return {"source": row.source, "line": row.line, "reason": reason, "input": given}
 
 
 def plain_input(row: Row, index: int) -> dict[str, Any] | None:

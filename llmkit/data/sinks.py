@@ -89,20 +89,27 @@ class StreamSink:
             self._stream.write(data)
 
 
+def rejects_beside(output: Path) -> Path:
+    """Return the file of the rows that have no result, where none is named."""
+    return output.with_name(f"{output.name}.rejects.jsonl")
+
+
 class RejectsSink:
     """A sink whose rejected rows go to a file of their own, which is there once there is one."""
 
     def __init__(self, sink: Sink, path: Path) -> None:
         self._sink = sink
-        self._path = path
+        self.rejects_path = path
         self._file: BinaryIO | None = None
 
     def write(self, value: Any, index: int, label: str = "") -> None:
         self._sink.write(value, index, label)
 
     def reject(self, row: dict[str, Any]) -> None:
-        with explained_write(self._path):
-            self._file = self._file or self._path.open("wb")
+        with explained_write(self.rejects_path):
+            if self._file is None:
+                self.rejects_path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = self.rejects_path.open("wb")
             self._file.write(f"{dump_json(row)}\n".encode())
 
     def commit(self, rows_done: int) -> None:
@@ -112,9 +119,11 @@ class RejectsSink:
         try:
             self._sink.close(finished=finished)
         finally:
-            if self._file is not None:
-                with explained_write(self._path):
+            with explained_write(self.rejects_path):
+                if self._file is not None:
                     self._file.close()
+                elif finished:  # what an earlier call left is no longer true
+                    self.rejects_path.unlink(missing_ok=True)
 
 
 @dataclass
@@ -173,7 +182,7 @@ class FileSink:
         self.path = path
         self._has_resume = has_resume
         self.format = format_
-        self.rejects_path = rejects or path.with_name(f"{path.name}.rejects.jsonl")
+        self.rejects_path = rejects or rejects_beside(path)
         self._partial = path.with_name(f"{path.name}.partial")
         self._progress_path = path.with_name(f"{path.name}.progress")
         self._formatter = format_.make_for_file()

@@ -157,7 +157,7 @@ def _find_places(node: Any, path: Path, found: YamlText, where: str, loader: Any
             key = loader.construct_object(key_node)
             if not isinstance(key, Hashable):
                 place = _place(key_node)
-                raise UsageError(f"{where}:{place.line}:{place.column}: a key must be a word.")
+                raise UsageError(f"{where}:{place.line}:{place.column}: a key should be a word.")
             below = (*path, key)
             if below in found.keys:
                 place, first = _place(key_node), found.keys[below]

@@ -14,6 +14,7 @@ from llmkit.embeddings.settings import EmbedSettings
 from llmkit.embeddings.top_k import Hit, nearest
 from llmkit.embeddings.vector_files import VectorFile, array_blocks, open_vectors
 from llmkit.errors import DataError, UsageError
+from llmkit.wanted import at_least, should_be
 
 if TYPE_CHECKING:
     import numpy
@@ -86,8 +87,7 @@ def check_top_k(number: int) -> int:
     Raises:
         UsageError: less than one.
     """
-    if number < 1:
-        raise UsageError(f"--top-k {number}: use a number from 1.")
+    at_least(1, number, "--top-k")
     return number
 
 
@@ -98,7 +98,7 @@ def check_min_score(score: float | None) -> float | None:
         UsageError: it is NaN, which no score reaches.
     """
     if score is not None and math.isnan(score):
-        raise UsageError("--min-score nan: use a number.")
+        raise should_be("--min-score nan", "a number")
     return score
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from llmkit.errors import UsageError, no_such
+from llmkit.wanted import at_least
 
 LEVELS = ("sentence", "token", "word")
 POOLINGS = ("mean", "cls", "max", "pooler", "last-token", "weighted-mean", "mean-sqrt-length", "none")
@@ -78,8 +79,7 @@ def check_settings(settings: EmbedSettings) -> None:
         if value is not None and value not in known:
             raise no_such(option, value, "choice", known)
     for option, number in (("--dim", settings.dim), ("--max-length", settings.max_length)):
-        if number is not None and number < 1:
-            raise UsageError(f"{option} {number}: use a number from 1.")
+        at_least(1, number, option)
     if settings.word is not None and not settings.word.strip():
         raise UsageError("--word is empty.")
     if settings.word is not None and settings.level == "token":

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from llmkit.errors import ModelError, UsageError
+from llmkit.errors import ModelError
 from llmkit.tasks.inputs import RowError
+from llmkit.wanted import should_be
 
 Offsets = list[tuple[int, int]]
 
@@ -72,9 +73,10 @@ class TextTokenizer:
             )
         added = self.tokenizer.num_special_tokens_to_add()
         if self.limit is not None and self.limit <= added:
-            raise UsageError(
-                f"--max-length {self.limit}: the model adds {added} tokens of its own to each text.",
-                hint=f"Use a number from {added + 1}.",
+            raise should_be(
+                f"--max-length {self.limit}",
+                f"{added + 1} or more",
+                hint=f"The model adds {added} tokens of its own.",
             )
 
     def tokenize(self, texts: Sequence[str]) -> list[TokenizedText | RowError]:

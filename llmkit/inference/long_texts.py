@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from llmkit.errors import UsageError
 from llmkit.models.tokenizing import token_limit
 from llmkit.tasks.catalogue import Kind, Long, Task
+from llmkit.wanted import should_be
 
 _OVERLAP = 4  # a quarter of a chunk stands in the next one too
 # The first group ends where the sentence does; a full-width mark needs no space after it.
@@ -85,9 +85,10 @@ def _check_room(tokenizer: Any, task: Task, chosen: int) -> None:
     texts = 1 if task.long is Long.EACH else max(1, len(fields))
     special = tokenizer.num_special_tokens_to_add(pair=texts > 1)
     if chosen < special + texts:
-        raise UsageError(
-            f"--max-length {chosen}: nothing fits, the model adds {special} tokens of its own.",
-            hint=f"Use a number from {special + texts}.",
+        raise should_be(
+            f"--max-length {chosen}",
+            f"{special + texts} or more",
+            hint=f"The model adds {special} tokens of its own.",
         )
 
 

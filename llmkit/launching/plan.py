@@ -10,6 +10,7 @@ from pathlib import Path
 from llmkit.data.numerals import whole_number
 from llmkit.errors import UsageError
 from llmkit.launching.surroundings import is_one_of_several, is_task_a_node, slurm_rendezvous
+from llmkit.wanted import at_least, should_be
 
 _DRIVERS = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/kfd", "/dev/dxg")
 
@@ -90,12 +91,10 @@ def check_options(options: LaunchOptions) -> None:
         UsageError: one is out of range.
     """
     for name, least in (("processes", 1), ("nodes", 1), ("node_rank", 0), ("max_restarts", 0)):
-        value = getattr(options, name)
-        if value is not None and value < least:
-            raise UsageError(f"--{name.replace('_', '-')} {value}: use a number from {least}.")
+        at_least(least, getattr(options, name), f"--{name.replace('_', '-')}")
     nodes = options.nodes or 1
     if options.node_rank is not None and options.node_rank >= nodes:
-        raise UsageError(f"--node-rank {options.node_rank}: of {nodes} machines they are 0 to {nodes - 1}.")
+        raise should_be(f"--node-rank {options.node_rank}", f"from 0 to {nodes - 1} with --nodes {nodes}")
 
 
 def _devices(
@@ -130,9 +129,7 @@ def _wanted_gpus(text: str | None, devices: int | Sequence[int] | None) -> int |
     numbers = [whole_number(part.strip()) for part in text.split(",") if part.strip()]
     known = [number for number in numbers if number is not None]
     if not known or len(known) < len(numbers) or ("," not in text and known == [0]):
-        raise UsageError(
-            f"--gpus {text}: use a number of GPUs (2), or which of them (0,1; the first alone: 0,)."
-        )
+        raise should_be(f"--gpus {text}", "how many GPUs (2), or which of them (0,1; the first alone: 0,)")
     return known[0] if "," not in text else known
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from llmkit.data.numerals import whole_number
 from llmkit.errors import UsageError
 from llmkit.launching.plan import LaunchOptions, check_options
+from llmkit.wanted import should_be
 
 _RESTARTS = 3
 _GPUS = 8  # of a machine, where nobody says it
@@ -54,7 +55,7 @@ def sbatch_script(
     """
     check_options(options)
     if options.gpus is not None and not whole_number(options.gpus):
-        raise UsageError(f"--gpus {options.gpus}: SLURM chooses which; say how many, 1 or more.")
+        raise should_be(f"--gpus {options.gpus}", "how many, 1 or more: SLURM chooses which")
     if options.node_rank is not None or options.rendezvous is not None:
         raise UsageError("--node-rank and --rendezvous follow from SLURM: leave them out.")
     number = devices if devices is None or isinstance(devices, int) else len(devices)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from llmkit.errors import UsageError
+from llmkit.wanted import should_be
 
 if TYPE_CHECKING:
     from llmkit.metrics.metric import StreamedMetric
@@ -60,9 +60,9 @@ def confidence_interval(
     import numpy as np
 
     if not 1 <= n <= MOST_RESAMPLES:
-        raise UsageError(f"the number of resamples is {n}: it must be from 1 to {MOST_RESAMPLES:,}.")
+        raise should_be(f"the number of resamples is {n}", f"from 1 to {MOST_RESAMPLES:,}")
     if not 0 < level < 1:
-        raise UsageError(f"the confidence level is {level}: it must be between 0 and 1.")
+        raise should_be(f"the confidence level is {level}", "between 0 and 1")
     if isinstance(metric, str):
         from llmkit.metrics.registry import load_metric
 

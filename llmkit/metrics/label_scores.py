@@ -77,7 +77,7 @@ class LabelScore(SummedMetric):
         if average not in AVERAGES:
             raise UsageError(
                 f"there is no average '{average}'.",
-                hint=did_you_mean(str(average), AVERAGES) or f"There are {', '.join(AVERAGES)}.",
+                hint=did_you_mean(str(average), AVERAGES) or f"There are: {', '.join(AVERAGES)}.",
             )
         self.average, self.pos_label, self.labels = average, pos_label, check_labels(labels)
         self.name = name or self.score_name

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
-from llmkit.errors import DataError, UsageError
+from llmkit.errors import DataError
 from llmkit.metrics.inputs import as_numbers
 from llmkit.metrics.metric import Result
 from llmkit.metrics.summed import SummedMetric, Totals
+from llmkit.wanted import should_be
 
 
 class _OfRanks(SummedMetric):
@@ -68,7 +69,7 @@ class RecallAt(_OfRanks):
 
     def __init__(self, k: int = 1) -> None:
         if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-            raise UsageError(f"recall_at_k: k is {k!r}, and should be a whole number of 1 or more.")
+            raise should_be(f"k of recall_at_k is {k!r}", "a whole number, 1 or more")
         super().__init__()
         self.k = k
 

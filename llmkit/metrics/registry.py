@@ -260,8 +260,8 @@ def find_metric(name: str) -> MetricEntry:
     if name in _BY_NAME:
         return _BY_NAME[name]
     near = did_you_mean(name, [*_BY_NAME, *_BY_ALIAS])
-    known = f"There are {', '.join(_BY_NAME)}, and {HUB_PREFIX}NAME for one of the hub."
-    raise UsageError(f"there is no metric '{name}'" + (f": {near}" if near else "."), hint=known)
+    known = f"There are: {', '.join(_BY_NAME)}, and {HUB_PREFIX}NAME for one of the hub."
+    raise UsageError(f"there is no metric '{name}'" + (f"; {near}" if near else "."), hint=known)
 
 
 def load_metric(name: str, **options: Any) -> StreamedMetric:

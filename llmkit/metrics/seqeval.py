@@ -41,7 +41,7 @@ class Seqeval(SummedMetric):
         if scheme is not None and scheme not in SCHEMES:
             raise UsageError(
                 f"there is no scheme '{scheme}'.",
-                hint=did_you_mean(str(scheme), SCHEMES) or f"There are {', '.join(SCHEMES)}.",
+                hint=did_you_mean(str(scheme), SCHEMES) or f"There are: {', '.join(SCHEMES)}.",
             )
         if mode == "strict" and scheme is None:
             raise UsageError("the strict mode needs a scheme.", hint=f"Say one of {', '.join(SCHEMES)}.")

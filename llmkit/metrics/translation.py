@@ -77,11 +77,11 @@ class Bleu(SacrebleuMetric):
         if tokenize not in TOKENIZERS:
             raise UsageError(
                 f"there is no tokenizer '{tokenize}' for BLEU here.",
-                hint=f"There are {', '.join(TOKENIZERS)}.",
+                hint=f"There are: {', '.join(TOKENIZERS)}.",
             )
         if smooth_method not in (methods := ("exp", "floor", "add-k", "none")):
             raise UsageError(
-                f"there is no smoothing '{smooth_method}'.", hint=f"There are {', '.join(methods)}."
+                f"there is no smoothing '{smooth_method}'.", hint=f"There are: {', '.join(methods)}."
             )
         self.scorer = _sacrebleu("BLEU")(
             tokenize=tokenize,

@@ -173,7 +173,7 @@ def wants_stream(body: Any) -> bool:
     """
     stream = body.get("stream") if isinstance(body, dict) else None
     if not isinstance(stream, bool | None):
-        raise BadRequestError('"stream" is true or false.')
+        raise BadRequestError('"stream" should be true or false.')
     return bool(stream)
 
 
@@ -192,7 +192,7 @@ def _checked(body: Any) -> tuple[list[dict[str, str]], dict[str, Any], list[str]
         or len(stop) > 4
         or not all(isinstance(each, str) and each for each in stop)
     ):
-        raise BadRequestError('"stop" is a text or up to four of them.')
+        raise BadRequestError('"stop" should be a text or up to four of them.')
     return messages, _parameters(body), stop
 
 
@@ -205,7 +205,7 @@ def _message(given: Any) -> dict[str, str]:
             raise BadRequestError("a part of a message is a text here.")
         content = "".join(part["text"] for part in content)
     if not isinstance(content, str):
-        raise BadRequestError('the "content" of a message is a text.')
+        raise BadRequestError('the "content" of a message should be a text.')
     role = "system" if given["role"] == "developer" else given["role"]
     return {"role": role, "content": content}
 
@@ -214,12 +214,12 @@ def _parameters(body: dict[str, Any]) -> dict[str, Any]:
     asked = (body.get(name) for name in ("max_completion_tokens", "max_tokens"))
     tokens = next((each for each in asked if each is not None), _DEFAULT_TOKENS)
     if not _is_number(tokens, int, 1, _MOST_TOKENS):
-        raise BadRequestError(f'"max_tokens" is a whole number from 1 to {_MOST_TOKENS}.')
+        raise BadRequestError(f'"max_tokens" should be a whole number from 1 to {_MOST_TOKENS}.')
     parameters: dict[str, Any] = {"max_new_tokens": tokens}
     temperature = body.get("temperature")
     if temperature is not None:
         if not _is_number(temperature, int | float, 0, 2):
-            raise BadRequestError('"temperature" is a number from 0 to 2.')
+            raise BadRequestError('"temperature" should be a number from 0 to 2.')
         if temperature < LEAST_TEMPERATURE:  # 0, or as good as that
             parameters["do_sample"] = False
         else:
@@ -227,12 +227,12 @@ def _parameters(body: dict[str, Any]) -> dict[str, Any]:
     top_p = body.get("top_p")
     if top_p is not None:
         if not _is_number(top_p, int | float, 0, 1) or top_p == 0:
-            raise BadRequestError('"top_p" is a number above 0, at most 1.')
+            raise BadRequestError('"top_p" should be a number above 0, at most 1.')
         parameters["top_p"] = float(top_p)
     seed = body.get("seed")
     if seed is not None:
         if not _is_number(seed, int, 0, 2**31 - 1):
-            raise BadRequestError('"seed" is a whole number from 0.')
+            raise BadRequestError('"seed" should be a whole number, 0 or more.')
         parameters["seed"] = seed
     return parameters
 

@@ -27,19 +27,21 @@ class ServedEncoder:
         if not isinstance(body, dict) or "input" not in body:
             raise BadRequestError('a request is an object with "input".')
         if body.get("encoding_format", "float") not in ("float", "base64"):
-            raise BadRequestError('"encoding_format" is "float" or "base64".')
+            raise BadRequestError('"encoding_format" should be "float" or "base64".')
         texts = body["input"] if isinstance(body["input"], list) else [body["input"]]
         if not 0 < len(texts) <= MOST_INPUTS:
-            raise BadRequestError(f'"input" holds from 1 to {MOST_INPUTS} texts.')
+            raise BadRequestError(f'"input" should hold from 1 to {MOST_INPUTS} texts.')
         if not all(isinstance(text, str) and text.strip() for text in texts):
-            raise BadRequestError('"input" is a text or a list of texts, none of them empty.')
+            raise BadRequestError('"input" should be a text or a list of texts, none of them empty.')
         dimensions = body.get("dimensions")
         if dimensions is not None and (
             not isinstance(dimensions, int)
             or isinstance(dimensions, bool)
             or not 0 < dimensions <= self._encoder.dimension
         ):
-            raise BadRequestError(f'"dimensions" is a number from 1 to {self._encoder.dimension}.')
+            raise BadRequestError(
+                f'"dimensions" should be a whole number from 1 to {self._encoder.dimension}.'
+            )
         return Job(self._run, texts, key=("embeddings", self.name))
 
     def answer(self, body: Any, values: Sequence[Any]) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def read_request(call: TaskCall, pipe: Any, body: Any) -> TaskRequest:
     beside = _beside(call.task, body)
     given = body.get("parameters")
     if not isinstance(given, dict | None):
-        raise BadRequestError('"parameters" is an object.')
+        raise BadRequestError('"parameters" should be an object.')
     parameters = dict(given or {})
     for field in call.task.fields:
         if field.name in parameters:
@@ -80,7 +80,7 @@ def read_request(call: TaskCall, pipe: Any, body: Any) -> TaskRequest:
     inputs = body["inputs"]
     listed = inputs if isinstance(inputs, list) else [inputs]
     if not 0 < len(listed) <= MOST_INPUTS:
-        raise BadRequestError(f'"inputs" holds from 1 to {MOST_INPUTS} inputs.')
+        raise BadRequestError(f'"inputs" should hold from 1 to {MOST_INPUTS} inputs.')
     rows = [_values(call, each, beside) for each in listed]
     return TaskRequest(rows, isinstance(inputs, list), _checked(call, pipe, parameters))
 
@@ -180,10 +180,11 @@ def _check_harmless(value: Any, name: str = "a parameter") -> None:
         for each in value:
             _check_harmless(each, name)
     elif isinstance(value, int | float) and abs(value) > _most(name):
-        raise UsageError(f"{name} is at most {_most(name)}.")
+        raise UsageError(f"{name} should be at most {_most(name)}.")
     elif name == "temperature" and isinstance(value, int | float) and 0 < value < LEAST_TEMPERATURE:
         raise UsageError(
-            f"temperature is at least {LEAST_TEMPERATURE:g}.", hint="For the best token: do_sample false."
+            f"temperature should be at least {LEAST_TEMPERATURE:g}.",
+            hint="For the best token: do_sample false.",
         )
     elif name == "lang" and isinstance(value, str) and not _LANGUAGES.fullmatch(value):
         raise UsageError("lang is a language's code, such as eng, or several with + between them.")

@@ -76,7 +76,7 @@ class ImageToTextPipeline(GeneratingPipeline):
         if prompt is None:
             return self._pixels(loaded)
         if not isinstance(prompt, str):
-            raise ValueError(f"the prompt must be a string, not {type(prompt).__name__}")
+            raise ValueError(f"the prompt should be a string, not {type(prompt).__name__}")
         model_type = self.model.config.model_type
         if model_type == "vision-encoder-decoder":
             raise ValueError(f"a {model_type} model takes no prompt: its text comes from the image alone")

@@ -86,7 +86,7 @@ def _checked(field: Field, values: Values) -> Any:
 
 def _text(name: str, value: Any) -> str:
     if isinstance(value, bool | list | dict | bytes):
-        raise RowError(f"'{name}' must be a text, not {type(value).__name__}")
+        raise RowError(f"'{name}' should be a text, not {type(value).__name__}")
     text = value if isinstance(value, str) else str(value)
     if not text.strip():
         raise RowError(f"'{name}' is empty")
@@ -105,7 +105,7 @@ def _as_list(name: str, value: Any) -> list[Any]:
         raise RowError(f"'{name}' is empty")
     if isinstance(value, list | tuple) and value:
         return list(value)
-    raise RowError(f"'{name}' must be a list, or a text with commas")
+    raise RowError(f"'{name}' should be a list, or a text with commas")
 
 
 def _json(field: Field, name: str, value: Any) -> Any:
@@ -135,7 +135,7 @@ def chat_messages(value: Any) -> list[dict[str, Any]]:
     if isinstance(value, Mapping):
         value = value.get("messages", [value])
     if not isinstance(value, list) or not value:
-        raise RowError('\'messages\' must be a list of {"role": …, "content": …}')
+        raise RowError('\'messages\' should be a list of {"role": …, "content": …}')
     for number, message in enumerate(value, start=1):
         if not isinstance(message, Mapping) or "role" not in message or "content" not in message:
             raise RowError(f"message {number} needs 'role' and 'content'")

@@ -18,6 +18,7 @@ from typing import Any
 from llmkit.errors import UsageError, did_you_mean
 from llmkit.tasks.catalogue import Task
 from llmkit.tasks.upstream import parse_module
+from llmkit.wanted import should_be
 
 _WANTED = {"int": "a whole number", "float": "a number", "bool": "true or false"}
 _DOCUMENTED = re.compile(r"(?m)^\s*(\w+) \(`(int|float|bool)`([^)]*)\)")
@@ -40,7 +41,7 @@ def check_types(task: Task, parameters: Mapping[str, Any]) -> None:
         _check_strategies(parameters)
     for name, value in parameters.items():
         if name in wanted and not _is_one(value, wanted[name]):
-            raise UsageError(f"-p {name}={value}: {name} is {_WANTED[wanted[name]]}.")
+            raise should_be(f"-p {name}={value}", _WANTED[wanted[name]])
 
 
 def _check_template(parameters: Mapping[str, Any]) -> None:
@@ -98,8 +99,9 @@ def _check_temperature(parameters: Mapping[str, Any]) -> None:
     if not isinstance(value, int | float) or isinstance(value, bool):
         return
     if value <= 0 and parameters.get("do_sample") is not False:
-        raise UsageError(
-            f"-p temperature={value}: the temperature is above 0.",
+        raise should_be(
+            f"-p temperature={value}",
+            "above 0",
             hint="For the likeliest token each time: -p do_sample=false",
         )
 

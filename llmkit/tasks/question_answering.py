@@ -377,7 +377,7 @@ def _checked(question: Any, context: Any) -> Example:
         if value is None:
             raise ValueError(f"the {name} is missing: it cannot be None")
         if not isinstance(value, str):
-            raise ValueError(f"the {name} must be a string, not {type(value).__name__}")
+            raise ValueError(f"the {name} should be a string, not {type(value).__name__}")
         if not value.strip():
             raise ValueError(f"the {name} is empty: it cannot be empty or only whitespace")
     return Example(question, context)
@@ -390,4 +390,4 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 def _check_at_least(least: int, **options: int | None) -> None:
     for name, value in options.items():
         if value is not None and value < least:
-            raise ValueError(f"{name} must be at least {least}, not {value}")
+            raise ValueError(f"{name} is {value}: it should be {least} or more")

@@ -62,7 +62,7 @@ class VisualQuestionAnsweringPipeline(GeneratingPipeline):
         **generate_kwargs: Any,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         if top_k is not None and top_k < 1:
-            raise ValueError(f"top_k must be at least 1, not {top_k}")
+            raise ValueError(f"top_k is {top_k}: it should be 1 or more")
         if self.model.can_generate():
             forward = self._checked_settings(generate_kwargs)
         else:

@@ -26,7 +26,7 @@ def _listed(value: Any) -> Any:
 def _share_or_files(value: Any) -> Any:
     is_share = isinstance(value, float | int) and not isinstance(value, bool)
     if is_share and not 0 < value < 1:
-        raise ValueError("a share lies between 0 and 1, such as 0.1")
+        raise ValueError("between 0 and 1 where it is a share, such as 0.1")
     files = _listed(value)
     if not is_share and not (files and isinstance(files, list) and all(_is_name(file) for file in files)):
         raise ValueError("a share such as 0.1, a file, or a list of files")
@@ -40,7 +40,7 @@ def _is_name(value: Any) -> bool:
 def _auto_or_count(value: Any) -> Any:
     if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
         return value
-    raise ValueError("auto, or a number of 1 or more")
+    raise ValueError("auto, or a whole number, 1 or more")
 
 
 _PRECISIONS = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
@@ -54,7 +54,7 @@ def _devices(value: Any) -> Any:
     )
     if value is None or is_count or (is_list and len(set(numbers)) == len(numbers)):
         return value
-    raise ValueError("a number of GPUs, 1 or more, or which, each once: [0, 2]")
+    raise ValueError("how many GPUs, 1 or more, or which, each once: [0, 2]")
 
 
 def _precision(value: Any) -> Any:
@@ -71,10 +71,10 @@ def _weights(value: Any) -> Any:
 
 def _different(value: Any) -> Any:
     if isinstance(value, list) and len(value) < 2:
-        raise ValueError("two classes at least")
+        raise ValueError("two or more classes")
     twice = next((each for each, count in Counter(value or ()).items() if count > 1), None)
     if twice is not None:
-        raise ValueError(f"{twice!r} is there twice")
+        raise ValueError(f"names that differ: {twice!r} is there twice")
     return value
 
 

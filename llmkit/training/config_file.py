@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import itertools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -10,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from llmkit.data.small_files import read_small
 from llmkit.data.yaml_text import Place, YamlText, read_yaml
 from llmkit.errors import UsageError, did_you_mean
+from llmkit.wanted import SECTION, wanted_by
 
 if TYPE_CHECKING:
     from llmkit.training.config import FinetuneConfig, ShardingSection
@@ -106,6 +110,12 @@ def check_config(
             return config
     except ValidationError as error:
         errors = list(error.errors(include_url=False))
+        with contextlib.suppress(ValidationError):  # what is right by itself may still not go together
+            errors += _misfits(FinetuneConfig.model_validate(_without(values, errors)))
+    if len(errors) > 1:  # a hint stands at the end of its own line
+        for each in errors:
+            if each.get("hint") and "did you mean" not in each["msg"]:
+                each["msg"] += f" {each['hint']}"
     found = _problems(errors[:_MOST_PROBLEMS], where, document, changed, options)
     problems = sorted(found, key=lambda problem: problem[0])
     lines = list(dict.fromkeys(text for _, text in problems))
@@ -115,6 +125,22 @@ def check_config(
     told = [*lines, f"… and {more:,} more."] if more > 0 else lines
     count = len(lines) + max(more, 0)
     raise UsageError("\n".join([f"{count:,} problems in {where}:", *(f"  {line}" for line in told)]))
+
+
+def _without(values: Mapping[str, Any], errors: list[Any]) -> dict[str, Any]:
+    """Return a copy of the values that lacks those that errors are about."""
+    left: dict[str, Any] = copy.deepcopy(dict(values))
+    for error in errors:
+        inner: Any = left
+        for key, below in itertools.pairwise((*error["loc"], None)):
+            if not isinstance(inner, dict) or key not in inner:
+                break
+            if isinstance(inner[key], dict) and below in inner[key]:
+                inner = inner[key]
+                continue
+            del inner[key]
+            break
+    return left
 
 
 def _misfits(config: FinetuneConfig) -> Iterator[dict[str, Any]]:
@@ -138,7 +164,7 @@ def _misfits(config: FinetuneConfig) -> Iterator[dict[str, Any]]:
         try:
             format_named(config.data.format)
         except UsageError as error:
-            yield misfit(("data", "format"), "; ".join(filter(None, (error.message, error.hint))))
+            yield misfit(("data", "format"), error.message, error.hint)
     fields = [field.name for field in objective.fields]
     for name in config.data.columns:
         if name not in fields:
@@ -200,7 +226,11 @@ def _problems(
             at = f":{place.line}:{place.column}" if place else ""
             prefix, order = f"{where}{at}", (place.line, place.column) if place else (1 << 30, 0)
             prefix += f": {name}" if name else ""
-        yield order, f"{prefix}: {_explain(error, path)}"
+        told, given = _explain(error, path), _shown(error.get("input"))
+        if order == (0, 0) and told.startswith(f"{given} should be "):  # as of any other option
+            told = f"it {told.removeprefix(given).lstrip()}"
+            prefix += f"{' ' if said_by is None else '='}{given}"
+        yield order, f"{prefix}: {told}"
 
 
 def _change_behind(name: str, place: Place | None, changed: tuple[str, ...]) -> str | None:
@@ -252,29 +282,15 @@ def _explain(error: Mapping[str, Any], path: tuple[Any, ...]) -> str:
         near = nearest_task(str(given)) if path == ("task",) else did_you_mean(str(given), known)
         return f"{_shown(given)} is not one of {allowed}" + (f"; {near}" if near else ".")
     if kind == "invalid_key":
-        return "a key must be a word."
-    if kind == "value_error":
-        return f"{_shown(given)}: {context['error']}."
+        return "a key should be a word."
     if kind == _MISFIT:
         return str(error["msg"])
     if kind in ("too_short", "string_too_short"):
         return f"{_shown(given)} is empty."
-    wanted = error["msg"].removeprefix("Input should be ").partition(" or instance of ")[0].rstrip(".")
-    wanted = _PLAIN_WORDS.get(wanted, wanted)
-    if wanted == _SECTION and path == ("model",):
+    wanted = str(context["error"]) if kind == "value_error" else wanted_by(error["msg"])
+    if wanted == SECTION and path == ("model",):
         wanted = f"a model's name, or {wanted}"
     return f"{_shown(given)} should be {wanted}."
-
-
-_SECTION = "keys with values"
-_PLAIN_WORDS = {
-    "a valid integer": "a whole number",
-    "a valid number": "a number",
-    "a valid string": "a text",
-    "a valid boolean": "true or false",
-    "a valid list": "a list",
-    "a valid dictionary": _SECTION,
-}
 
 
 # What other programs call these keys.

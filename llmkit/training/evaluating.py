@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import TypedDict
 
-from llmkit.errors import UsageError
 from llmkit.metrics import load_metric
 from llmkit.metrics.confidence import MOST_RESAMPLES, confidence_interval
 from llmkit.models.loading import LoadOptions, choose_device, load_model
@@ -22,6 +21,7 @@ from llmkit.training.precision import make_accelerator, precision_on
 from llmkit.training.preparing import micro_batch_limits, study
 from llmkit.training.task_metrics import check_metrics, results_of
 from llmkit.training.trained import Asked, Trained, find_trained
+from llmkit.wanted import at_least, should_be
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -172,13 +172,11 @@ def evaluate_model(
 
 def _check(sureness: Sureness, worst: int) -> None:
     if not 0 < sureness.level < 1:
-        raise UsageError(f"--confidence {sureness.level}: it lies between 0 and 1, such as 0.95.")
+        raise should_be(f"--confidence {sureness.level:g}", "between 0 and 1, such as 0.95")
     if not 0 <= sureness.resamples <= MOST_RESAMPLES:
-        raise UsageError(
-            f"--resamples {sureness.resamples}: 0 for no intervals, or a number up to {MOST_RESAMPLES:,}."
-        )
-    if worst < 0:
-        raise UsageError(f"--worst {worst}: 0 for none, or more.")
+        most = f"{MOST_RESAMPLES:,}"
+        raise should_be(f"--resamples {sureness.resamples}", f"from 0, for no intervals, to {most}")
+    at_least(0, worst, "--worst")
 
 
 def _rows(objective: Objective, trained: Trained) -> Iterator[Any]:

@@ -315,7 +315,8 @@ def differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
         for key in sorted({*before, *now}):
             yield from differences(before.get(key), now.get(key), f"{name}.{key}" if name else str(key))
     elif before != now:
-        yield f"{name}: {before!r} before, {now!r} now"
+        was, is_now = (json.dumps(value, ensure_ascii=False, default=str) for value in (before, now))
+        yield f"{name}: {was} before, {is_now} now"
 
 
 def keep_best(run: Run) -> None:

@@ -76,14 +76,17 @@ def part() -> None:
         PartialState().destroy_process_group()
 
 
-def wait_for_others() -> None:
-    """Wait until all processes have come here, however long one of them takes.
+def wait_for_others(at_most: float | None = None) -> bool:
+    """Wait until all processes have come here, however long one of them takes, or `at_most` so many seconds.
 
     A collective has to end within a time; one process may tokenize for hours. One that is lost ends all meanwhile.
+
+    Returns:
+        Whether all have come.
     """
     global _ready
     if _store is None:
-        return
+        return True
     from torch.distributed import DistError, DistStoreError
 
     _ready += 1
@@ -92,18 +95,22 @@ def wait_for_others() -> None:
             _store.set(f"{_ready} all", "")
         while True:
             with suppress(DistStoreError):  # not yet
-                _store.wait([f"{_ready} all"], timedelta(seconds=_A_LOOK))
-                return
+                _store.wait([f"{_ready} all"], timedelta(seconds=at_most or _A_LOOK))
+                return True
+            if at_most is not None:
+                return False
+    return True
 
 
 @contextmanager
 def agreed() -> Iterator[None]:
     """Do something in every process, or in the first alone; where it fails in one it fails in all.
 
-    Within it no process may wait for another; it may take as long as it likes.
+    It may take as long as it likes. Where the others wait within it for the one that fails, as they do while a model
+    is sharded, that one says its error by itself after a while, and the launcher ends the others.
 
     Raises:
-        LlmkitError: in the first process, whatever process failed.
+        LlmkitError: in the first process, whatever process failed; or in the one that the others wait for.
         SystemExit: in the others, with the error's exit code.
     """
     failed: LlmkitError | None = None
@@ -112,7 +119,9 @@ def agreed() -> Iterator[None]:
     except LlmkitError as error:
         failed = error
     if process_count() > 1:
-        wait_for_others()
+        if not wait_for_others(None if failed is None else silence_allowed()):
+            assert failed is not None
+            raise failed
         failed = _first_of(failed)
     if failed is not None:
         with said_once():

@@ -9,40 +9,43 @@ from llmkit.architectures.building import build
 from llmkit.errors import UsageError
 
 WRONG = {
-    "null": ({"model_type": "bert", "hidden_size": None}, "hidden_size is null: it must be a whole number."),
+    "null": (
+        {"model_type": "bert", "hidden_size": None},
+        "hidden_size is null: it should be a whole number.",
+    ),
     "a fraction by its type": (
         {"model_type": "bert", "hidden_size": 768.0},
-        "hidden_size is 768.0: it must be a whole number.",
+        "hidden_size is 768.0: it should be a whole number.",
     ),
-    "a text": ({"model_type": "swin", "mlp_ratio": "x"}, 'mlp_ratio is "x": it must be a number.'),
+    "a text": ({"model_type": "swin", "mlp_ratio": "x"}, 'mlp_ratio is "x": it should be a number.'),
     "no truth value": (
         {"model_type": "bert", "is_decoder": "maybe"},
-        'is_decoder is "maybe": it must be true or false.',
+        'is_decoder is "maybe": it should be true or false.',
     ),
-    "a number": ({"model_type": "bert", "hidden_act": 5}, "hidden_act is 5: it must be a text."),
+    "a number": ({"model_type": "bert", "hidden_act": 5}, "hidden_act is 5: it should be a text."),
     "no list": (
         {"model_type": "resnet", "depths": "x"},
-        'depths is "x": it must be a list of whole numbers or null.',
+        'depths is "x": it should be a list of whole numbers or null.',
     ),
     "a text in a list": (
         {"model_type": "resnet", "depths": [3, 4, "x"]},
-        'depths is [3, 4, "x"]: it must be a list of whole numbers or null.',
+        'depths is [3, 4, "x"]: it should be a list of whole numbers or null.',
     ),
     "a number or a list": (
         {"model_type": "vit", "image_size": "x"},
-        'image_size is "x": it must be a whole number or a list of whole numbers.',
+        'image_size is "x": it should be a whole number or a list of whole numbers.',
     ),
     "no object": (
         {"model_type": "llama", "rope_parameters": 5},
-        "rope_parameters is 5: it must be an object or null.",
+        "rope_parameters is 5: it should be an object or null.",
     ),
     "in a nested config, not in its neighbour": (
         {"model_type": "clip", "text_config": {"hidden_size": 512}, "vision_config": {"hidden_size": "x"}},
-        'vision_config.hidden_size is "x": it must be a whole number.',
+        'vision_config.hidden_size is "x": it should be a whole number.',
     ),
     "no table of labels": (
         {"model_type": "bert", "id2label": 5},
-        "id2label is 5: it must be an object, a label a number.",
+        "id2label is 5: it should be an object, a label a number.",
     ),
     "a name that nothing goes by": (
         {"model_type": "llama", "rope_parameters": {"rope_type": "foo"}},
@@ -50,15 +53,15 @@ WRONG = {
     ),
     "a size below 0": (
         {"model_type": "whisper", "max_source_positions": -4},
-        "max_source_positions is -4: it cannot be negative.",
+        "max_source_positions is -4: it should be 0 or more.",
     ),
     "a kernel below 0": (
         {"model_type": "mamba", "conv_kernel": -3},
-        "conv_kernel is -3: it cannot be negative.",
+        "conv_kernel is -3: it should be 0 or more.",
     ),
     "a ratio below 0": (
         {"model_type": "swin", "mlp_ratio": -3.0},
-        "mlp_ratio is -3.0: it cannot be negative.",
+        "mlp_ratio is -3.0: it should be 0 or more.",
     ),
     "larger than a tensor can be": (
         {"model_type": "vit", "image_size": 10**12},
@@ -74,7 +77,7 @@ WRONG = {
     ),
     "no key and value heads": (
         {"model_type": "llama", "num_key_value_heads": 0},
-        "num_key_value_heads is 0: a model has at least 1.",
+        "num_key_value_heads is 0: it should be 1 or more.",
     ),
     "lists that do not go together": (
         {"model_type": "swin", "num_heads": [3, 6]},

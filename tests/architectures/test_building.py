@@ -151,16 +151,16 @@ WRONG = {
     "a vocabulary that overflows": ({"model_type": "bert", "vocab_size": 10**20 - 1}, "up to 1,000,000,000"),
     "a negative picture": (
         {"model_type": "vit", "image_size": -224},
-        "image_size is -224: it must be at least 1",
+        "image_size is -224: it should be 1 or more",
     ),
-    "patches of nothing": ({"model_type": "vit", "patch_size": 0}, "patch_size is 0: it must be at least 1"),
+    "patches of nothing": ({"model_type": "vit", "patch_size": 0}, "patch_size is 0: it should be 1 or more"),
     "more experts than there are": (
         {"model_type": "mixtral", "num_experts_per_tok": 9},
         "num_experts_per_tok is 9: a token meets at most all experts, and num_local_experts is 8",
     ),
     "fewer experts than one": (
         {"model_type": "mixtral", "num_experts_per_tok": -1},
-        "num_experts_per_tok is -1: a token meets at least 1",
+        "num_experts_per_tok is -1: it should be 1 or more",
     ),
     "no experts": ({"model_type": "mixtral", "num_local_experts": 0}, "num_local_experts is 0"),
     "unknown activation": ({"model_type": "bert", "hidden_act": "nonsense"}, "hidden_act is 'nonsense'"),

@@ -130,7 +130,7 @@ def test_all_of_it_is_json():
         ({"model": "bert-base", "head": "maskedlm"}, "did you mean masked-lm"),
         ({"model": 5}, "a model is"),
         ({}, "name a model"),
-        ({"model": "bert-base", "lora": "r=0"}, "r must be"),
+        ({"model": "bert-base", "lora": "r=0"}, "r should be"),
     ],
 )
 def test_what_cannot_be_counted(call, said):

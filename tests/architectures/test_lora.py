@@ -211,5 +211,5 @@ def test_parse_refuses(text, named):
 
 
 def test_a_rank_below_one_is_refused():
-    with pytest.raises(UsageError, match="at least 1"):
+    with pytest.raises(UsageError, match="0: it should be 1 or more"):
         apply(counted("bert"), LoraSpec(0))

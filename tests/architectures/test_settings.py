@@ -46,8 +46,8 @@ def test_common_names_stand_for_the_configs_own():
         ("llava", "text_config", 5, "text_config=5: text_config is a nested config, not a single value"),
         ("bert", "text_config.hidden_size", 8, "no 'text_config'"),
         ("bert", "hidden_size.x", 8, "not a nested config"),
-        ("bert", "hidden_size", "many", "is a number"),
-        ("bert", "hidden_size", True, "is a number"),
+        ("bert", "hidden_size", "many", "it should be a number"),
+        ("bert", "hidden_size", True, "it should be a number"),
     ],
 )
 def test_what_the_config_does_not_have(model_type, name, value, said):

@@ -184,7 +184,10 @@ WRONG = {
         "one of them",
     ),
     "pue below one": (("gpt-3", "--tokens", "1T", "--gpu", "h100", "--pue", "0.9"), "1 or more"),
-    "no devices": (("gpt-3", "--tokens", "1T", "--gpu", "h100", "--gpus", "0"), "--gpus is 0"),
+    "no devices": (
+        ("gpt-3", "--tokens", "1T", "--gpu", "h100", "--gpus", "0"),
+        "--gpus 0: it should be 1 or more.",
+    ),
     "unknown grid": (("gpt-3", "--tokens", "1T", "--gpu", "h100", "--grid", "frnce"), "did you mean france?"),
     "recompute": (("gpt-3", "--tokens", "1T", "--recompute", "ful"), "did you mean full?"),
     "images": (("vit-base", "--tokens", "1T"), "not counted in tokens of text"),

@@ -65,7 +65,7 @@ def test_a_full_disk(bert, llmkit):
         (["--layers-merge", "avg"], 2, "There are: mean, sum, concat."),
         (["--layer", "last"], 2, "'last' is no layer"),
         (["--layer", "9"], 2, "there is no such layer"),
-        (["--dim", "0"], 2, "use a number from 1"),
+        (["--dim", "0"], 2, "it should be 1 or more"),
         (["--dim", "64"], 2, "have 32 numbers"),
         (["--max-length", "2"], 2, "adds 2 tokens"),
         (["--level", "word", "--pooling", "cls"], 2, "nothing is pooled"),

@@ -148,7 +148,7 @@ YAML = [
         text="task: a: b\n",
     ),
     Bad("nested without end", ("run.yaml: nested too deeply.",), text=f"a: {'[' * 2000}{']' * 2000}"),
-    Bad("a number as a key", ("run.yaml:5:1: 3: a key must be a word.",), text=f"{LINES}3: 4\n"),
+    Bad("a number as a key", ("run.yaml:5:1: 3: a key should be a word.",), text=f"{LINES}3: 4\n"),
     Bad(
         "no model",
         ("run.yaml:2:7: model: null should be a model's name, or keys with values.",),
@@ -172,7 +172,7 @@ SETTINGS = [
     Bad("--set without a value", ("--set x: write it as key=value.",), arguments=("--set", "x")),
     Bad(
         "--set of a section",
-        ("--set training: 3 should be keys with values.",),
+        ("--set training=3: it should be keys with values.",),
         arguments=("--set", "training=3"),
     ),
     Bad("two ways to go on", ("--resume goes on with a run",), arguments=("--resume", "--overwrite")),
@@ -184,7 +184,7 @@ SETTINGS = [
     Bad("no such device", ("--device cuda:9: ",), arguments=("--device", "cuda:9")),
     Bad(
         "an unknown metric",
-        ("run.yaml:5:3: metrics.0: there is no metric 'acuracy': did you mean accuracy?",),
+        ("run.yaml:5:3: metrics.0: there is no metric 'acuracy'; did you mean accuracy?",),
         changes={"metrics": ["acuracy"], "data.validation": 0.3},
     ),
     Bad(

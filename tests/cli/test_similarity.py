@@ -82,6 +82,26 @@ def test_a_text_that_is_empty_is_named_as_it_was_given(call, said, llmkit, tmp_p
     assert said in done.stderr
 
 
+def test_rejected_rows_of_a_matrix_are_kept_in_a_file(llmkit, tmp_path):
+    (tmp_path / "notes.csv").write_text('id,note\n1,A cat\n2,""\n3,A dog\n')
+    rows = ("-i", "notes.csv", "--column", "note")
+    named = llmkit("similarity", *MINILM, *rows, "--rejects", "new/bad.jsonl", cwd=tmp_path)
+    assert (named.code, len(named.lines)) == (3, 1)
+    assert "1 of 3 rows were rejected; they are in new/bad.jsonl." in named.stderr
+    rejected = {
+        "source": "notes.csv",
+        "line": 3,
+        "reason": "'note' is empty",
+        "input": {"id": "2", "note": ""},
+    }
+    assert json.loads((tmp_path / "new/bad.jsonl").read_text()) == rejected
+    beside = tmp_path / "out.csv.rejects.jsonl"
+    assert llmkit("similarity", *MINILM, *rows, "-o", "out.csv", cwd=tmp_path).code == 3
+    assert json.loads(beside.read_text()) == rejected
+    again = llmkit("similarity", *MINILM, "A cat", "A dog", "-o", "out.csv", "--overwrite", cwd=tmp_path)
+    assert (again.code, beside.exists()) == (0, False)
+
+
 def test_levels_compare_what_is_in_the_texts(llmkit):
     found = llmkit("similarity", *MINILM, "--level", "word", "A cat", "The cat sat", "-f", "json").json
     assert [item["label"] for item in found["items"]] == ["A", "cat", "The", "cat", "sat"]
@@ -199,6 +219,8 @@ def test_a_killed_run_of_pairs_goes_on(llmkit, tmp_path):
         (["a", "b", "--plot", "x.gif"], "x.gif"),
         (["a", "b", "--format", "parquet"], "--format parquet"),
         (["a", "b", "--resume"], "--resume is for pairs"),
+        (["a", "b", "-o", "x.jsonl", "--rejects", "x.jsonl"], "--rejects x.jsonl is the output."),
+        (["a", "b", "--rejects", "four.csv"], "four.csv is there already."),
         (["a", "b", "--layer", "9"], "--layer 9"),
         (["-i", "four.csv"], "which columns of four.csv"),
         (["-i", "four.csv", "--map", "a=p,b=qq"], "did you mean q"),

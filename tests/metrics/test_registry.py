@@ -34,12 +34,12 @@ def test_rows_are_whole(name):
     ("mistyped", "near"), [("acuracy", "accuracy"), ("F1", "f1"), ("rogue", "rouge"), ("squad_v", "squad_v2")]
 )
 def test_mistyped_name(mistyped, near):
-    with pytest.raises(UsageError, match=f"no metric '{mistyped}': did you mean {near}"):
+    with pytest.raises(UsageError, match=f"no metric '{mistyped}'; did you mean {near}"):
         find_metric(mistyped)
 
 
 def test_unknown_name_lists_what_there_is():
-    with pytest.raises(UsageError, match=r"There are accuracy, .*hub:NAME"):
+    with pytest.raises(UsageError, match=r"There are: accuracy, .*hub:NAME"):
         find_metric("zzzzzzz")
 
 

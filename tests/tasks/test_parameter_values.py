@@ -11,12 +11,12 @@ from llmkit.tasks.parameter_values import check_accepted, check_types
 @pytest.mark.parametrize(
     ("task", "given", "said"),
     [
-        ("text-classification", {"top_k": "many"}, "-p top_k=many: top_k is a whole number"),
-        ("text-generation", {"temperature": "hot"}, "temperature is a number"),
-        ("text-generation", {"do_sample": "maybe"}, "do_sample is true or false"),
-        ("question-answering", {"doc_stride": "long"}, "doc_stride is a whole number"),
+        ("text-classification", {"top_k": "many"}, "-p top_k=many: it should be a whole number"),
+        ("text-generation", {"temperature": "hot"}, "it should be a number"),
+        ("text-generation", {"do_sample": "maybe"}, "-p do_sample=maybe: it should be true or false"),
+        ("question-answering", {"doc_stride": "long"}, "-p doc_stride=long: it should be a whole number"),
         ("text-generation", {"temperature": 0}, "(?s)-p temperature=0: .*-p do_sample=false"),
-        ("summarization", {"temperature": -0.5, "do_sample": True}, "the temperature is above 0"),
+        ("summarization", {"temperature": -0.5, "do_sample": True}, "it should be above 0"),
         ("text-classification", {"padding": "nonsense"}, "-p padding=nonsense: none of its values"),
         ("question-answering", {"padding": "longst"}, r"did you mean longest\?"),
         ("feature-extraction", {"truncation": "left"}, "(?s)-p truncation=left: .*only_first, only_second"),

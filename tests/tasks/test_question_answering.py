@@ -223,7 +223,7 @@ def test_batching_does_not_change_answers(parts, batch_size, padding_side):
         ({"question": ASK, "context": " \n\t"}, ValueError, "context is empty"),
         ({"question": "", "context": SHORT}, ValueError, "question is empty"),
         ({"question": None, "context": SHORT}, ValueError, "question is missing"),
-        ({"question": ASK, "context": 3}, ValueError, "context must be a string, not int"),
+        ({"question": ASK, "context": 3}, ValueError, "context should be a string, not int"),
         ({"question": ASK}, KeyError, "'context' is missing"),
         ("a lone string", ValueError, "question= and context="),
     ],
@@ -243,8 +243,8 @@ def test_lists_of_different_lengths_are_refused(pipe):
     [
         ({"topp_k": 3}, TypeError, "topp_k.*did you mean top_k"),
         ({"max_seq_length": 3}, TypeError, "did you mean max_seq_len"),
-        ({"top_k": 0}, ValueError, "top_k must be at least 1"),
-        ({"max_answer_len": 0}, ValueError, "max_answer_len must be at least 1"),
+        ({"top_k": 0}, ValueError, "top_k is 0: it should be 1 or more"),
+        ({"max_answer_len": 0}, ValueError, "max_answer_len is 0: it should be 1 or more"),
         (
             {"doc_stride": 70, "max_seq_len": 60},
             ValueError,

@@ -90,7 +90,7 @@ def test_generation_options_of_a_call_are_used(blip):
 def test_calls_that_cannot_be_meant_are_refused(vilt, blip):
     with pytest.raises(ValueError, match="needs a question"):
         vilt(SQUARE)
-    with pytest.raises(ValueError, match="top_k must be at least 1"):
+    with pytest.raises(ValueError, match="top_k is 0: it should be 1 or more"):
         vilt(SQUARE, QUESTIONS[0], top_k=0)
     with pytest.raises(TypeError, match=r"topk.*did you mean top_k"):
         vilt(SQUARE, QUESTIONS[0], topk=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -63,7 +64,7 @@ def test_values_beside_the_file_are_typed_by_the_same_schema(tmp_path: Path) -> 
 
     assert changed.training.learning_rate == 3e-5
     assert (changed.model.name, changed.model.revision) == ("minilm", "main")
-    with pytest.raises(UsageError, match=r"^--set training.epochs: 'many' should be a number\.$"):
+    with pytest.raises(UsageError, match=r"^--set training.epochs='many': it should be a number\.$"):
         load_config(path, {"training.epochs": "many"})
     with pytest.raises(UsageError, match=r"--set training.epoch: unknown key; did you mean epochs\?"):
         load_config(path, {"training.epoch": 2})
@@ -84,12 +85,12 @@ def test_values_beside_the_file_are_typed_by_the_same_schema(tmp_path: Path) -> 
         ("data: reviews.csv", "1:7: data: 'reviews.csv'"),
         ("data: {validation: 0.1}", "1:7: data.train: is missing."),
         ("data: {train: []}", "data.train: []"),
-        ("data: {train: a, validation: 1.5}", "1:30: data.validation: 1.5: a share lies between 0 and 1"),
-        ("data: {train: a, validation: 0}", "a share lies between 0 and 1"),
-        ("data: {train: a, validation: true}", "data.validation: true: a share such as 0.1, a file"),
+        ("data: {train: a, validation: 1.5}", "1:30: data.validation: 1.5 should be between 0 and 1"),
+        ("data: {train: a, validation: 0}", "data.validation: 0 should be between 0 and 1"),
+        ("data: {train: a, validation: true}", "data.validation: true should be a share such as 0.1, a file"),
         ("data: {train: a, columns: text}", "data.columns: 'text' should be keys with values."),
         ("data: {train: a, columns: {text: 3}}", "1:34: data.columns.text: 3 should be a text."),
-        ("data: {train: a, max_length: 0}", "data.max_length: 0 should be greater than or equal to 1."),
+        ("data: {train: a, max_length: 0}", "data.max_length: 0 should be 1 or more."),
         ("data: {train: a, labels: pos}", "data.labels: 'pos' should be a list."),
         ("data: {train: a, colums: {}}", "data.colums: unknown key; did you mean columns?"),
         ("data: {train: a, batch_size: 3}", "data.batch_size: unknown key here: it belongs under training:"),
@@ -105,25 +106,25 @@ def test_values_beside_the_file_are_typed_by_the_same_schema(tmp_path: Path) -> 
         ),
         ("training: {learning_rate: fast}", "1:27: training.learning_rate: 'fast' should be a number."),
         ("training: {learning_rate: '1e-4'}", "training.learning_rate: '1e-4' should be a number."),
-        ("training: {learning_rate: 0}", "training.learning_rate: 0 should be greater than 0."),
+        ("training: {learning_rate: 0}", "training.learning_rate: 0 should be above 0."),
         ("training: {learning_rate: .nan}", "training.learning_rate: nan should be"),
-        ("training: {batch_size: 0}", "training.batch_size: 0 should be greater than or equal to 1."),
+        ("training: {batch_size: 0}", "training.batch_size: 0 should be 1 or more."),
         ("training: {batch_size: 8.5}", "training.batch_size: 8.5 should be a whole number."),
         ("training: {batch_size: '8'}", "training.batch_size: '8' should be a whole number."),
         ("training: {batch_size: true}", "training.batch_size: true should be a whole number."),
         (
             "training: {micro_batch_size: -1}",
-            "training.micro_batch_size: -1: auto, or a number of 1 or more.",
+            "training.micro_batch_size: -1 should be auto, or a whole number, 1 or more.",
         ),
         ("training: {epochs: three}", "training.epochs: 'three' should be a number."),
         ("training: {precision: bf8}", "training.precision: 'bf8' is not one of auto, float32"),
         ("training: {schedule: lineal}", "did you mean linear?"),
         ("training: {class_weights: blanced}", "balanced, or a list with a number above 0 for each class."),
         ("training: {class_weights: [1, -1]}", "balanced, or a list with a number above 0 for each class."),
-        ("training: {warmup_ratio: 2}", "training.warmup_ratio: 2 should be less than or equal to 1."),
+        ("training: {warmup_ratio: 2}", "training.warmup_ratio: 2 should be 1 or less."),
         ("training: {freeze: 3}", "training.freeze: 3 should be a list."),
-        ("training: {seed: -1}", "training.seed: -1 should be greater than or equal to 0."),
-        ("training: {ema: 1}", "training.ema: 1 should be less than 1."),
+        ("training: {seed: -1}", "training.seed: -1 should be 0 or more."),
+        ("training: {ema: 1}", "training.ema: 1 should be below 1."),
         (
             "adapter: {type: lorra}",
             "adapter.type: 'lorra' is not one of lora, dora or qlora; did you mean lora?",
@@ -136,17 +137,25 @@ def test_values_beside_the_file_are_typed_by_the_same_schema(tmp_path: Path) -> 
         ("training.epochs: 1", "1:1: training.epochs: unknown key; write epochs under training:"),
         ("\u00a0training: {seed: 1}", "1:1: \u00a0training: unknown key; did you mean training?"),
         ("data: {train: a, columns: {my text: 3}}", "1:37: data.columns.my text: 3 should be a text."),
-        ("null: 3", "1:1: null: a key must be a word."),
-        ("true: 3", "1:1: true: a key must be a word."),
-        ("devices: 0", "1:10: devices: 0: a number of GPUs, 1 or more, or which, each once: [0, 2]."),
-        ("devices: []", "1:10: devices: []: a number of GPUs, 1 or more"),
-        ("devices: [0, 0]", "1:10: devices: [0, 0]: a number of GPUs, 1 or more"),
-        ("devices: [-1]", "1:10: devices: [-1]: a number of GPUs, 1 or more"),
+        ("null: 3", "1:1: null: a key should be a word."),
+        ("true: 3", "1:1: true: a key should be a word."),
+        ("devices: 0", "1:10: devices: 0 should be how many GPUs, 1 or more, or which, each once: [0, 2]."),
+        ("devices: []", "1:10: devices: [] should be how many GPUs, 1 or more"),
+        ("devices: [0, 0]", "1:10: devices: [0, 0] should be how many GPUs, 1 or more"),
+        ("devices: [-1]", "1:10: devices: [-1] should be how many GPUs, 1 or more"),
         ("data: {train: ''}", "1:15: data.train: '' is empty."),
-        ("data: {train: a, validation: []}", "1:30: data.validation: []: a share such as 0.1, a file"),
-        ("data: {train: a, validation: ''}", "1:30: data.validation: '': a share such as 0.1, a file"),
-        ("data: {train: a, validation: ['']}", "1:30: data.validation: ['']: a share such as 0.1, a file"),
-        ("data: {train: a, format: xlsx}", "1:26: data.format: no input format 'xlsx'; there are: txt, csv"),
+        (
+            "data: {train: a, validation: []}",
+            "1:30: data.validation: [] should be a share such as 0.1, a file",
+        ),
+        (
+            "data: {train: a, validation: ''}",
+            "1:30: data.validation: '' should be a share such as 0.1, a file",
+        ),
+        (
+            "data: {train: a, validation: ['']}",
+            "1:30: data.validation: [''] should be a share such as 0.1, a file",
+        ),
         ("generation: {temperature: 1}", "generation.temperature: unknown key. There are: num_beams"),
         ("task: NER", "did you mean token-classification?"),
         ("task: summarization", "did you mean seq2seq?"),
@@ -196,7 +205,7 @@ def test_all_problems_come_in_one_message_in_the_order_of_the_file(tmp_path: Pat
         ("task: a\ntask: b\n", "run.yaml:2:1: the key 'task' is there twice, first in line 1."),
         ("training: {seed: 1, seed: 2}", "run.yaml:1:21: the key 'seed' is there twice"),
         ("task: !!python/object:os.system x\n", "run.yaml:1:7: not YAML: could not determine a constructor"),
-        ("? [a, b]\n: c\n", "a key must be a word"),
+        ("? [a, b]\n: c\n", "a key should be a word"),
     ],
 )
 def test_what_is_no_config_at_all(tmp_path: Path, text: str, said: str) -> None:
@@ -260,7 +269,9 @@ def test_what_was_set_is_named_and_not_the_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         load_config(str(path), changes)
     lines = caught.value.message.splitlines()[1:]
-    assert sorted(line.split(":")[0].strip() for line in lines) == sorted(f"--set {name}" for name in changes)
+    assert sorted(re.split("[:=]", line)[0].strip() for line in lines) == sorted(
+        f"--set {name}" for name in changes
+    )
     assert "did you mean training.learning_rate?" in caught.value.message
 
 
@@ -274,3 +285,26 @@ def test_the_schema_has_room_for_the_short_forms() -> None:
     assert {each["type"] for each in train["anyOf"]} == {"string", "array"}
     micro = schema["$defs"]["TrainingSection"]["properties"]["micro_batch_size"]
     assert {"type": "integer", "minimum": 1} in micro["anyOf"]
+
+
+def test_what_does_not_go_together_is_told_of_beside_what_is_wrong_by_itself(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(
+        "task: text-classification\nmodel: minilm\ndata: {train: a.csv, format: xlsx}\noutput: r\n"
+        "metrics: [acuracy, squad, nope]\ntraining: {epochs: many, lr: 1}\n"
+    )
+    with pytest.raises(UsageError) as caught:
+        load_config(str(path))
+    for line in (
+        ":3:30: data.format: no input format 'xlsx'. There are: txt, csv",
+        ":5:11: metrics.0: there is no metric 'acuracy'; did you mean accuracy?\n",
+        ":5:20: metrics.1: the metric squad does not fit text-classification: it takes answers",
+        " Those that fit: accuracy",
+        ":5:27: metrics.2: there is no metric 'nope'. There are: accuracy",
+        ":6:20: training.epochs: 'many' should be a number.",
+        ":6:26: training.lr: unknown key; did you mean training.learning_rate?",
+    ):
+        assert line in caught.value.message
+    path.write_text("task: text-classification\nmodel: m\ndata: {train: a.csv, format: xlsx}\noutput: r\n")
+    with pytest.raises(UsageError, match=r"data.format: no input format 'xlsx'\.\nThere are: txt, csv"):
+        load_config(str(path))

@@ -275,7 +275,7 @@ class TestErrors:
 
     @pytest.mark.parametrize("level", [0.0, 1.0, 95.0, math.nan])
     def test_confidence(self, level: float) -> None:
-        with pytest.raises(UsageError, match="it lies between 0 and 1"):
+        with pytest.raises(UsageError, match="it should be between 0 and 1"):
             evaluate_model(Asked("x"), sureness=Sureness(level))
 
 
@@ -322,7 +322,7 @@ class TestCommand:
             (["--task", "nonsense"], "no training task is called 'nonsense'"),
             (
                 ["--metric", "acuracy"],
-                "error: --metric: there is no metric 'acuracy': did you mean accuracy?\nThere",
+                "error: --metric: there is no metric 'acuracy'; did you mean accuracy?\nThere",
             ),
             (
                 ["--metric", "perplexity"],
@@ -337,12 +337,12 @@ class TestCommand:
                 "error: the metric mse does not fit text-classification: it takes numbers, and",
             ),
             (["--metric", "f1"], "error: the metric f1 does not fit text-classification: "),
-            (["--max-rows", "0"], "--max-rows 0: use a number from 1."),
-            (["--batch-size", "many"], "--batch-size many: use auto, or a number from 1."),
-            (["--seed", "-1"], "error: --seed: -1 should be"),
+            (["--max-rows", "0"], "--max-rows 0: it should be 1 or more."),
+            (["--batch-size", "many"], "--batch-size many: it should be auto, or a whole number, 1 or more."),
+            (["--seed", "-1"], "error: --seed -1: it should be 0 or more."),
             (
                 ["--resamples", "1000001"],
-                "--resamples 1000001: 0 for no intervals, or a number up to 1,000,000.",
+                "--resamples 1000001: it should be from 0, for no intervals, to 1,000,000.",
             ),
             (
                 ["--columns", "txt=text"],
@@ -353,7 +353,8 @@ class TestCommand:
             (["--columns", "text=reviw"], "no column 'reviw'"),
             (["--data", "missing.csv"], "missing.csv"),
             (["--device", "gpuu"], "gpuu"),
-            (["--confidence", "95"], "--confidence 95.0"),
+            (["--confidence", "0"], "--confidence 0: it should be above 0."),
+            (["--confidence", "95"], "--confidence 95: it should be between 0 and 1"),
             # Said before anything is judged: the metric would be refused then.
             (["--metric", "f1", "--format", "json", "-o", __file__], "test_evaluating.py is there already."),
             (["--worst", "-1"], "--worst -1"),

@@ -14,6 +14,7 @@ import transformers
 from llmkit.errors import ModelError, UsageError
 from llmkit.training.config import FinetuneConfig
 from llmkit.training.evaluating import evaluate_model
+from llmkit.training.keeping import differences
 from llmkit.training.run import finetune
 from llmkit.training.state import Listener, Run
 from llmkit.training.trained import Asked
@@ -234,3 +235,13 @@ def test_a_metric_that_does_not_fit_the_test_set_is_refused_before_the_first_ste
         finetune(config(tiny, tmp_path, three, data={"test": test}, metrics=["f1"]), device="cpu")
 
     assert not (tmp_path / "run" / "run.json").exists()
+
+
+def test_what_differs_is_said_as_a_config_has_it() -> None:
+    before = {"training": {"seed": None, "freeze": ["a"], "ema": True}, "model": "m"}
+    now = {"training": {"seed": 7, "freeze": ["é"], "ema": False}, "model": "m"}
+    assert list(differences(before, now)) == [
+        "training.ema: true before, false now",
+        'training.freeze: ["a"] before, ["é"] now',
+        "training.seed: null before, 7 now",
+    ]

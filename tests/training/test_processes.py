@@ -41,13 +41,17 @@ CASES = [
 ]
 
 
-def launch(folder: Path, processes: int, *arguments: str) -> subprocess.CompletedProcess[str]:
+def launch(
+    folder: Path, processes: int, *arguments: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run a module in processes that torchrun starts."""
     start = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes))
     return subprocess.run(
         [sys.executable, *start, *arguments],
         cwd=folder,
-        env=base_environment() | {"LLMKIT_CACHE": str(folder / "cache"), "PYTHONPATH": str(ROOT)},
+        env=base_environment()
+        | {"LLMKIT_CACHE": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
+        | environment,
         capture_output=True,
         text=True,
         timeout=300,
@@ -119,3 +123,10 @@ def test_an_evaluation_takes_each_example_once(
     assert names
     for name in names:
         torch.testing.assert_close(two[name], alone[name], rtol=1e-5, atol=1e-6, equal_nan=True)
+
+
+def test_one_that_fails_does_not_wait_for_those_that_wait_for_it(tmp_path: Path) -> None:
+    done = launch(tmp_path, 2, "-m", "tests.training.disagreeing", LLMKIT_LOST_AFTER="2")
+
+    assert done.returncode != 0
+    assert done.stderr.count("error: the second machine has no such file.") == 1

@@ -62,7 +62,7 @@ def _as_chat(value: Any) -> Any:
 
     value = unpacked(value)
     if not isinstance(value, list):
-        raise RowError('messages must be a list of {"role": …, "content": …}')
+        raise RowError('messages should be a list of {"role": …, "content": …}')
     return [
         {"role": each["from"], "content": each["value"]}
         if isinstance(each, Mapping) and {"from", "value"} <= each.keys()
