@@ -256,7 +256,7 @@ def parse(text: str, option: str, *readings: Reading) -> Amount:
     examples = "; ".join(reading.examples for reading in readings)
     hint = f"Write it as {examples}."
     if found is None:
-        raise should_be(f"{option} {text}", "a number", hint=hint)
+        raise should_be(f"{option} {text or repr(text)}", "a number", hint=hint)
     sign, number, written = found.groups()
     ending = re.sub(r"\s+", "", written.lower())
     if sign and not (ending and any({sign, ending} <= set(reading.endings) for reading in readings)):

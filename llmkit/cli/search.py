@@ -92,7 +92,8 @@ def search_texts(
         raise UsageError("--pooling none gives no vector of a text to compare.")
     if not among:
         raise UsageError(
-            "--in is needed: a file of texts or of vectors.", hint="llmkit search QUERY --in notes.txt"
+            "--in is needed: a file of texts or of vectors.",
+            hint="For example: llmkit search QUERY --in notes.txt",
         )
     format = chosen_format(format, output)  # noqa: A001
     from llmkit.cli.destination import Destination

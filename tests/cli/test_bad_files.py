@@ -90,7 +90,7 @@ def test_a_file_that_cannot_be_read(call, case):
         ("empty-line.txt", b"good\n\nbad\n", 2, ":2", "'text' is empty"),
         ("sole.csv", b'body\ngood\n""\nfine\n', 2, ":3", "'body' is empty"),
         ("number.jsonl", b'{"text":"a"}\n3\n{"text":null}\n', 1, ":3", "no value for 'text'"),
-        ("list.jsonl", b'{"text":"a"}\n{"text":["b"]}\n', 1, ":2", "'text' must be a text, not list"),
+        ("list.jsonl", b'{"text":"a"}\n{"text":["b"]}\n', 1, ":2", "'text' should be a text, not list"),
         ("twice.jsonl", b'{"text":"a"}\n{"text":"b","text":"c"}\n', 1, ":2", "the key 'text' is there twice"),
         ("columns.jsonl", b'{"text":"a"}\n{"txt":"b","n":1}\n', 1, ":2", "no column 'text'"),
     ],

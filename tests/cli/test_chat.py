@@ -105,7 +105,7 @@ def test_a_line_that_is_no_text_is_left_out_and_the_chat_goes_on(chat, tmp_path)
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ('{"messages": "abc"}', "holds no conversation ('messages' must be a list"),
+        ('{"messages": "abc"}', "holds no conversation ('messages' should be a list"),
         ('{"messages": [1, {"role": 3}]}', "holds no conversation (message 1 needs 'role' and 'content')"),
         ('{"messages": [{"role": 3, "content": "a"}]}', "message 1: its role is a text"),
         ('{"messages": [{"role": "user", "content": "\\ud800"}]}', "holds no conversation."),

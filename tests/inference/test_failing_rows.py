@@ -44,7 +44,7 @@ class TestRowsThatFail:
             "",
             "not JSON",
             "'text' is empty",
-            "'text' must be a text, not list",
+            "'text' should be a text, not list",
             "no value for 'text'",
             "",
         ]

@@ -79,5 +79,5 @@ def test_options_that_cannot_be_meant_are_refused(pipe):
         pipe(FILES[0], generate_kwargs={"num_beam": 2})
     with pytest.raises(ValueError, match="takes no prompt"):
         pipe(FILES[0], prompt="a photo of")
-    with pytest.raises(ValueError, match="must be a string, not int"):
+    with pytest.raises(ValueError, match="should be a string, not int"):
         pipe(FILES[0], prompt=3)

@@ -162,7 +162,7 @@ TEXTS = [
         "one class named",
         CLASSES,
         GOOD,
-        ("test.yaml: data.labels: ", "two classes at least"),
+        ("test.yaml: data.labels: ", "two or more classes"),
         data={"labels": ["pos"]},
     ),
     Bad(
@@ -377,7 +377,7 @@ CHATS = [
         "messages that are a text",
         CAUSAL,
         [{"messages": "hello"}],
-        ("train.jsonl:1: messages must be a list",),
+        ("train.jsonl:1: messages should be a list",),
     ),
     Bad(
         "no content",

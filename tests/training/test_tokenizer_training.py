@@ -134,7 +134,7 @@ class TestInARun:
         first = config_for(tmp_path, ROWS)
         finetune(first, device="cpu")
         other = config_for(tmp_path, ROWS, tokenizer={"train": "bpe", "vocab_size": 400})
-        with pytest.raises(UsageError, match=r"tokenizer\.train: 'wordpiece' before, 'bpe' now"):
+        with pytest.raises(UsageError, match=r'tokenizer\.train: "wordpiece" before, "bpe" now'):
             finetune(other, resume=True, device="cpu")
         with pytest.raises(UsageError, match=r"another config, data or tokenizer"):
             finetune(config_for(tmp_path, [*ROWS, {"text": "zebra"}]), resume=True, device="cpu")

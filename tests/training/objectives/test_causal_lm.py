@@ -259,7 +259,7 @@ class TestWhatIsLearned:
             r":2: message 2 has the role 'wizard'; there are: system",
         ),
         (chat_row([("user", "a"), ("assistant", " ")]), r":2: a message of the assistant is empty"),
-        ({"messages": "hello"}, r":2: messages must be a list"),
+        ({"messages": "hello"}, r":2: messages should be a list"),
         ({"messages": [{"role": "user"}]}, r":2: message 1 needs 'role' and 'content'"),
     ],
 )
