@@ -89,6 +89,29 @@ def on_a_line(name: str) -> str:
     return name if name.isprintable() else repr(name)
 
 
+def unknown(
+    what: str,
+    name: str,
+    known: Iterable[str],
+    *,
+    near: str | None = None,
+    hint: str | None = None,
+    kind: type[UsageError] = UsageError,
+) -> UsageError:
+    """Return the error for a name that nothing has: it has the nearest, and all of them.
+
+    Args:
+        near: the nearest where that is known better, as ``did you mean X?``.
+        hint: what is said instead of all names.
+    """
+    names = list(known)
+    guess = near or did_you_mean(name, names)
+    return kind(
+        f"no such {what}: {on_a_line(name)!r}" + (f"; {guess}" if guess else "."),
+        hint=hint or f"There are: {', '.join(names)}.",
+    )
+
+
 def no_such(option: str, value: str, what: str, known: Iterable[str]) -> UsageError:
     """Return the error for an option's value that is none of those there are: it has the nearest, and all of them."""
     names = list(known)

@@ -65,6 +65,7 @@ UNITS: Mapping[str, Unit] = {
     "USD": Unit("money"),
     "USD/device hour": Unit("price"),
     "of the peak": Unit("utilization"),
+    "of the resamples": Unit("confidence level"),
     "W/W": Unit("overhead"),
     "× published": Unit("ratio"),
     "× planned": Unit("ratio"),
@@ -170,6 +171,7 @@ def _flops(value: float) -> str:
 _WRITTEN = {
     "FLOPs": _flops,
     "of the peak": lambda value: f"{_decimals(100 * value, 1)} % of the peak",
+    "of the resamples": lambda value: f"{_decimals(100 * value, 1)} % of the resamples",
     "USD": lambda value: f"{_short(value)} USD" if value >= 100 else f"{_decimals(value, 2)} USD",
     "× published": lambda value: f"{value:.3f} ×",
     "× planned": lambda value: f"{value:.2f} ×",
@@ -231,6 +233,7 @@ INTENSITY = Reading(
     "kg CO2e/kWh", {"": 1, "kg": 1, "kg/kwh": 1, "g": 1e-3, "g/kwh": 1e-3}, "us, fr, world, 0.385 or 385g/kWh"
 )
 SHARE = Reading("of the peak", {"": 1, "%": 0.01}, "0.4 or 40%")
+CONFIDENCE = Reading("of the resamples", SHARE.endings, "0.95 or 95%")
 OVERHEAD = Reading("W/W", {"": 1}, "1.1")
 POWER = Reading("W", {"w": 1, "kw": 1e3}, "400W")
 MEMORY = Reading("bytes", _BYTES, "24GB or 24GiB")
@@ -263,7 +266,10 @@ def parse(text: str, option: str, *readings: Reading) -> Amount:
         ending, written = sign + ending, sign + written  # $5000 and $2.5/h; $5000 USD says it twice
     for reading in readings:
         if ending in reading.endings:
-            value = float(number.replace("_", "")) * reading.endings[ending]
+            value, factor = float(number.replace("_", "")), reading.endings[ending]
+            value = (
+                value * factor if factor >= 1 else value / round(1 / factor)
+            )  # 95% is 0.95, to the last bit
             if value <= 0:
                 raise should_be(f"{option} {text}", "above 0", hint=hint)
             if not _LEAST <= value <= _MOST:

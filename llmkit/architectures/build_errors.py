@@ -105,7 +105,7 @@ def _unknown_name(error: Exception, values: Values) -> UsageError | None:
         return UsageError(f"{path} is '{value}': transformers has nothing of this name.")
     guess = did_you_mean(value, ACT2FN)
     return UsageError(
-        f"{path} is '{value}': there is no such activation" + (f"; {guess}" if guess else "."),
+        f"{path} is '{value}': no such activation" + (f"; {guess}" if guess else "."),
         hint=f"There are: {', '.join(sorted(ACT2FN))}.",
     )
 

@@ -108,7 +108,8 @@ def _check_value(name: str, value: Any, path: str) -> None:
         if value != value or value in (float("inf"), float("-inf")) or value != int(value):
             raise should_be(f"{path}{name} is {value}", "a whole number")
         if value < 0:
-            raise should_be(f"{path}{name} is {value:,}", "0 or more")
+            least = "1 or more" if name in _AT_LEAST_ONE else "0 or more"
+            raise should_be(f"{path}{name} is {value:,}", least)
     for pattern, most, what in _MOST:
         if pattern.fullmatch(name) and value > most:
             raise UsageError(

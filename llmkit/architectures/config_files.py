@@ -89,7 +89,7 @@ def config_path(name: str) -> Path:
     path = Path(os.path.expanduser(name))  # noqa: PTH111 - Path.expanduser raises for an unknown user
     try:
         if not path.exists():
-            raise DataError(f"there is no file or folder '{name}'.", hint=_nearest_sibling(path))
+            raise DataError(f"no file or folder {name}.", hint=_nearest_sibling(path))
         if path.is_dir():
             return _config_in(path, name)
     except OSError as error:  # a name that is too long, a folder that may not be looked into

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from llmkit.errors import UsageError
-from llmkit.wanted import at_least
+from llmkit.wanted import should_be
 
 if TYPE_CHECKING:
     from llmkit.architectures.counted import Counted
@@ -45,6 +44,5 @@ def check_choice(choice: CostChoice) -> None:
     """
     for name in ("batch_size", "sequence_length", "context"):
         value, option = getattr(choice, name), f"--{name.replace('_', '-')}"
-        at_least(1, value, option)
-        if value is not None and value > MOST:
-            raise UsageError(f"{option} is more than {MOST:,}, the most that costs are worked out for.")
+        if value is not None and not 1 <= value <= MOST:
+            raise should_be(f"{option} {value}", f"from 1 to {MOST:,}")

@@ -112,7 +112,7 @@ def parse(text: str) -> LoraSpec:
         UsageError: nothing at all, an unknown key, a key twice, r not a whole number from 1, or alpha not a number.
     """
     if not text.strip(" ,"):
-        raise UsageError("--lora is empty: it must say r at least.", hint=_HINT)
+        raise UsageError("--lora is empty: it should say r at least.", hint=_HINT)
     values: dict[str, list[str]] = {}
     key = ""
     for word in filter(None, (each.strip() for each in text.split(","))):

@@ -85,13 +85,13 @@ def run_attention(
     Raises:
         LlmkitError: it cannot be done; see `check_texts`, `prepare_text`, `read_text` and `explain`.
     """
+    from llmkit.cli.destination import refuse_one_place
     from llmkit.data.sinks import refuse_existing
     from llmkit.insight.prepared import check_texts
 
-    files = [each for each in (output, call.plot, call.html) if each]
-    if len({Path(each).resolve() for each in files}) < len(files):
-        raise UsageError("two outputs have the same name.")
-    for path in files:
+    files = {"--output": output, "--plot": call.plot, "--html": call.html}
+    refuse_one_place(files)
+    for path in filter(None, files.values()):
         refuse_existing(Path(path), overwrite=overwrite)
     text = _read_stdin() if call.text == "-" else call.text
     check_texts(text, call.pair)

@@ -15,7 +15,7 @@ from typing import BinaryIO
 from llmkit.cli.printable import escaped
 from llmkit.errors import LlmkitError
 
-_LONGEST = 2000  # characters of a message: a name in it may have any number
+_LONGEST = 2000  # characters of a line: a name in it may have any number
 _quiet = False
 _results: BinaryIO | None = None
 
@@ -112,5 +112,8 @@ def _say(text: str, color: str) -> None:
 
 
 def _shortened(text: str) -> str:
-    """Return a message without the middle of what nobody would read."""
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST * 3 // 4]} … {text[-_LONGEST // 4 :]}"
+    """Return a message whose lines lack the middle of what nobody would read."""
+    return "\n".join(
+        line if len(line) <= _LONGEST else f"{line[: _LONGEST * 3 // 4]} … {line[-_LONGEST // 4 :]}"
+        for line in text.split("\n")
+    )

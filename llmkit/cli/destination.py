@@ -37,6 +37,14 @@ def refuse_two_ways_on(*, resume: bool, overwrite: bool) -> None:
         raise UsageError("--resume goes on with a run, and --overwrite replaces it: give one of them.")
 
 
+_WHAT = {
+    "--output": "the output",
+    "--plot": "the picture",
+    "--html": "the page",
+    "--rejects": "that of the rejects",
+}
+
+
 def check_places(output: str | None, rejects: str | None, *, resume: bool, overwrite: bool) -> None:
     """Check what the options say of files, before several processes are started that would each say it.
 
@@ -47,8 +55,17 @@ def check_places(output: str | None, rejects: str | None, *, resume: bool, overw
     for path in (output, rejects):
         if path:
             check_place(Path(path))
-    if output and rejects and Path(output).absolute() == Path(rejects).absolute():
-        raise UsageError(f"--rejects {rejects} is the output.", hint="Name another file.")
+    refuse_one_place({"--output": output, "--rejects": rejects})
+
+
+def refuse_one_place(files: Mapping[str, str | None]) -> None:
+    """Raise UsageError where two options, each with the file it names, would write one file."""
+    taken: dict[Path, str] = {}
+    for option, path in files.items():
+        if path:
+            other = taken.setdefault(Path(path).resolve(), option)
+            if other != option:
+                raise UsageError(f"{option} {path} is {_WHAT[other]}.", hint="Name another file.")
 
 
 class Destination:

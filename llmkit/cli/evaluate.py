@@ -17,7 +17,7 @@ from llmkit.cli.parameters import parse_mapping
 from llmkit.cli.pipeline_call import rows_a_batch
 from llmkit.cli.progress import progress
 from llmkit.models.loading import LoadOptions, check_options
-from llmkit.wanted import at_least
+from llmkit.wanted import at_least, should_be
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,11 +94,15 @@ def evaluate(
     chosen = checked_format(format, output, overwrite=overwrite)
     results = claim_stdout()
     check_options(LoadOptions(device=device, dtype=dtype))
+    from llmkit.cli.destination import refuse_to_replace
     from llmkit.training.objectives import check_task
     from llmkit.training.trained import Asked
-    from llmkit.units import SHARE, parse
+    from llmkit.units import CONFIDENCE, parse
 
-    level = parse(confidence, "--confidence", SHARE).value
+    refuse_to_replace(output, data or ())
+    level = parse(confidence, "--confidence", CONFIDENCE).value
+    if level >= 1:
+        raise should_be(f"--confidence {confidence}", "below 1", hint=f"Write it as {CONFIDENCE.examples}.")
     check_task(task)
     asked = Asked(
         model,

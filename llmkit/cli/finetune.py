@@ -12,7 +12,7 @@ import typer
 from llmkit.cli import options
 from llmkit.cli.answers import checked_format, deliver
 from llmkit.cli.channels import claim_stdout, note, set_quiet
-from llmkit.cli.destination import refuse_two_ways_on
+from llmkit.cli.destination import refuse_to_replace, refuse_two_ways_on
 from llmkit.cli.examples import examples
 from llmkit.cli.launch import launch, write_script
 from llmkit.cli.parameters import parse_pairs
@@ -90,6 +90,7 @@ def finetune(
         checked = load_config(config, parse_pairs(set_ or [], "--set"))
         wanted = LaunchOptions(gpus, processes, nodes, node_rank, rendezvous, max_restarts)
         if slurm is not None:
+            refuse_to_replace(slurm, (config,), "--slurm")
             write_script(slurm, wanted, device=device, devices=checked.devices, overwrite=overwrite)
             return
         if not check:

@@ -303,7 +303,8 @@ def _let_go_of_stdout() -> None:
 
 def _usage_error(error: Any) -> UsageError:
     """Return what the parser of the command line found wrong, to be said as every other error is."""
-    command = error.ctx.command_path if getattr(error, "ctx", None) else "llmkit"
+    named = sys.argv[1:2] if sys.argv[1:2] and sys.argv[1] in COMMANDS else []
+    command = error.ctx.command_path if getattr(error, "ctx", None) else " ".join(["llmkit", *named])
     hint = f"`{command} --help` lists what there is."
     message, param = error.format_message(), getattr(error, "param", None)
     wanted = wanted_by(message)

@@ -45,6 +45,15 @@ def output_option(help_text: str, metavar: str = "FILE") -> typer.models.OptionI
     return named("--output", "-o", metavar=metavar, help=help_text)
 
 
+def rejects_option(what: str) -> typer.models.OptionInfo:
+    """Return an option that names the file of what has no result."""
+    return typer.Option(
+        "--rejects",
+        help=f"File for the {what} that fail.  [default: OUTPUT.rejects.jsonl]",
+        show_default=False,
+    )
+
+
 def choice_option(help_text: str, names: tuple[str, ...], *, default: bool = True) -> typer.models.OptionInfo:
     """Return an option whose value is one of some names."""
     return typer.Option(help=help_text, show_default=default, autocompletion=completion.one_of(*names))

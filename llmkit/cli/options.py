@@ -17,6 +17,7 @@ from llmkit.cli.option_kinds import (
     model_option,
     named,
     output_option,
+    rejects_option,
     set_debug,
     set_embedded,
 )
@@ -373,10 +374,8 @@ OutputDir = Annotated[
         show_default=False,
     ),
 ]
-Rejects = Annotated[
-    str | None,
-    typer.Option(help="File for the rows that fail.  [default: OUTPUT.rejects.jsonl]", show_default=False),
-]
+Rejects = Annotated[str | None, rejects_option("rows")]
+RejectedQueries = Annotated[str | None, rejects_option("queries")]
 KeepInput = Annotated[bool, typer.Option("--keep-input", help="Copy the input's columns beside the result.")]
 KeepFound = Annotated[bool, typer.Option("--keep-input", help="Copy the columns of what is found beside it.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output that is there.")]

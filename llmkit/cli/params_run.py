@@ -15,6 +15,7 @@ from llmkit.architectures.naming import STANDARD_INPUT, name_model
 from llmkit.cli.answers import Answer, deliver, put, write_to
 from llmkit.cli.channels import ResultStream, note
 from llmkit.cli.collection import collection_paused
+from llmkit.cli.destination import refuse_to_replace
 from llmkit.errors import UsageError
 from llmkit.wanted import at_least
 
@@ -73,6 +74,7 @@ def run_params(
         OutputError: the answer cannot be written.
     """
     choice = _checked(asked)
+    refuse_to_replace(output, asked.models)
     _check_shown(asked, format_name)
     call = _Call(asked, choice)
     for named in call.named:

@@ -41,9 +41,7 @@ def finished_run(folder: Path) -> RunSummary:
         UsageError: there is no such folder, or its run is not finished.
     """
     if not folder.is_dir():
-        raise UsageError(
-            f"there is no folder '{folder}'.", hint="Name the output of a run: `llmkit runs` lists them."
-        )
+        raise UsageError(f"no folder {folder}.", hint="Name the output of a run: `llmkit runs` lists them.")
     summary = read_run(folder)
     if summary.state != FINISHED:
         why = f": {summary.why}" if summary.why else ""

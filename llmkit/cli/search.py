@@ -68,7 +68,7 @@ def search_texts(
     batch_size: options.BatchSize = "auto",
     format: options.OutputFormat = None,  # noqa: A002
     output: options.Output = None,
-    rejects: options.Rejects = None,
+    rejects: options.RejectedQueries = None,
     keep_input: options.KeepFound = False,
     overwrite: options.Overwrite = False,
     trust_remote_code: options.TrustRemoteCode = False,

@@ -16,6 +16,7 @@ from llmkit.cli.destination import (
     check_places,
     end_with_rejects,
     progress_bar,
+    refuse_one_place,
     refuse_own_input,
     report_rejects,
     say_how_to_resume,
@@ -107,6 +108,7 @@ def run_similarity(
         if given:
             raise UsageError(f"{option} is for pairs from a file; a matrix is made in one go.")
     check_places(output, rejects, resume=resume, overwrite=overwrite)
+    refuse_one_place({"--output": output, "--plot": call.plot, "--rejects": rejects})
     chosen = checked_format(format_name, output, overwrite=overwrite)
     _run_matrix(call, rows, results, chosen, output, rejects, overwrite=overwrite)
 
@@ -240,6 +242,8 @@ def _run_matrix(
         if path:
             refuse_existing(Path(path), overwrite=overwrite)
     embeddings, rejected = _embedded(call, rows)
+    if rejects_path is not None:  # also where nothing is left to compare
+        _write_rejects(rejected, rejects_path, overwrite=overwrite)
     comparison = compare(embeddings, call.measure)
     chosen = format_name or ("table" if results.is_terminal and output is None else "jsonl")
     is_document = chosen == "json"
@@ -253,17 +257,19 @@ def _run_matrix(
         content = picture(comparison, Path(call.plot))
         write_to(Path(call.plot), content, overwrite=overwrite)
     deliver(answer, results, chosen, output, overwrite=overwrite)
-    if rejected and rejects_path is not None:
-        lines = "".join(f"{dump_json(row)}\n" for row in rejected)
-        write_to(rejects_path, lines.encode(), overwrite=overwrite)
-    elif rejects_path is not None:  # what an earlier call left is no longer true
-        rejects_path.unlink(missing_ok=True)
     end_with_rejects(len(rejected), len(embeddings) + len(rejected), rejects_path)
+
+
+def _write_rejects(rows: list[dict[str, Any]], path: Path, *, overwrite: bool) -> None:
+    if rows:
+        write_to(path, "".join(f"{dump_json(row)}\n" for row in rows).encode(), overwrite=overwrite)
+    else:  # what an earlier call left is no longer true
+        path.unlink(missing_ok=True)
 
 
 def _embedded(call: Call, rows: Iterator[MappedRow]) -> tuple[list[Any], list[dict[str, Any]]]:
     """Return the vectors of all rows, and the rows that have none."""
-    from llmkit.data.row_run import as_rejected, plain_input, reject_reason
+    from llmkit.data.row_run import as_rejected, failure_of, plain_input, reject_reason
     from llmkit.embeddings.comparing import MOST_COMPARED
     from llmkit.embeddings.embedding import Embedding, embed_texts
 
@@ -279,6 +285,9 @@ def _embedded(call: Call, rows: Iterator[MappedRow]) -> tuple[list[Any], list[di
                 hint="llmkit search finds the nearest of any number; --map a=COLUMN,b=COLUMN compares pairs.",
             )
     texts = [text for _, text in given if isinstance(text, str)]
+    failed = [(row.place, text) for row, text in given if isinstance(text, Exception)]
+    if failed and not texts:
+        raise failure_of(failed)
     if len(given) < 2 and call.settings.effective_level == "sentence":
         raise UsageError(
             "there is one text, and nothing to compare it with.", hint=f"For example: {_EXAMPLE}"

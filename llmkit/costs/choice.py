@@ -11,7 +11,7 @@ from llmkit.errors import UsageError, no_such
 from llmkit.hardware.accelerators import CPU, find_accelerator
 from llmkit.hardware.grids import WORLD, Grid, find_grid
 from llmkit.units import Amount, Reading, parse
-from llmkit.wanted import at_least
+from llmkit.wanted import should_be
 
 _MOST_OF_ANYTHING = 10**12  # devices, sequences or tokens of one
 _MOST_OVERHEAD = 10
@@ -81,9 +81,8 @@ def read_choice(
         name: parse(text, f"--{name}", *_READINGS[name]) for name, text in texts.items() if text is not None
     }
     for name, value in {"gpus": gpus, "sequence-length": sequence_length, "batch-size": batch_size}.items():
-        at_least(1, value, f"--{name}")
-        if value is not None and value > _MOST_OF_ANYTHING:
-            raise UsageError(f"--{name} is above {_MOST_OF_ANYTHING:,}, too large to be meant.")
+        if value is not None and not 1 <= value <= _MOST_OF_ANYTHING:
+            raise should_be(f"--{name} {value}", f"from 1 to {_MOST_OF_ANYTHING:,}")
     if gpu is not None and gpu.strip().lower() != CPU:
         gpu = find_accelerator(gpu).name
     choice = Choice(
@@ -111,13 +110,17 @@ def _check(choice: Choice) -> None:
     for name in ("mfu", "hfu"):
         share: Amount | None = getattr(choice, name)
         if share is not None and share.value > 1:
-            raise UsageError(
-                f"--{name}: {share} is more than all of it.", hint=f"Write it as {units.SHARE.examples}."
+            raise should_be(
+                f"--{name} {share}", "1 or less, 100%", hint=f"Write it as {units.SHARE.examples}."
             )
     if choice.mfu is not None and choice.hfu is not None:
         raise UsageError("--mfu and --hfu say the same thing in two ways: give one of them.")
     if choice.pue is not None and choice.pue.value < 1:
-        raise UsageError("--pue: a data center cannot draw less than its devices: it is 1 or more.")
+        raise should_be(
+            f"--pue {choice.pue.value:g}",
+            "1 or more",
+            hint="A data center cannot draw less than its devices.",
+        )
     if choice.pue is not None and choice.pue.value > _MOST_OVERHEAD:
         raise UsageError(
             f"--pue: no data center draws {choice.pue.value:g} times what its devices do.",

@@ -25,7 +25,7 @@ from llmkit.data.lines import read_txt, text_stream
 from llmkit.data.parquet import read_parquet
 from llmkit.data.records import Row
 from llmkit.data.squad import read_json_or_squad, read_squad
-from llmkit.errors import DataError, did_you_mean
+from llmkit.errors import DataError, did_you_mean, unknown
 from llmkit.plugins import Table
 
 
@@ -80,11 +80,8 @@ def format_named(name: str) -> ReadFormat:
     known = {**by_ending, **READ_FORMATS}
     found = known.get(name.lower().lstrip("."))
     if found is None:
-        guess = did_you_mean(name, known)
-        raise DataError(
-            f"no input format {name!r}" + (f"; {guess}" if guess else "."),
-            hint=f"There are: {', '.join(READ_FORMATS)}.",
-        )
+        near = did_you_mean(name, known)  # an ending may be
+        raise unknown("input format", name, READ_FORMATS, near=near, kind=DataError)
     return found
 
 

@@ -140,7 +140,7 @@ def _expand(pattern: str) -> list[str]:
     if path.exists():
         return [pattern]
     if not glob.has_magic(pattern):
-        raise _missing_file(path, pattern)
+        raise missing_file(path, pattern)
     matches = sorted({match for match in _matches(pattern) if not Path(match).is_dir()})
     if not matches:
         raise DataError(f"no file matches {pattern}")
@@ -192,7 +192,8 @@ def _siblings(folder: Path) -> list[Path]:
         return []
 
 
-def _missing_file(path: Path, pattern: str) -> DataError:
+def missing_file(path: Path, pattern: str) -> DataError:
+    """Return the error for a file that is not there, as it was named: the nearest of its folder is in it."""
     if path.is_symlink():
         return DataError(f"{pattern} is a link to {path.readlink()}, where no file is")
     if not path.parent.is_dir():

@@ -8,7 +8,7 @@ from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 
 from llmkit.data.numerals import whole_number
-from llmkit.errors import UsageError
+from llmkit.wanted import should_be
 
 LAUNCH = "LLMKIT_LAUNCH"
 """Name of the variable by which a process knows its launcher: the same for all attempts of one call."""
@@ -39,8 +39,8 @@ def check_group() -> None:
     """
     for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_PORT"):
         if name in os.environ and whole_number(os.environ[name].strip()) is None:
-            raise UsageError(
-                f"{name} is {os.environ[name]!r}, which is no number.", hint="A launcher sets it: unset it."
+            raise should_be(
+                f"{name} is {os.environ[name]!r}", "a whole number", hint="A launcher sets it: unset it."
             )
 
 

@@ -18,8 +18,8 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from llmkit.errors import UsageError
 from llmkit.launching.worker import EXIT_LOST
+from llmkit.wanted import should_be
 
 if TYPE_CHECKING:
     from torch.distributed import Store
@@ -46,7 +46,7 @@ def silence_allowed() -> float:
         seconds = float(text)
         if _LEAST <= seconds <= _MOST:
             return seconds
-    raise UsageError(f"{LOST_AFTER} is {text!r}: use seconds, from {_LEAST} to {_MOST:,.0f}.")
+    raise should_be(f"{LOST_AFTER} is {text!r}", f"from {_LEAST} to {_MOST:,.0f} seconds")
 
 
 class Watch:

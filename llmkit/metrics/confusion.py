@@ -81,5 +81,5 @@ def check_labels(labels: Sequence[Label] | None) -> list[Label] | None:
         return None
     listed = as_labels(list(labels), "labels")
     if not listed or len(set(listed)) != len(listed):
-        raise UsageError(f"'labels' must name each class once: {listed}.")
+        raise UsageError(f"'labels' should name each class once: {listed}.")
     return listed

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import UsageError, did_you_mean
+from llmkit.errors import UsageError, did_you_mean, unknown
 from llmkit.metrics.metric import StreamedMetric
 from llmkit.plugins import Table
 
@@ -259,9 +259,8 @@ def find_metric(name: str) -> MetricEntry:
         return _BY_ALIAS[name]
     if name in _BY_NAME:
         return _BY_NAME[name]
-    near = did_you_mean(name, [*_BY_NAME, *_BY_ALIAS])
-    known = f"There are: {', '.join(_BY_NAME)}, and {HUB_PREFIX}NAME for one of the hub."
-    raise UsageError(f"there is no metric '{name}'" + (f"; {near}" if near else "."), hint=known)
+    hint = f"There are: {', '.join(_BY_NAME)}, and {HUB_PREFIX}NAME for one of the hub."
+    raise unknown("metric", name, [*_BY_NAME, *_BY_ALIAS], hint=hint)
 
 
 def load_metric(name: str, **options: Any) -> StreamedMetric:

@@ -23,8 +23,9 @@ from typing import IO, Any, Self
 from llmkit.data.atomic import explained_write, reason_of
 from llmkit.data.cache_folder import cache_folder
 from llmkit.data.json_text import parse_json
-from llmkit.errors import ModelError, UsageError
+from llmkit.errors import ModelError
 from llmkit.models.local_folder import ARCHIVE_ENDINGS
+from llmkit.wanted import should_be
 
 SIZE_SETTING = "LLMKIT_ARCHIVE_GB"
 MOST_GIGABYTES = 50.0
@@ -210,7 +211,7 @@ def _most_bytes() -> int:
     except ValueError:
         gigabytes = 0.0
     if not 0 < gigabytes < 1e6:
-        raise UsageError(f"{SIZE_SETTING} is '{setting}', which is no number of gigabytes.")
+        raise should_be(f"{SIZE_SETTING} is '{setting}'", "a number of gigabytes, above 0")
     return int(gigabytes * 1e9)
 
 

@@ -232,7 +232,7 @@ def _parameters(body: dict[str, Any]) -> dict[str, Any]:
     seed = body.get("seed")
     if seed is not None:
         if not _is_number(seed, int, 0, 2**31 - 1):
-            raise BadRequestError('"seed" should be a whole number, 0 or more.')
+            raise BadRequestError('"seed" should be a whole number from 0 to 2147483647.')
         parameters["seed"] = seed
     return parameters
 

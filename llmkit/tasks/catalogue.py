@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from llmkit.errors import UsageError, did_you_mean
+from llmkit.errors import unknown
 from llmkit.plugins import Table
 from llmkit.tasks.table import AUDIO, IMAGE, ROWS, T5_BASE, TEXT, VIDEO
 from llmkit.tasks.task import Batching, Field, Kind, Long, Shape, Task
@@ -99,11 +99,7 @@ def find_task(name: str) -> TaskCall:
     for task in table.values():
         if name in task.aliases:
             return TaskCall(task, task.name)
-    guess = _by_initials(name) or did_you_mean(name, task_names())
-    raise UsageError(
-        f"unknown task '{name}'" + (f": {guess}" if guess else "."),
-        hint="`llmkit tasks` lists them all.",
-    )
+    raise unknown("task", name, task_names(), near=_by_initials(name), hint="`llmkit tasks` lists them all.")
 
 
 def _by_initials(name: str) -> str | None:

@@ -8,10 +8,12 @@ without importing it; what else a pipeline refuses, it says when it sorts its pa
 from __future__ import annotations
 
 import ast
+import enum
 import functools
 import math
 import re
 import string
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -23,6 +25,15 @@ from llmkit.wanted import should_be
 _WANTED = {"int": "a whole number", "float": "a number", "bool": "true or false"}
 _DOCUMENTED = re.compile(r"(?m)^\s*(\w+) \(`(int|float|bool)`([^)]*)\)")
 _ANNOTATED = re.compile(r"(int|float|bool)( \| None)?")
+# Below these a pipeline gives nothing, or an error of torch's. (Generation's own top_k may be 0: it is then off.)
+_LEAST = {
+    "top_k": 1,
+    "max_answer_len": 1,
+    "max_seq_len": 1,
+    "max_question_len": 1,
+    "doc_stride": 0,
+    "stride": 0,
+}
 _GENERATION = "transformers.generation.configuration_utils"
 # parameter -> the module and the enumeration that have its values
 _STRATEGIES = {
@@ -42,6 +53,11 @@ def check_types(task: Task, parameters: Mapping[str, Any]) -> None:
     for name, value in parameters.items():
         if name in wanted and not _is_one(value, wanted[name]):
             raise should_be(f"-p {name}={value}", _WANTED[wanted[name]])
+    own = _own_types(task.impl.rpartition(".")[0]) if parameters else {}
+    for name, least in _LEAST.items():
+        value = parameters.get(name)
+        if name in own and isinstance(value, int | float) and value < least:
+            raise should_be(f"-p {name}={value}", f"{least} or more")
 
 
 def _check_template(parameters: Mapping[str, Any]) -> None:
@@ -113,7 +129,12 @@ def documented_types(task: Task) -> dict[str, str]:
 
 @functools.cache
 def _types_of_module(module: str) -> dict[str, str]:
-    return {**dict(_types_in(_GENERATION)), **dict(_types_in(module))}
+    return {**_own_types(_GENERATION), **_own_types(module)}
+
+
+@functools.cache
+def _own_types(module: str) -> dict[str, str]:
+    return dict(_types_in(module))
 
 
 def _types_in(module: str) -> Iterator[tuple[str, str]]:
@@ -140,7 +161,19 @@ def check_accepted(pipe: Any, parameters: Mapping[str, Any]) -> None:
         return
     alone = [name for name, value in parameters.items() if _refusal(pipe, {name: value}) is not None]
     shown = " ".join(f"-p {name}={parameters[name]}" for name in alone[:1] or parameters)
-    raise UsageError(f"{shown}: {_reason(error)}")
+    known = _enumerated(pipe) if isinstance(error, KeyError) else ()
+    raise UsageError(f"{shown}: {_reason(error)}", hint=f"It takes {', '.join(known)}." if known else None)
+
+
+def _enumerated(pipe: Any) -> tuple[str, ...]:
+    """Return the values of the one enumeration that a pipeline's module has; none where there are several."""
+    module = sys.modules[type(pipe).__module__]
+    found = [
+        each
+        for each in vars(module).values()
+        if isinstance(each, type) and issubclass(each, enum.Enum) and each.__module__ == module.__name__
+    ]
+    return tuple(str(each.value) for each in found[0]) if len(found) == 1 else ()
 
 
 def _refusal(pipe: Any, parameters: Mapping[str, Any]) -> Exception | None:
@@ -163,5 +196,5 @@ def _check_generation(pipe: Any, forward: Mapping[str, Any]) -> None:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, KeyError):  # a name that is looked up in an enumeration
-        return "that is none of its values."
+        return "none of its values."
     return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -308,7 +308,7 @@ def _stride(room: int, max_seq_len: int, doc_stride: int | None) -> int:
     if doc_stride >= room:
         raise ValueError(
             f"doc_stride={doc_stride} is too large: with max_seq_len={max_seq_len} this question leaves {room} tokens"
-            " of context for a chunk, and the overlap must be smaller than that"
+            " of context for a chunk, and the overlap should be smaller than that"
         )
     return doc_stride
 
@@ -343,7 +343,7 @@ def _pairs(question: Any, context: Any) -> Example | list[Example]:
         return _checked(question, context)
     if many_questions and many_contexts and len(question) != len(context):
         raise ValueError(
-            f"{len(question)} questions and {len(context)} contexts: there must be as many of each"
+            f"{len(question)} questions and {len(context)} contexts: there should be as many of each"
         )
     count = len(question) if many_questions else len(context)
     questions = question if many_questions else [question] * count

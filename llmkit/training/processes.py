@@ -35,6 +35,8 @@ def is_first() -> bool:
 _watch: Watch | None = None
 _store: torch.distributed.Store | None = None
 _ready = 0
+_alone: LlmkitError | None = None
+"""What failed in this process while the others waited for it: nobody else says it."""
 
 
 def meet(*, on_cpu: bool, said: Callable[[str], None] = lambda text: None) -> None:
@@ -113,6 +115,7 @@ def agreed() -> Iterator[None]:
         LlmkitError: in the first process, whatever process failed; or in the one that the others wait for.
         SystemExit: in the others, with the error's exit code.
     """
+    global _alone
     failed: LlmkitError | None = None
     try:
         yield
@@ -121,6 +124,7 @@ def agreed() -> Iterator[None]:
     if process_count() > 1:
         if not wait_for_others(None if failed is None else silence_allowed()):
             assert failed is not None
+            _alone = failed
             raise failed
         failed = _first_of(failed)
     if failed is not None:
@@ -144,7 +148,7 @@ def said_once() -> Iterator[None]:
         rank, reason = os.environ.get("RANK", 0), str(error).strip().partition("\n")[0]
         raise LostProcessError(f"process {rank} gets no answer from another: {reason}") from None
     except LlmkitError as error:
-        if is_first():
+        if is_first() or error is _alone:
             raise
         raise SystemExit(error.exit_code) from None
 

@@ -72,7 +72,8 @@ def find_runs(folder: Path, names: Sequence[str] = ()) -> list[RunSummary]:
     """
     if not folder.is_dir():
         raise UsageError(
-            f"there is no folder '{folder}'.", hint="Name the one that holds the runs: llmkit runs FOLDER"
+            f"{folder} is no folder." if folder.exists() else f"no folder {folder}.",
+            hint="Name the one that holds the runs: llmkit runs FOLDER",
         )
     if not names and has_run(folder):
         return [read_run(folder)]

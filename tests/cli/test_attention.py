@@ -139,7 +139,7 @@ BAD = {
     "a page as a picture": ((TEXT, "--html", "w.html", "--plot", "w.html"), "no picture goes by this ending"),
     "same file": (
         (TEXT, "-f", "json", "-o", "w.html", "--html", "./w.html"),
-        "two outputs have the same name",
+        "is the output.",
     ),
 }
 

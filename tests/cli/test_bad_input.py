@@ -18,7 +18,7 @@ CALLS = (
     Case("no-input", CLASSIFY, ("stdin is empty",)),
     Case("unknown-task", "text-classifcation x", ("text-classifcation", "did you mean text-classification?")),
     Case("summarizaton", "summarizaton text", ("did you mean summarization?",)),
-    Case("task-like-nothing", "qwzx x", ("unknown task 'qwzx'", "llmkit tasks")),
+    Case("task-like-nothing", "qwzx x", ("no such task: 'qwzx'", "llmkit tasks")),
     Case("unknown-parameter", f"{CLASSIFY} x -p topk=2", ("-p topk", "did you mean top_k?")),
     Case("parameter-without-value", f"{CLASSIFY} x -p top_k", ("-p top_k", "key=value")),
     Case("parameter-not-yaml", f"{CLASSIFY} x -p top_k=[1", ("-p top_k=[1", "YAML")),
@@ -31,7 +31,7 @@ CALLS = (
     Case(
         "parameter-none-of-the-values",
         "ner x -p aggregation_strategy=simpel -m {token-classification}",
-        ("-p aggregation_strategy=simpel", "none of its values"),
+        ("-p aggregation_strategy=simpel: none of its values.", "It takes none, simple, first"),
     ),
     Case(
         "parameter-out-of-range",

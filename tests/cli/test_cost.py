@@ -177,7 +177,7 @@ WRONG = {
     "price without a device": (("gpt-3", "--tokens", "1T", "--price", "2"), "nothing without a device"),
     "more than the peak": (
         ("gpt-3", "--tokens", "1T", "--gpu", "h100", "--mfu", "40"),
-        "more than all of it",
+        "it should be 1 or less",
     ),
     "mfu and hfu": (
         ("gpt-3", "--tokens", "1T", "--gpu", "h100", "--mfu", "0.4", "--hfu", "0.4"),
@@ -186,7 +186,7 @@ WRONG = {
     "pue below one": (("gpt-3", "--tokens", "1T", "--gpu", "h100", "--pue", "0.9"), "1 or more"),
     "no devices": (
         ("gpt-3", "--tokens", "1T", "--gpu", "h100", "--gpus", "0"),
-        "--gpus 0: it should be 1 or more.",
+        "--gpus 0: it should be from 1 to",
     ),
     "unknown grid": (("gpt-3", "--tokens", "1T", "--gpu", "h100", "--grid", "frnce"), "did you mean france?"),
     "recompute": (("gpt-3", "--tokens", "1T", "--recompute", "ful"), "did you mean full?"),

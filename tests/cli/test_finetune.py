@@ -211,6 +211,15 @@ def test_there_must_be_something_to_resume(llmkit: Command, folder: Path) -> Non
     assert "out has no run to go on with" in errors
 
 
+def test_the_config_is_not_written_over_by_its_script(llmkit: Command, folder: Path) -> None:
+    config = (folder / "run.yaml").read_bytes()
+
+    done = llmkit("finetune", "run.yaml", "--slurm", "./run.yaml", "--overwrite", cwd=folder)
+
+    assert (done.code, (folder / "run.yaml").read_bytes()) == (2, config)
+    assert done.stderr.startswith("error: --slurm ./run.yaml is the input.")
+
+
 def test_a_job_that_slurm_begins_again_may_have_had_no_time_to_begin(llmkit: Command, folder: Path) -> None:
     call = ("finetune", "run.yaml", "--resume", "--set", "training.max_steps=1")
     done = llmkit(*call, cwd=folder, env=environment(folder) | {"SLURM_RESTART_COUNT": "1"})

@@ -184,7 +184,7 @@ SETTINGS = [
     Bad("no such device", ("--device cuda:9: ",), arguments=("--device", "cuda:9")),
     Bad(
         "an unknown metric",
-        ("run.yaml:5:3: metrics.0: there is no metric 'acuracy'; did you mean accuracy?",),
+        ("run.yaml:5:3: metrics.0: no such metric: 'acuracy'; did you mean accuracy?",),
         changes={"metrics": ["acuracy"], "data.validation": 0.3},
     ),
     Bad(

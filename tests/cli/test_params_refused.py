@@ -17,7 +17,7 @@ REFUSED = {
     "no value": (("bert-base", "--set", "hidden_size"), "key=value"),
     "a text for a number": (("bert-base", "--set", "hidden_size=many"), "it should be a number"),
     "heads that do not divide": (("bert-base", "--set", "num_attention_heads=7"), "num_attention_heads"),
-    "a negative size": (("bert-base", "--set", "num_hidden_layers=-1"), "it should be 0 or more"),
+    "a negative size": (("bert-base", "--set", "num_hidden_layers=-1"), "it should be 1 or more"),
     "an absurd size": (("bert-base", "--set", "num_hidden_layers=1000000000000"), "1,000,000,000,000"),
     "unknown head": (("bert-base", "--head", "mlm"), "masked-lm"),
     "nothing like a head": (("bert-base", "--head", "bogus"), "There are: none, "),
@@ -27,7 +27,7 @@ REFUSED = {
     "a memory without a unit": (("bert-base", "--fits", "24"), "unit"),
     "batch size": (("bert-base", "--batch-size", "0"), "--batch-size"),
     "sequence length": (("bert-base", "--sequence-length", "-1"), "--sequence-length"),
-    "absurd costs": (("bert-base", "--context", str(10**400)), "--context is more than 1,000,000,000,000"),
+    "absurd costs": (("bert-base", "--context", str(10**400)), ": it should be from 1 to 1,000,000,000,000."),
     "depth": (("bert-base", "--depth", "0"), "--depth"),
     "two tables": (("bert-base", "--tree", "--formula"), "--formula"),
     "a total and a tree": (("bert-base", "--total", "--tree"), "--total does not show what --tree asks for"),
@@ -75,6 +75,14 @@ def test_a_config_comes_from_standard_input_and_types_are_compared(llmkit, cache
     wrong = llmkit(PARAMS, "-", stdin="{", env=cache)
     assert wrong.code == 2
     assert wrong.stderr.startswith("error: standard input is not JSON: line 1, column")
+
+
+def test_the_config_that_is_counted_is_not_written_over(llmkit, tmp_path, cache):
+    config = tmp_path / "config.json"
+    config.write_text('{"model_type": "bert"}')
+    done = llmkit(PARAMS, config, "-o", config, "--overwrite", env=cache)
+    assert (done.code, config.read_text()) == (2, '{"model_type": "bert"}')
+    assert done.stderr.startswith(f"error: --output {config} is the input.")
 
 
 def test_a_wrong_value_in_a_file_is_told_of_with_the_file(llmkit, tmp_path, cache):

@@ -95,6 +95,10 @@ def test_rejected_rows_of_a_matrix_are_kept_in_a_file(llmkit, tmp_path):
         "input": {"id": "2", "note": ""},
     }
     assert json.loads((tmp_path / "new/bad.jsonl").read_text()) == rejected
+    none = llmkit("similarity", *MINILM, "A cat", " ", "--rejects", "none.jsonl", cwd=tmp_path)
+    assert none.code == 2
+    assert "nothing to compare with" in none.stderr
+    assert json.loads((tmp_path / "none.jsonl").read_text())["reason"] == "'text' is empty"
     beside = tmp_path / "out.csv.rejects.jsonl"
     assert llmkit("similarity", *MINILM, *rows, "-o", "out.csv", cwd=tmp_path).code == 3
     assert json.loads(beside.read_text()) == rejected
@@ -221,6 +225,8 @@ def test_a_killed_run_of_pairs_goes_on(llmkit, tmp_path):
         (["a", "b", "--resume"], "--resume is for pairs"),
         (["a", "b", "-o", "x.jsonl", "--rejects", "x.jsonl"], "--rejects x.jsonl is the output."),
         (["a", "b", "--rejects", "four.csv"], "four.csv is there already."),
+        (["a", "b", "--plot", "x.png", "--rejects", "x/../x.png"], "--rejects x/../x.png is the picture."),
+        (["-i", "bad.jsonl"], "bad.jsonl:1: not JSON"),
         (["a", "b", "--layer", "9"], "--layer 9"),
         (["-i", "four.csv"], "which columns of four.csv"),
         (["-i", "four.csv", "--map", "a=p,b=qq"], "did you mean q"),
@@ -232,6 +238,7 @@ def test_a_killed_run_of_pairs_goes_on(llmkit, tmp_path):
 )
 def test_bad_calls(arguments, said, llmkit, tmp_path):
     (tmp_path / "four.csv").write_text("id,p,q\n1,x,y\n")
+    (tmp_path / "bad.jsonl").write_text("{\n{\n")
     done = llmkit("similarity", *MINILM, *arguments, cwd=tmp_path)
     assert done.code == 2, done.stderr
     assert said in done.stderr

@@ -44,10 +44,10 @@ def test_no_color_means_no_escape_codes(terminal, tiny):
 
 def test_an_error_has_a_color_on_a_terminal_only(terminal, llmkit):
     assert rest(terminal("pipeline", "nope")).startswith(
-        f"{ESCAPE}[31merror:{ESCAPE}[0m unknown task 'nope'.\n"
+        f"{ESCAPE}[31merror:{ESCAPE}[0m no such task: 'nope'.\n"
     )
-    assert rest(terminal("pipeline", "nope", env={"NO_COLOR": "1"})).startswith("error: unknown task")
-    assert llmkit("pipeline", "nope").stderr.startswith("error: unknown task")
+    assert rest(terminal("pipeline", "nope", env={"NO_COLOR": "1"})).startswith("error: no such task")
+    assert llmkit("pipeline", "nope").stderr.startswith("error: no such task")
 
 
 def test_a_format_may_be_named_on_a_terminal(terminal, tiny):

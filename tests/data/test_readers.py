@@ -35,7 +35,7 @@ class TestRegistry:
     def test_names(self):
         assert format_named("ndjson") is READ_FORMATS["jsonl"]
         assert format_named(".CSV") is READ_FORMATS["csv"]
-        with pytest.raises(DataError, match="no input format 'jsonn'; did you mean") as caught:
+        with pytest.raises(DataError, match="no such input format: 'jsonn'; did you mean") as caught:
             format_named("jsonn")
         assert "did you mean json" in str(caught.value)
 

@@ -51,7 +51,7 @@ class TestFile:
         assert "--input-format (or data.format): txt|csv" in str(caught.value)
 
     def test_an_unknown_format_is_told_at_once(self, folder):
-        with pytest.raises(DataError, match="no input format 'excel'"):
+        with pytest.raises(DataError, match="no such input format: 'excel'"):
             read_file("a.txt", format="excel")
 
     @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ class TestStdin:
             self.read(b"")
 
     def test_an_unknown_format_is_told_at_once(self):
-        with pytest.raises(DataError, match="no input format"):
+        with pytest.raises(DataError, match="no such input format"):
             read_stdin(sys.stdin, format="yaml")
 
     @pytest.mark.parametrize(

@@ -72,7 +72,9 @@ def test_a_store_that_is_gone_ends_all() -> None:
 @pytest.mark.parametrize("text", ["abc", "0", "-1", "nan", "inf", "1e300", "0.05"])
 def test_a_time_that_is_none(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(LOST_AFTER, text)
-    with pytest.raises(UsageError, match=f"LLMKIT_LOST_AFTER is '{text}': use seconds, from 0.1 to 86,400."):
+    with pytest.raises(
+        UsageError, match=f"LLMKIT_LOST_AFTER is '{text}': it should be from 0.1 to 86,400 seconds."
+    ):
         silence_allowed()
 
 

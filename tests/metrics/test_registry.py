@@ -34,7 +34,7 @@ def test_rows_are_whole(name):
     ("mistyped", "near"), [("acuracy", "accuracy"), ("F1", "f1"), ("rogue", "rouge"), ("squad_v", "squad_v2")]
 )
 def test_mistyped_name(mistyped, near):
-    with pytest.raises(UsageError, match=f"no metric '{mistyped}'; did you mean {near}"):
+    with pytest.raises(UsageError, match=f"no such metric: '{mistyped}'; did you mean {near}"):
         find_metric(mistyped)
 
 

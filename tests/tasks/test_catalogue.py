@@ -125,7 +125,7 @@ def test_pairs_of_languages(name, pair, default):
     ],
 )
 def test_a_name_that_was_mistyped(name, guess):
-    with pytest.raises(UsageError, match=rf"unknown task '{name}': did you mean {guess}\?"):
+    with pytest.raises(UsageError, match=rf"no such task: '{name}'; did you mean {guess}\?"):
         find_task(name)
 
 
@@ -133,7 +133,7 @@ def test_a_name_that_was_mistyped(name, guess):
     "name", ["", "xyzzy", "translation_en_fr", "translation_to_", "translation_a_to_b_c"]
 )
 def test_a_name_that_is_none(name):
-    with pytest.raises(UsageError, match="unknown task"):
+    with pytest.raises(UsageError, match="no such task"):
         find_task(name)
 
 

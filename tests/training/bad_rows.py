@@ -103,7 +103,7 @@ FILES = [
         "an unknown format",
         CLASSES,
         GOOD,
-        ("test.yaml: data.format: no input format 'exel'",),
+        ("test.yaml: data.format: no such input format: 'exel'",),
         data={"format": "exel"},
     ),
     Bad("no such file", CLASSES, GOOD, ("no file ",), data={"train": "none.csv"}),

@@ -8,12 +8,12 @@ import torch
 
 from llmkit.cli.main import exit_code_of
 from llmkit.errors import DataError
-from llmkit.training.processes import agreed, is_first, meet
+from llmkit.training.processes import agreed, is_first, meet, said_once
 
 if __name__ == "__main__":
     meet(on_cpu=True)
     try:
-        with agreed():
+        with said_once(), agreed():
             if not is_first():
                 raise DataError("the second machine has no such file.")
             torch.distributed.barrier()

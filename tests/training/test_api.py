@@ -94,5 +94,5 @@ def test_evaluate_takes_what_the_command_takes(
 def test_what_is_wrong_is_raised(values: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=r"the config: training\.epoch: .*did you mean epochs"):
         llmkit.finetune(values, {"training.epoch": 3})
-    with pytest.raises(UsageError, match="no training task is called 'text-clasification'"):
+    with pytest.raises(UsageError, match="no such training task: 'text-clasification'"):
         llmkit.evaluate("minilm", "a.csv", task="text-clasification")

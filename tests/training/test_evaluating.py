@@ -319,10 +319,10 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("arguments", "said"),
         [
-            (["--task", "nonsense"], "no training task is called 'nonsense'"),
+            (["--task", "nonsense"], "no such training task: 'nonsense'"),
             (
                 ["--metric", "acuracy"],
-                "error: --metric: there is no metric 'acuracy'; did you mean accuracy?\nThere",
+                "error: --metric: no such metric: 'acuracy'; did you mean accuracy?\nThere",
             ),
             (
                 ["--metric", "perplexity"],
@@ -353,8 +353,13 @@ class TestCommand:
             (["--columns", "text=reviw"], "no column 'reviw'"),
             (["--data", "missing.csv"], "missing.csv"),
             (["--device", "gpuu"], "gpuu"),
+            (["--confidence", "100%"], "--confidence 100%: it should be below 1."),
             (["--confidence", "0"], "--confidence 0: it should be above 0."),
-            (["--confidence", "95"], "--confidence 95: it should be between 0 and 1"),
+            (["--confidence", "95"], "--confidence 95: it should be below 1.\nWrite it as 0.95 or 95%."),
+            (
+                ["--data", __file__, "--format", "json", "-o", __file__, "--overwrite"],
+                f"--output {__file__} is the input.",
+            ),
             # Said before anything is judged: the metric would be refused then.
             (["--metric", "f1", "--format", "json", "-o", __file__], "test_evaluating.py is there already."),
             (["--worst", "-1"], "--worst -1"),

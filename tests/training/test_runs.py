@@ -212,7 +212,7 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("arguments", "said"),
         [
-            (["missing"], "there is no folder 'missing'"),
+            (["missing"], "no folder missing."),
             (["{folder}", "rnu", "x"], "did you mean run?"),
             (["{folder}", "run"], "one run is not compared"),
             (["{folder}", "nowhere"], "there is no run 'nowhere'"),

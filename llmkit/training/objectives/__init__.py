@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 
-from llmkit.errors import UsageError, did_you_mean
+from llmkit.errors import did_you_mean, unknown
 from llmkit.plugins import Table
 from llmkit.training.objectives.base import Objective
 
@@ -59,11 +59,7 @@ def check_task(task: str | None) -> None:
         UsageError: there is none of this name.
     """
     if task is not None and task not in OBJECTIVES:
-        near = nearest_task(task)
-        raise UsageError(
-            f"no training task is called {task!r}" + (f"; {near}" if near else "."),
-            hint=f"There are: {', '.join(OBJECTIVES)}.",
-        )
+        raise unknown("training task", task, OBJECTIVES, near=nearest_task(task))
 
 
 def objective_class(task: str) -> type[Objective]:
