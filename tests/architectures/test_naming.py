@@ -72,7 +72,7 @@ def test_a_folder_with_a_config_wins_over_the_catalogue_and_says_so(tmp_path, mo
         ({"name": "a b"}, UsageError, "no model of the catalogue"),
         ({"name": "x" * 5000}, UsageError, "no model of the catalogue"),
         ({"name": "./nothing/here"}, DataError, "no file or folder"),
-        ({"name": "bad/nosuch.json"}, DataError, "no file or folder 'bad/nosuch.json'"),
+        ({"name": "bad/nosuch.json"}, DataError, "no file or folder bad/nosuch.json"),
         ({"name": "nosuch.json"}, DataError, "no file or folder"),
     ],
 )
