@@ -107,7 +107,7 @@ def unknown(
     names = list(known)
     guess = near or did_you_mean(name, names)
     return kind(
-        f"no such {what}: {on_a_line(name)!r}" + (f"; {guess}" if guess else "."),
+        f"no such {what}: {name!r}" + (f"; {guess}" if guess else "."),
         hint=hint or f"There are: {', '.join(names)}.",
     )
 

@@ -267,9 +267,8 @@ def parse(text: str, option: str, *readings: Reading) -> Amount:
     for reading in readings:
         if ending in reading.endings:
             value, factor = float(number.replace("_", "")), reading.endings[ending]
-            value = (
-                value * factor if factor >= 1 else value / round(1 / factor)
-            )  # 95% is 0.95, to the last bit
+            # Divided, so that 95% is 0.95 to the last bit.
+            value = value * factor if factor >= 1 else value / round(1 / factor)
             if value <= 0:
                 raise should_be(f"{option} {text}", "above 0", hint=hint)
             if not _LEAST <= value <= _MOST:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -60,10 +61,11 @@ def check_places(output: str | None, rejects: str | None, *, resume: bool, overw
 
 def refuse_one_place(files: Mapping[str, str | None]) -> None:
     """Raise UsageError where two options, each with the file it names, would write one file."""
-    taken: dict[Path, str] = {}
+    taken: dict[str, str] = {}
     for option, path in files.items():
         if path:
-            other = taken.setdefault(Path(path).resolve(), option)
+            # Path.resolve raises where links lead in a circle.
+            other = taken.setdefault(os.path.realpath(path), option)
             if other != option:
                 raise UsageError(f"{option} {path} is {_WHAT[other]}.", hint="Name another file.")
 
