@@ -24,8 +24,17 @@ def at_least(least: int, value: int | None, option: str) -> int | None:
     return value
 
 
+def within(least: int, most: int, value: int | None, option: str) -> int | None:
+    """Return a number from `least` to `most`, or None; raise UsageError otherwise."""
+    if value is not None and not least <= value <= most:
+        shown = str(value) if abs(value) < _LONGEST_SHOWN else "with so many digits"
+        raise should_be(f"{option} {shown}", f"from {least} to {most:,}")
+    return value
+
+
+_LONGEST_SHOWN = 10**30
 # pydantic's messages, which typer shows from 0.27 on, and those of click, which it showed before.
-_WANTED = re.compile(r"(?:Input should be|is not) (?P<words>.+)", re.DOTALL)
+_WANTED = re.compile(r".*(?:Input should be|is not(?= a valid)) (?P<words>.+)", re.DOTALL)
 SECTION = "keys with values"
 _WORDS = {
     r"greater than or equal to (\S+)": r"\1 or more",
@@ -43,7 +52,7 @@ _WORDS = {
 
 def wanted_by(message: str) -> str | None:
     """Return what a value should be by the message of a library's check; None where that says something else."""
-    found = _WANTED.search(message)
+    found = _WANTED.match(message)
     if found is None:
         return None
     words = found["words"].partition(" or instance of ")[0].rstrip(".")

@@ -38,6 +38,7 @@ def test_what_pydantic_wants(kind: type, value: object, said: str) -> None:
     [
         ("Invalid value for '--dim': 'x' is not a valid integer.", "a whole number"),
         ("Invalid value for '--timeout': 'x' is not a valid float.", "a number"),
+        ("Invalid value for '--seed': 'x is not y' is not a valid integer.", "a whole number"),
         ("No such option: --nope", None),
     ],
 )

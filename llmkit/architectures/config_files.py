@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.data.small_files import read_small
-from llmkit.errors import DataError, did_you_mean
+from llmkit.errors import DataError, did_you_mean, on_a_line
 from llmkit.models.local_folder import ADAPTER_FILE, CONFIG_FILE
 
 # A config is a few kilobytes; more than this is another kind of file.
@@ -89,7 +89,7 @@ def config_path(name: str) -> Path:
     path = Path(os.path.expanduser(name))  # noqa: PTH111 - Path.expanduser raises for an unknown user
     try:
         if not path.exists():
-            raise DataError(f"no file or folder {name}.", hint=_nearest_sibling(path))
+            raise DataError(f"no file or folder {on_a_line(name)}.", hint=_nearest_sibling(path))
         if path.is_dir():
             return _config_in(path, name)
     except OSError as error:  # a name that is too long, a folder that may not be looked into

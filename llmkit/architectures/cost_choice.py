@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from llmkit.wanted import should_be
+from llmkit.wanted import within
 
 if TYPE_CHECKING:
     from llmkit.architectures.counted import Counted
@@ -44,5 +44,4 @@ def check_choice(choice: CostChoice) -> None:
     """
     for name in ("batch_size", "sequence_length", "context"):
         value, option = getattr(choice, name), f"--{name.replace('_', '-')}"
-        if value is not None and not 1 <= value <= MOST:
-            raise should_be(f"{option} {value}", f"from 1 to {MOST:,}")
+        within(1, MOST, value, option)

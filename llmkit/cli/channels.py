@@ -15,6 +15,7 @@ from typing import BinaryIO
 from llmkit.cli.printable import escaped
 from llmkit.errors import LlmkitError
 
+_MOST_LINES = 60
 _LONGEST = 2000  # characters of a line: a name in it may have any number
 _quiet = False
 _results: BinaryIO | None = None
@@ -112,8 +113,9 @@ def _say(text: str, color: str) -> None:
 
 
 def _shortened(text: str) -> str:
-    """Return a message whose lines lack the middle of what nobody would read."""
+    """Return a message whose lines lack the middle of what nobody would read, and that has not too many."""
+    lines = text.split("\n", _MOST_LINES)
     return "\n".join(
         line if len(line) <= _LONGEST else f"{line[: _LONGEST * 3 // 4]} … {line[-_LONGEST // 4 :]}"
-        for line in text.split("\n")
+        for line in lines[:_MOST_LINES] + ["…"] * (len(lines) > _MOST_LINES)
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -172,13 +173,16 @@ class Destination:
 
 
 def refuse_own_input(choice: InputChoice, output: str | None, rejects: str | None = None) -> None:
-    """Raise UsageError where the output or the rejects would replace the input."""
+    """Raise UsageError where the output or the rejects, by their own name or the usual one, would replace the input."""
+    from llmkit.data.sinks import rejects_beside
     from llmkit.data.sources import expand_paths
 
+    if output and not rejects:
+        rejects = str(rejects_beside(Path(output)))
     if (
         choice.files
         and not choice.reads_stdin
-        and any(each and Path(each).exists() for each in (output, rejects))
+        and any(each and os.path.exists(each) for each in (output, rejects))  # noqa: PTH110
     ):
         read = expand_paths(choice.files)
         refuse_to_replace(output, read)
@@ -187,15 +191,13 @@ def refuse_own_input(choice: InputChoice, output: str | None, rejects: str | Non
 
 def refuse_to_replace(written: str | None, read: Iterable[str | None], option: str = "--output") -> None:
     """Raise UsageError where what an option names would replace one of the files that are read."""
-    for path in read:
-        if (
-            written
-            and path
-            and Path(path).exists()
-            and Path(written).exists()
-            and Path(path).samefile(written)
-        ):
-            raise UsageError(f"{option} {written} is the input.", hint="Name another file.")
+    if not written or not os.path.exists(written):  # noqa: PTH110 - Path.exists raises for a name that is too long
+        return
+    for path in filter(None, read):
+        with suppress(OSError):
+            inside = list(Path(path).iterdir()) if os.path.isdir(path) else glob.glob(path)  # noqa: PTH112, PTH207
+            if any(os.path.exists(each) and os.path.samefile(each, written) for each in (path, *inside)):  # noqa: PTH110, PTH121
+                raise UsageError(f"{option} {written} is the input.", hint="Name another file.")
 
 
 def progress_bar(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -74,7 +75,8 @@ def run_params(
         OutputError: the answer cannot be written.
     """
     choice = _checked(asked)
-    refuse_to_replace(output, asked.models)
+    given = [os.path.expanduser(each) for each in asked.models]  # noqa: PTH111 - as the config is looked for
+    refuse_to_replace(output, [f"{each}/config.json" if os.path.isdir(each) else each for each in given])  # noqa: PTH112
     _check_shown(asked, format_name)
     call = _Call(asked, choice)
     for named in call.named:

@@ -12,7 +12,7 @@ from llmkit.errors import UsageError
 from llmkit.tasks.catalogue import TaskCall
 from llmkit.tasks.parameter_values import check_types
 from llmkit.tasks.parameters import parameters_of
-from llmkit.wanted import should_be
+from llmkit.wanted import should_be, within
 
 if TYPE_CHECKING:
     from llmkit.inference.apply import InputChoice
@@ -61,9 +61,7 @@ def rows_a_batch(text: str) -> int | None:
 
 def checked_seed(seed: int | None) -> int | None:
     """Return a seed that generators take; raise UsageError otherwise."""
-    if seed is not None and not 0 <= seed < _SEEDS:
-        raise should_be(f"--seed {seed}", f"from 0 to {_SEEDS - 1}")
-    return seed
+    return within(0, _SEEDS - 1, seed, "--seed")
 
 
 def context_of(text: str | None, path: str | None) -> str | None:

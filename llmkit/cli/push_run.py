@@ -41,7 +41,10 @@ def finished_run(folder: Path) -> RunSummary:
         UsageError: there is no such folder, or its run is not finished.
     """
     if not folder.is_dir():
-        raise UsageError(f"no folder {folder}.", hint="Name the output of a run: `llmkit runs` lists them.")
+        raise UsageError(
+            f"{folder} is no folder." if folder.exists() else f"no folder {folder}.",
+            hint="Name the output of a run: `llmkit runs` lists them.",
+        )
     summary = read_run(folder)
     if summary.state != FINISHED:
         why = f": {summary.why}" if summary.why else ""

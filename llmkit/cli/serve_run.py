@@ -14,7 +14,7 @@ from llmkit.models.loading import LoadOptions
 from llmkit.models.resolving import ResolvedModel
 from llmkit.serving.host_names import address, names_answered_to
 from llmkit.tasks.catalogue import TaskCall, find_task
-from llmkit.wanted import should_be
+from llmkit.wanted import within
 
 if TYPE_CHECKING:
     from llmkit.serving.app import Served
@@ -160,8 +160,8 @@ def listener(host: str, port: int, path: str | None) -> sockets.socket:
         UsageError: there is no port of this number.
         LlmkitError: it cannot be had.
     """
-    if path is None and not 0 <= port <= _LAST_PORT:
-        raise should_be(f"--port {port}", f"from 0 to {_LAST_PORT}")
+    if path is None:
+        within(0, _LAST_PORT, port, "--port")
     try:
         if path is not None:
             _make_room(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -18,10 +18,12 @@ from llmkit.cli.destination import (
     progress_bar,
     refuse_one_place,
     refuse_own_input,
+    refuse_to_replace,
     report_rejects,
     say_how_to_resume,
 )
 from llmkit.cli.embed_run import TEXT_TASK, load_for_rows, say_cut
+from llmkit.data.atomic import explained_write
 from llmkit.data.encoding import dump_json
 from llmkit.data.formats import chosen_format
 from llmkit.errors import DataError, UsageError
@@ -109,6 +111,7 @@ def run_similarity(
             raise UsageError(f"{option} is for pairs from a file; a matrix is made in one go.")
     check_places(output, rejects, resume=resume, overwrite=overwrite)
     refuse_one_place({"--output": output, "--plot": call.plot, "--rejects": rejects})
+    refuse_to_replace(call.plot, call.choice.files, "--plot")
     chosen = checked_format(format_name, output, overwrite=overwrite)
     _run_matrix(call, rows, results, chosen, output, rejects, overwrite=overwrite)
 
@@ -241,9 +244,13 @@ def _run_matrix(
     for path in (call.plot, rejects_path):
         if path:
             refuse_existing(Path(path), overwrite=overwrite)
-    embeddings, rejected = _embedded(call, rows)
-    if rejects_path is not None:  # also where nothing is left to compare
-        _write_rejects(rejected, rejects_path, overwrite=overwrite)
+
+    def keep(rows: list[dict[str, Any]]) -> None:  # also where nothing is left to compare
+        if rejects_path is not None and rows:
+            lines = "".join(f"{dump_json(row)}\n" for row in rows)
+            write_to(rejects_path, lines.encode(), overwrite=overwrite)
+
+    embeddings, rejected = _embedded(call, rows, keep)
     comparison = compare(embeddings, call.measure)
     chosen = format_name or ("table" if results.is_terminal and output is None else "jsonl")
     is_document = chosen == "json"
@@ -257,18 +264,16 @@ def _run_matrix(
         content = picture(comparison, Path(call.plot))
         write_to(Path(call.plot), content, overwrite=overwrite)
     deliver(answer, results, chosen, output, overwrite=overwrite)
+    if rejects_path is not None and not rejected:  # what an earlier call left is no longer true
+        with explained_write(rejects_path):
+            rejects_path.unlink(missing_ok=True)
     end_with_rejects(len(rejected), len(embeddings) + len(rejected), rejects_path)
 
 
-def _write_rejects(rows: list[dict[str, Any]], path: Path, *, overwrite: bool) -> None:
-    if rows:
-        write_to(path, "".join(f"{dump_json(row)}\n" for row in rows).encode(), overwrite=overwrite)
-    else:  # what an earlier call left is no longer true
-        path.unlink(missing_ok=True)
-
-
-def _embedded(call: Call, rows: Iterator[MappedRow]) -> tuple[list[Any], list[dict[str, Any]]]:
-    """Return the vectors of all rows, and the rows that have none."""
+def _embedded(
+    call: Call, rows: Iterator[MappedRow], keep: Callable[[list[dict[str, Any]]], None]
+) -> tuple[list[Any], list[dict[str, Any]]]:
+    """Return the vectors of all rows, and the rows that have none, which `keep` takes before anything else fails."""
     from llmkit.data.row_run import as_rejected, failure_of, plain_input, reject_reason
     from llmkit.embeddings.comparing import MOST_COMPARED
     from llmkit.embeddings.embedding import Embedding, embed_texts
@@ -285,9 +290,15 @@ def _embedded(call: Call, rows: Iterator[MappedRow]) -> tuple[list[Any], list[di
                 hint="llmkit search finds the nearest of any number; --map a=COLUMN,b=COLUMN compares pairs.",
             )
     texts = [text for _, text in given if isinstance(text, str)]
-    failed = [(row.place, text) for row, text in given if isinstance(text, Exception)]
-    if failed and not texts:
-        raise failure_of(failed)
+    if given and not texts:
+        failed = [(row, text) for row, text in given if isinstance(text, Exception)]
+        keep(
+            [
+                as_rejected(row, reject_reason(error), plain_input(row, index))
+                for index, (row, error) in enumerate(failed)
+            ]
+        )
+        raise failure_of([(row.place, error) for row, error in failed])
     if len(given) < 2 and call.settings.effective_level == "sentence":
         raise UsageError(
             "there is one text, and nothing to compare it with.", hint=f"For example: {_EXAMPLE}"
@@ -301,6 +312,7 @@ def _embedded(call: Call, rows: Iterator[MappedRow]) -> tuple[list[Any], list[di
         if isinstance(each, Exception):
             reporter(f"{row.place}: {reject_reason(each)}")
             rejected.append(as_rejected(row, reject_reason(each), plain_input(row, index)))
+    keep(rejected)
     say_cut(sum(each.cut > 0 for each in embeddings), encoder, of=len(embeddings))
     return embeddings, rejected
 

@@ -11,7 +11,7 @@ from llmkit.errors import UsageError, no_such
 from llmkit.hardware.accelerators import CPU, find_accelerator
 from llmkit.hardware.grids import WORLD, Grid, find_grid
 from llmkit.units import Amount, Reading, parse
-from llmkit.wanted import should_be
+from llmkit.wanted import should_be, within
 
 _MOST_OF_ANYTHING = 10**12  # devices, sequences or tokens of one
 _MOST_OVERHEAD = 10
@@ -81,8 +81,7 @@ def read_choice(
         name: parse(text, f"--{name}", *_READINGS[name]) for name, text in texts.items() if text is not None
     }
     for name, value in {"gpus": gpus, "sequence-length": sequence_length, "batch-size": batch_size}.items():
-        if value is not None and not 1 <= value <= _MOST_OF_ANYTHING:
-            raise should_be(f"--{name} {value}", f"from 1 to {_MOST_OF_ANYTHING:,}")
+        within(1, _MOST_OF_ANYTHING, value, f"--{name}")
     if gpu is not None and gpu.strip().lower() != CPU:
         gpu = find_accelerator(gpu).name
     choice = Choice(

@@ -122,7 +122,7 @@ class RejectsSink:
             with explained_write(self.rejects_path):
                 if self._file is not None:
                     self._file.close()
-                elif finished:  # what an earlier call left is no longer true
+                elif finished and self.rejects_path.exists():  # what an earlier call left is no longer true
                     self.rejects_path.unlink(missing_ok=True)
 
 

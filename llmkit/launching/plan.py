@@ -129,7 +129,7 @@ def _wanted_gpus(text: str | None, devices: int | Sequence[int] | None) -> int |
     numbers = [whole_number(part.strip()) for part in text.split(",") if part.strip()]
     known = [number for number in numbers if number is not None]
     if not known or len(known) < len(numbers) or ("," not in text and known == [0]):
-        raise should_be(f"--gpus {text}", "how many GPUs (2), or which of them (0,1; the first alone: 0,)")
+        raise should_be(f"--gpus {text}", "a number of GPUs (2), or which of them (0,1; the first alone: 0,)")
     return known[0] if "," not in text else known
 
 

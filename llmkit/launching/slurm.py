@@ -55,7 +55,7 @@ def sbatch_script(
     """
     check_options(options)
     if options.gpus is not None and not whole_number(options.gpus):
-        raise should_be(f"--gpus {options.gpus}", "how many, 1 or more: SLURM chooses which")
+        raise should_be(f"--gpus {options.gpus}", "a number, 1 or more: SLURM chooses which")
     if options.node_rank is not None or options.rendezvous is not None:
         raise UsageError("--node-rank and --rendezvous follow from SLURM: leave them out.")
     number = devices if devices is None or isinstance(devices, int) else len(devices)

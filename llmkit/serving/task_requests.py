@@ -180,10 +180,10 @@ def _check_harmless(value: Any, name: str = "a parameter") -> None:
         for each in value:
             _check_harmless(each, name)
     elif isinstance(value, int | float) and abs(value) > _most(name):
-        raise UsageError(f"{name} should be at most {_most(name)}.")
+        raise UsageError(f"{name} should be {_most(name)} or less.")
     elif name == "temperature" and isinstance(value, int | float) and 0 < value < LEAST_TEMPERATURE:
         raise UsageError(
-            f"temperature should be at least {LEAST_TEMPERATURE:g}.",
+            f"temperature should be {LEAST_TEMPERATURE:g} or more.",
             hint="For the best token: do_sample false.",
         )
     elif name == "lang" and isinstance(value, str) and not _LANGUAGES.fullmatch(value):

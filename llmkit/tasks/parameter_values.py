@@ -34,6 +34,7 @@ _LEAST = {
     "doc_stride": 0,
     "stride": 0,
 }
+_MEANT = {("zero-shot-object-detection", "top_k", 0)}  # there it is all of them
 _GENERATION = "transformers.generation.configuration_utils"
 # parameter -> the module and the enumeration that have its values
 _STRATEGIES = {
@@ -44,7 +45,12 @@ _WITH_STRATEGIES_OF_THEIR_OWN = ("table-question-answering",)
 
 
 def check_types(task: Task, parameters: Mapping[str, Any]) -> None:
-    """Raise UsageError where a parameter is documented as a number or a truth value and is given none; for no heat."""
+    """Check the parameters of a task before its pipeline is there.
+
+    Raises:
+        UsageError: one is documented as a number or a truth value and is given none, is below what it can be, is a
+            strategy that is none, or a template that has more than the label in it.
+    """
     wanted = documented_types(task) if parameters else {}
     _check_temperature(parameters)
     _check_template(parameters)
@@ -56,7 +62,9 @@ def check_types(task: Task, parameters: Mapping[str, Any]) -> None:
     own = _own_types(task.impl.rpartition(".")[0]) if parameters else {}
     for name, least in _LEAST.items():
         value = parameters.get(name)
-        if name in own and isinstance(value, int | float) and value < least:
+        if name not in own or isinstance(value, bool) or (task.name, name, value) in _MEANT:
+            continue
+        if isinstance(value, int | float) and value < least:
             raise should_be(f"-p {name}={value}", f"{least} or more")
 
 

@@ -54,7 +54,7 @@ def _devices(value: Any) -> Any:
     )
     if value is None or is_count or (is_list and len(set(numbers)) == len(numbers)):
         return value
-    raise ValueError("how many GPUs, 1 or more, or which, each once: [0, 2]")
+    raise ValueError("a number of GPUs, 1 or more, or which, each once: [0, 2]")
 
 
 def _precision(value: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import itertools
 from collections.abc import Iterator, Mapping
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 4_000_000
 _MOST_PROBLEMS = 20  # that are told one by one
+_MOST_ROUNDS = 3
 
 
 def load_config(path: str, changes: Mapping[str, Any] | None = None) -> FinetuneConfig:
@@ -111,8 +111,8 @@ def check_config(
             return config
     except ValidationError as error:
         errors = list(error.errors(include_url=False))
-        with contextlib.suppress(ValidationError):  # what is right by itself may still not go together
-            rest = FinetuneConfig.model_validate(_without(values, errors))
+        rest = _rest_of(values, errors)
+        if rest is not None:  # what is right by itself may still not go together
             wrong = {each["loc"][0] for each in errors if each["type"] != "missing" and each["loc"]}
             errors += [each for each in _misfits(rest) if _DEPENDS_ON.get(each["loc"][0]) not in wrong]
     found = problems_of(errors[:_MOST_PROBLEMS], where, document, changed, options)
@@ -127,26 +127,44 @@ def check_config(
     raise UsageError("\n".join([f"{count:,} problems in {where}:", *(f"  {line}" for line in told)]))
 
 
-def _without(values: Mapping[str, Any], errors: list[Any]) -> dict[str, Any]:
-    """Return a copy of the values that lacks those that errors are about, and has what every config must have."""
+def _rest_of(values: Mapping[str, Any], errors: list[Any]) -> FinetuneConfig | None:
+    """Return the config without what errors are about, or None where nothing is left; what must be there is made up."""
+    from pydantic import ValidationError
+
+    from llmkit.training.config import FinetuneConfig
+
     left: dict[str, Any] = copy.deepcopy(dict(values))
-    for error in errors:
-        if error["type"] == "missing":
-            continue
-        inner: Any = left
-        for key, below in itertools.pairwise((*error["loc"], None)):
-            if not isinstance(inner, dict) or key not in inner:
-                break
-            if isinstance(inner[key], dict) and below in inner[key]:
-                inner = inner[key]
-                continue
+    for _ in range(_MOST_ROUNDS):
+        for error in errors:
+            _remove(left, error)
+        data = left.setdefault("data", {})
+        for section, key in ((left, "model"), (left, "output"), (data, "train")):
+            if isinstance(section, dict):
+                section.setdefault(key, "anything")
+        try:
+            return FinetuneConfig.model_validate(left)
+        except ValidationError as error:
+            errors = list(error.errors(include_url=False))
+    return None
+
+
+def _remove(left: dict[str, Any], error: Mapping[str, Any]) -> None:
+    """Remove what an error is about; of a section that lacks a key, all of it."""
+    path = tuple(error["loc"])
+    if error["type"] == "missing":
+        if len(path) > 1 and path[0] != "data":
+            left.pop(path[0], None)
+        return
+    if error["type"] == "invalid_key":
+        path = (*path[:-1], error["input"])
+    inner: Any = left
+    for key, below in itertools.pairwise((*path, None)):
+        if not isinstance(inner, dict) or key not in inner:
+            return
+        if not (isinstance(inner[key], dict) and below in inner[key]):
             del inner[key]
-            break
-    data = left.setdefault("data", {})
-    for section, key in ((left, "model"), (left, "output"), (data, "train")):
-        if isinstance(section, dict):
-            section.setdefault(key, "anything")
-    return left
+            return
+        inner = inner[key]
 
 
 # Where there is something wrong in the section on the right, what the other says may fit all the same.

@@ -154,7 +154,7 @@ def _explain(error: Mapping[str, Any], path: tuple[Any, ...]) -> str:
         return str(error["msg"])
     if kind in ("too_short", "string_too_short"):
         return f"{shown(given)} is empty."
-    wanted = str(context["error"]) if kind == "value_error" else wanted_by(error["msg"])
+    wanted = str(context["error"]) if kind == "value_error" else wanted_by(error["msg"]) or error["msg"]
     if wanted == SECTION and path == ("model",):
         wanted = f"a model's name, or {wanted}"
     return f"{shown(given)} should be {wanted}."

@@ -36,7 +36,7 @@ _watch: Watch | None = None
 _store: torch.distributed.Store | None = None
 _ready = 0
 _alone: LlmkitError | None = None
-"""What failed in this process while the others waited for it: nobody else says it."""
+"""What failed in this process while others waited for it: the first of those that fail says it."""
 
 
 def meet(*, on_cpu: bool, said: Callable[[str], None] = lambda text: None) -> None:
@@ -101,7 +101,7 @@ def wait_for_others(at_most: float | None = None) -> bool:
                 return True
             if at_most is not None:
                 return False
-    return True
+    return at_most is None
 
 
 @contextmanager
@@ -112,7 +112,7 @@ def agreed() -> Iterator[None]:
     is sharded, that one says its error by itself after a while, and the launcher ends the others.
 
     Raises:
-        LlmkitError: in the first process, whatever process failed; or in the one that the others wait for.
+        LlmkitError: in the first process, whatever process failed; or in the first of those that others wait for.
         SystemExit: in the others, with the error's exit code.
     """
     global _alone
@@ -124,6 +124,9 @@ def agreed() -> Iterator[None]:
     if process_count() > 1:
         if not wait_for_others(None if failed is None else silence_allowed()):
             assert failed is not None
+            assert _store is not None
+            if _store.add("said alone", 1) > 1:  # another has
+                raise SystemExit(failed.exit_code)
             _alone = failed
             raise failed
         failed = _first_of(failed)

@@ -27,7 +27,10 @@ REFUSED = {
     "a memory without a unit": (("bert-base", "--fits", "24"), "unit"),
     "batch size": (("bert-base", "--batch-size", "0"), "--batch-size"),
     "sequence length": (("bert-base", "--sequence-length", "-1"), "--sequence-length"),
-    "absurd costs": (("bert-base", "--context", str(10**400)), ": it should be from 1 to 1,000,000,000,000."),
+    "absurd costs": (
+        ("bert-base", "--context", str(10**400)),
+        "--context with so many digits: it should be from 1 to 1,000,000,000,000.",
+    ),
     "depth": (("bert-base", "--depth", "0"), "--depth"),
     "two tables": (("bert-base", "--tree", "--formula"), "--formula"),
     "a total and a tree": (("bert-base", "--total", "--tree"), "--total does not show what --tree asks for"),
@@ -83,6 +86,11 @@ def test_the_config_that_is_counted_is_not_written_over(llmkit, tmp_path, cache)
     done = llmkit(PARAMS, config, "-o", config, "--overwrite", env=cache)
     assert (done.code, config.read_text()) == (2, '{"model_type": "bert"}')
     assert done.stderr.startswith(f"error: --output {config} is the input.")
+    of_the_folder = llmkit(PARAMS, tmp_path, "-o", config, "--overwrite", env=cache)
+    assert (of_the_folder.code, config.read_text()) == (2, '{"model_type": "bert"}')
+    (tmp_path / "there.json").write_text("{}")
+    too_long = llmkit(PARAMS, f"./{'x' * 300}/m", "-o", tmp_path / "there.json", "--overwrite", env=cache)
+    assert too_long.code == 2, too_long.stderr
 
 
 def test_a_wrong_value_in_a_file_is_told_of_with_the_file(llmkit, tmp_path, cache):

@@ -99,8 +99,15 @@ def test_rejected_rows_of_a_matrix_are_kept_in_a_file(llmkit, tmp_path):
     assert none.code == 2
     assert "nothing to compare with" in none.stderr
     assert json.loads((tmp_path / "none.jsonl").read_text())["reason"] == "'text' is empty"
+    (tmp_path / "bad.jsonl").write_text("{\n{\n")
+    all_bad = llmkit("similarity", *MINILM, "-i", "bad.jsonl", "--rejects", "all.jsonl", cwd=tmp_path)
+    assert all_bad.code == 2
+    assert [json.loads(line)["line"] for line in (tmp_path / "all.jsonl").read_text().splitlines()] == [1, 2]
     beside = tmp_path / "out.csv.rejects.jsonl"
     assert llmkit("similarity", *MINILM, *rows, "-o", "out.csv", cwd=tmp_path).code == 3
+    assert json.loads(beside.read_text()) == rejected
+    own = ("-i", beside.name, "--column", "reason", "-o", "out.csv", "--overwrite")
+    assert "is the input" in llmkit("similarity", *MINILM, *own, cwd=tmp_path).stderr
     assert json.loads(beside.read_text()) == rejected
     again = llmkit("similarity", *MINILM, "A cat", "A dog", "-o", "out.csv", "--overwrite", cwd=tmp_path)
     assert (again.code, beside.exists()) == (0, False)
@@ -227,6 +234,10 @@ def test_a_killed_run_of_pairs_goes_on(llmkit, tmp_path):
         (["a", "b", "--rejects", "four.csv"], "four.csv is there already."),
         (["a", "b", "--plot", "x.png", "--rejects", "x/../x.png"], "--rejects x/../x.png is the picture."),
         (["-i", "bad.jsonl"], "bad.jsonl:1: not JSON"),
+        (
+            ["-i", "four.csv", "--column", "p", "--plot", "x.svg", "-o", "x.svg"],
+            "--plot x.svg is the output.",
+        ),
         (["a", "b", "--layer", "9"], "--layer 9"),
         (["-i", "four.csv"], "which columns of four.csv"),
         (["-i", "four.csv", "--map", "a=p,b=qq"], "did you mean q"),

@@ -143,9 +143,9 @@ def test_without_a_device_there_are_flops_alone(count):
 @pytest.mark.parametrize(
     ("said", "error"),
     [
-        ({"gpus": 10**400}, "--gpus 10+: it should be from 1 to"),
-        ({"batch_size": 10**400}, "--batch-size 10+: it should be from 1 to"),
-        ({"sequence_length": 10**30}, "--sequence-length 10+: it should be from 1 to"),
+        ({"gpus": 10**400}, "--gpus with so many digits: it should be from 1 to"),
+        ({"batch_size": 10**400}, "--batch-size with so many digits: it should be from 1 to"),
+        ({"sequence_length": 10**30}, "--sequence-length with so many digits: it should be from 1 to"),
         ({"pue": "110"}, "no data center draws 110 times"),
         ({"gpu": None, "batch_size": 4}, "--batch-size says nothing without a device"),
         ({"gpu": "cpu", "memory": "24GB"}, "a CPU's is its machine's"),

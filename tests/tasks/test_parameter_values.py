@@ -39,6 +39,7 @@ def test_a_word_where_a_number_goes(task, given, said):
         ("translation", {"src_lang": "en", "tgt_lang": "no"}),
         ("token-classification", {"aggregation_strategy": "simple", "stride": 0}),
         ("text-generation", {"top_k": 0}),
+        ("zero-shot-object-detection", {"top_k": 0}),
         ("feature-extraction", {}),
         ("text-generation", {"temperature": 0, "do_sample": False}),
         ("text-classification", {"padding": "max_length", "truncation": True}),

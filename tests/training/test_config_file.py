@@ -139,10 +139,13 @@ def test_values_beside_the_file_are_typed_by_the_same_schema(tmp_path: Path) -> 
         ("data: {train: a, columns: {my text: 3}}", "1:37: data.columns.my text: 3 should be a text."),
         ("null: 3", "1:1: null: a key should be a word."),
         ("true: 3", "1:1: true: a key should be a word."),
-        ("devices: 0", "1:10: devices: 0 should be how many GPUs, 1 or more, or which, each once: [0, 2]."),
-        ("devices: []", "1:10: devices: [] should be how many GPUs, 1 or more"),
-        ("devices: [0, 0]", "1:10: devices: [0, 0] should be how many GPUs, 1 or more"),
-        ("devices: [-1]", "1:10: devices: [-1] should be how many GPUs, 1 or more"),
+        (
+            "devices: 0",
+            "1:10: devices: 0 should be a number of GPUs, 1 or more, or which, each once: [0, 2].",
+        ),
+        ("devices: []", "1:10: devices: [] should be a number of GPUs, 1 or more"),
+        ("devices: [0, 0]", "1:10: devices: [0, 0] should be a number of GPUs, 1 or more"),
+        ("devices: [-1]", "1:10: devices: [-1] should be a number of GPUs, 1 or more"),
         ("data: {train: ''}", "1:15: data.train: '' is empty."),
         (
             "data: {train: a, validation: []}",
@@ -355,3 +358,13 @@ def test_what_is_missing_hides_nothing_else(tmp_path: Path) -> None:
         assert said in message
     assert message.count("Those that fit: ") == 1
     assert "there is no validation set" not in message, "there is one, and it is wrong"
+
+
+@pytest.mark.parametrize("model", ["{nme: minilm}", "{name: 3}", "{name: minilm, 3: x}"])
+def test_what_is_wrong_in_a_section_hides_nothing_of_another(tmp_path: Path, model: str) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(
+        f"task: text-classification\nmodel: {model}\ndata: {{train: a.csv}}\noutput: r\nmetrics: [acuracy]\n"
+    )
+    with pytest.raises(UsageError, match=r"metrics\.0: no such metric: 'acuracy'; did you mean accuracy\?"):
+        load_config(str(path))
