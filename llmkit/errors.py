@@ -96,8 +96,8 @@ def unknown(
     *,
     near: str | None = None,
     hint: str | None = None,
-    kind: type[UsageError] = UsageError,
-) -> UsageError:
+    kind: type[LlmkitError] = UsageError,
+) -> LlmkitError:
     """Return the error for a name that nothing has: it has the nearest, and all of them.
 
     Args:
@@ -108,7 +108,7 @@ def unknown(
     guess = near or did_you_mean(name, names)
     return kind(
         f"no such {what}: {name!r}" + (f"; {guess}" if guess else "."),
-        hint=hint or f"There are: {', '.join(names)}.",
+        hint=hint or f"There are: {', '.join(names) or 'none'}.",
     )
 
 

@@ -12,7 +12,7 @@ def should_be(given: str, wanted: str, *, hint: str | None = None) -> UsageError
 
     Args:
         given: where it was given, and the value: ``--seed -1``.
-        wanted: ``0 or more``, ``above 0``, ``from 0 to 65,535``, ``a whole number``.
+        wanted: ``0 or more``, ``above 0``, ``from 0 to 65535``, ``a whole number``.
     """
     return UsageError(f"{given}: it should be {wanted}.", hint=hint)
 
@@ -28,11 +28,18 @@ def within(least: int, most: int, value: int | None, option: str) -> int | None:
     """Return a number from `least` to `most`, or None; raise UsageError otherwise."""
     if value is not None and not least <= value <= most:
         shown = str(value) if abs(value) < _LONGEST_SHOWN else "with so many digits"
-        raise should_be(f"{option} {shown}", f"from {least} to {most:,}")
+        raise should_be(f"{option} {shown}", f"from {least} to {_digits(most)}")
     return value
 
 
 _LONGEST_SHOWN = 10**30
+_IN_GROUPS_FROM = 10**6  # a port has its digits together
+
+
+def _digits(number: int) -> str:
+    return f"{number:,}" if number >= _IN_GROUPS_FROM else str(number)
+
+
 # pydantic's messages, which typer shows from 0.27 on, and those of click, which it showed before.
 _WANTED = re.compile(r".*(?:Input should be|is not(?= a valid)) (?P<words>.+)", re.DOTALL)
 SECTION = "keys with values"

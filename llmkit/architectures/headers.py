@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.data.json_text import parse_json
-from llmkit.errors import HubError, ModelError
+from llmkit.errors import HubError, ModelError, on_a_line
 from llmkit.models.local_folder import (
     WEIGHTS_FILE,
     WEIGHTS_INDEX,
@@ -87,7 +87,7 @@ def read_headers(location: str, revision: str | None = None) -> Headers:
     from llmkit.models.local_folder import is_path
 
     if is_path(location) or location.endswith((".safetensors", ".json")):
-        raise ModelError(f"there is no checkpoint '{location}'.")
+        raise ModelError(f"no file or folder {on_a_line(location)}.")
     try:
         return _read_from_hub(location, revision)
     except HubError as error:

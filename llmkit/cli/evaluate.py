@@ -22,6 +22,7 @@ from llmkit.wanted import at_least, should_be
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from llmkit.training.evaluating import Evaluation
     from llmkit.training.trained import Asked
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -118,7 +119,10 @@ def evaluate(
         batch_size=rows_a_batch(batch_size),
         seed=seed,
     )
-    answer = _answer(asked, {"device": device, "dtype": dtype, "worst": worst}, level, resamples, seed or 0)
+    found = _judged(asked, {"device": device, "dtype": dtype, "worst": worst}, level, resamples, seed or 0)
+    if not data:  # a run names its own
+        refuse_to_replace(output, found.data)
+    answer = _answer(found)
     deliver(answer, results, chosen, output, overwrite=overwrite)
 
 
@@ -126,8 +130,7 @@ def _names(text: str | None) -> list[str] | None:
     return None if text is None else [name.strip() for name in text.split(",")]
 
 
-def _answer(asked: Asked, how: dict[str, Any], level: float, resamples: int, seed: int) -> Answer:
-    from llmkit.cli.evaluate_view import rows, sheets
+def _judged(asked: Asked, how: dict[str, Any], level: float, resamples: int, seed: int) -> Evaluation:
     from llmkit.cli.loading import quiet_libraries
 
     with quiet_libraries():
@@ -136,6 +139,12 @@ def _answer(asked: Asked, how: dict[str, Any], level: float, resamples: int, see
         found = evaluate_model(asked, **how, sureness=Sureness(level, resamples, seed), heard=heard)
     for each in found.notes:
         note(each)
+    return found
+
+
+def _answer(found: Evaluation) -> Answer:
+    from llmkit.cli.evaluate_view import rows, sheets
+
     return Answer(
         sheets=lambda: list(sheets(found)),
         objects=lambda: [found.as_object()],

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llmkit.data.shapes import DIALECT, find_shape, json_schema
-from llmkit.errors import UsageError, did_you_mean
+from llmkit.errors import UsageError, unknown
 from llmkit.tasks.catalogue import find_task, task_names
 
 if TYPE_CHECKING:
@@ -108,11 +108,7 @@ def schema_of(command: str, part: str | None = None) -> Mapping[str, Any]:
     if name in NO_JSON:
         raise UsageError(f"llmkit {name} {NO_JSON[name]}.", hint="`llmkit schema` lists what prints JSON.")
     if name not in SHAPES:
-        guess = did_you_mean(name, SHAPES)
-        raise UsageError(
-            f"there is no JSON of '{name}'" + (f"; {guess}" if guess else "."),
-            hint="`llmkit schema` lists what prints JSON.",
-        )
+        raise unknown("command that prints JSON", name, SHAPES, hint="`llmkit schema` lists them.")
     if name == PIPELINE:
         return _schema_of_task(part)
     given = SHAPES[name]

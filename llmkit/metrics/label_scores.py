@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any, ClassVar, NamedTuple
 
-from llmkit.errors import DataError, UsageError, did_you_mean
+from llmkit.errors import DataError, UsageError, unknown
 from llmkit.metrics.confusion import check_labels, class_pairs, confusion_of, present_labels
 from llmkit.metrics.inputs import Label, paired
 from llmkit.metrics.metric import Result, State
@@ -75,10 +75,7 @@ class LabelScore(SummedMetric):
     ) -> None:
         super().__init__()
         if average not in AVERAGES:
-            raise UsageError(
-                f"there is no average '{average}'.",
-                hint=did_you_mean(str(average), AVERAGES) or f"There are: {', '.join(AVERAGES)}.",
-            )
+            raise unknown("average", str(average), AVERAGES)
         self.average, self.pos_label, self.labels = average, pos_label, check_labels(labels)
         self.name = name or self.score_name
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from llmkit.errors import MissingExtraError, UsageError
+from llmkit.errors import MissingExtraError, unknown
 from llmkit.metrics.inputs import as_text, as_texts, paired
 from llmkit.metrics.metric import Result
 from llmkit.metrics.summed import SummedMetric, Totals
@@ -38,8 +38,11 @@ class Rouge(SummedMetric):
         super().__init__()
         for name in rouge_types:
             if not re.fullmatch(r"rouge([1-9]|L|Lsum)", name):
-                raise UsageError(
-                    f"there is no ROUGE type '{name}'.", hint="rouge1 to rouge9, rougeL, rougeLsum."
+                raise unknown(
+                    "ROUGE type",
+                    str(name),
+                    ROUGE_TYPES,
+                    hint="There are: rouge1 to rouge9, rougeL, rougeLsum.",
                 )
         try:
             from rouge_score.rouge_scorer import RougeScorer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from llmkit.errors import DataError, UsageError, did_you_mean
+from llmkit.errors import DataError, UsageError, unknown
 from llmkit.metrics.entities import Entity, lenient_entities
 from llmkit.metrics.entity_schemes import SCHEMES, strict_entities
 from llmkit.metrics.inputs import paired
@@ -37,12 +37,9 @@ class Seqeval(SummedMetric):
     def __init__(self, *, mode: str | None = None, scheme: str | None = None, suffix: bool = False) -> None:
         super().__init__()
         if mode not in (None, "strict"):
-            raise UsageError(f"there is no mode '{mode}'.", hint="'strict', or none for conlleval's way.")
+            raise unknown("mode", str(mode), ["strict"], hint="'strict', or none for conlleval's way.")
         if scheme is not None and scheme not in SCHEMES:
-            raise UsageError(
-                f"there is no scheme '{scheme}'.",
-                hint=did_you_mean(str(scheme), SCHEMES) or f"There are: {', '.join(SCHEMES)}.",
-            )
+            raise unknown("scheme", str(scheme), SCHEMES)
         if mode == "strict" and scheme is None:
             raise UsageError("the strict mode needs a scheme.", hint=f"Say one of {', '.join(SCHEMES)}.")
         self.scheme = scheme if mode == "strict" else None

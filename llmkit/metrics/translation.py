@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
-from llmkit.errors import MissingExtraError, UsageError
+from llmkit.errors import MissingExtraError, unknown
 from llmkit.metrics.inputs import as_text, as_texts, paired
 from llmkit.metrics.metric import Result
 from llmkit.metrics.summed import SummedMetric, Totals
@@ -75,14 +75,9 @@ class Bleu(SacrebleuMetric):
     ) -> None:
         super().__init__()
         if tokenize not in TOKENIZERS:
-            raise UsageError(
-                f"there is no tokenizer '{tokenize}' for BLEU here.",
-                hint=f"There are: {', '.join(TOKENIZERS)}.",
-            )
+            raise unknown("tokenizer for BLEU", str(tokenize), TOKENIZERS)
         if smooth_method not in (methods := ("exp", "floor", "add-k", "none")):
-            raise UsageError(
-                f"there is no smoothing '{smooth_method}'.", hint=f"There are: {', '.join(methods)}."
-            )
+            raise unknown("smoothing", str(smooth_method), methods)
         self.scorer = _sacrebleu("BLEU")(
             tokenize=tokenize,
             lowercase=lowercase,

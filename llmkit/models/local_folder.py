@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.data.json_text import parse_json
-from llmkit.errors import ModelError, did_you_mean
+from llmkit.errors import ModelError, did_you_mean, on_a_line
 from llmkit.models.resolved import ResolvedModel
 
 CONFIG_FILE = "config.json"
@@ -69,7 +69,7 @@ def local_path(name: str) -> Path:
     path = Path(os.path.expanduser(name)).absolute()  # noqa: PTH111 - Path.expanduser raises for an unknown user
     if not os.path.exists(path):  # noqa: PTH110
         kind = "file" if path.name.lower().endswith(FILE_ENDINGS) else "folder"
-        raise ModelError(f"there is no {kind} '{name}'.", hint=_nearest_sibling(path))
+        raise ModelError(f"no {kind} {on_a_line(name)}.", hint=_nearest_sibling(path))
     for part in (path, *path.parents):
         try:
             part.name.encode()

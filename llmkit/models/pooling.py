@@ -110,7 +110,7 @@ def pool(hidden_states: torch.Tensor, attention_mask: torch.Tensor, mode: str = 
     if mode == "max":
         return hidden_states.masked_fill(mask == 0, float("-inf")).amax(dim=1)
     if mode not in ("mean", "weighted-mean", "mean-sqrt-length"):
-        raise ValueError(f"there is no pooling '{mode}'")
+        raise ValueError(f"no such pooling: {mode!r}")
     if mode == "weighted-mean":
         mask = mask * mask.cumsum(dim=1)
     tokens = mask.sum(dim=1).clamp(min=1e-9)

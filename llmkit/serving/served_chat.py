@@ -198,11 +198,11 @@ def _checked(body: Any) -> tuple[list[dict[str, str]], dict[str, Any], list[str]
 
 def _message(given: Any) -> dict[str, str]:
     if not isinstance(given, dict) or given.get("role") not in _ROLES:
-        raise BadRequestError(f'a message has a "role": one of {", ".join(_ROLES)}.')
+        raise BadRequestError(f'a message should have a "role": one of {", ".join(_ROLES)}.')
     content = given.get("content")
     if isinstance(content, list):  # parts, of which only texts can be taken
         if not all(isinstance(part, dict) and isinstance(part.get("text"), str) for part in content):
-            raise BadRequestError("a part of a message is a text here.")
+            raise BadRequestError("a part of a message should be a text.")
         content = "".join(part["text"] for part in content)
     if not isinstance(content, str):
         raise BadRequestError('the "content" of a message should be a text.')

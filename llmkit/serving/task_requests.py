@@ -145,11 +145,13 @@ def _checked_value(field: Field, value: Any) -> Any:
     if field.name == "assets":
         return checked_assets(value)
     if field.kind is Kind.TABLE and not isinstance(value, dict | list):
-        raise RowError(f"'{field.name}' is the table itself: an object with a list for each column")
+        raise RowError(f"'{field.name}' should be the table itself: an object with a list for each column")
     if field.kind is Kind.CHAT:
         messages = value if isinstance(value, list) else []
         if not all(isinstance(each, dict) and isinstance(each.get("content"), str) for each in messages):
-            raise RowError(f"'{field.name}' is a list of objects with 'role' and 'content', both texts")
+            raise RowError(
+                f"'{field.name}' should be a list of objects with 'role' and 'content', both texts"
+            )
     return value
 
 
@@ -187,7 +189,7 @@ def _check_harmless(value: Any, name: str = "a parameter") -> None:
             hint="For the best token: do_sample false.",
         )
     elif name == "lang" and isinstance(value, str) and not _LANGUAGES.fullmatch(value):
-        raise UsageError("lang is a language's code, such as eng, or several with + between them.")
+        raise UsageError("lang should be a language's code, such as eng, or several with + between them.")
 
 
 def _most(name: str) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from llmkit.errors import UsageError, did_you_mean
+from llmkit.errors import UsageError, unknown
 from llmkit.metrics import find_metric, more_is_better
 from llmkit.training.objectives.base import Objective
 
@@ -32,10 +32,7 @@ def best_by(config: FinetuneConfig, objective: Objective, figures: Mapping[str, 
     found = f"eval_{main_keys.get(wanted, wanted)}"
     if found not in figures:
         known = [name.removeprefix("eval_") for name in figures]
-        near = did_you_mean(wanted, known)
-        raise UsageError(
-            f"training.best_metric: there is no figure {wanted!r}" + (f"; {near}" if near else "."),
-            hint=f"There are: {', '.join(known)}.",
-        )
+        error = unknown("figure", wanted, known)
+        raise UsageError(f"training.best_metric: {error.message}", hint=error.hint)
     of_wanted = next((name for name in metrics if wanted in (name, main_keys[name])), wanted)
     return found, 1 if more_is_better(of_wanted) else -1

@@ -9,7 +9,7 @@ from typing import Any
 
 from llmkit.data.json_text import parse_json
 from llmkit.data.yaml_text import read_yaml
-from llmkit.errors import LlmkitError, UsageError, did_you_mean, no_such
+from llmkit.errors import LlmkitError, UsageError, no_such, unknown
 from llmkit.metrics import find_metric, metric_names, more_is_better
 from llmkit.training.checkpoints import MANIFEST, STATE
 from llmkit.training.log import finite, read_log
@@ -80,8 +80,7 @@ def find_runs(folder: Path, names: Sequence[str] = ()) -> list[RunSummary]:
     children = {path.name: path for path in sorted(folder.iterdir()) if _is_candidate(path)}
     for name in names:
         if name not in children:
-            hint = did_you_mean(name, children) or f"There are: {', '.join(children) or 'none'}."
-            raise UsageError(f"there is no run '{name}' in {folder}.", hint=hint)
+            raise unknown(f"run in {folder}", name, children)
     return [read_run(children[name]) for name in names or children]
 
 

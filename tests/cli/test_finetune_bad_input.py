@@ -204,7 +204,7 @@ SETTINGS = [
     Bad(
         "an unknown best metric, found before a step",
         (
-            "training.best_metric: there is no figure 'acuracy'; did you mean accuracy?",
+            "training.best_metric: no such figure: 'acuracy'; did you mean accuracy?",
             "There are: loss, accuracy",
         ),
         changes={"training.best_metric": "acuracy", "data.validation": 0.3},
@@ -269,7 +269,7 @@ SETTINGS = [
     ),
     Bad(
         "a model that is not there",
-        ("there is no folder './nowhere'.", "A model is a folder with config.json"),
+        ("no folder ./nowhere.", "A model is a folder with config.json"),
         changes={"model.name": "./nowhere"},
         code=1,
     ),

@@ -104,7 +104,7 @@ def test_a_checkpoint_that_is_not_there_is_not_looked_for_on_the_hub(llmkit, cac
     for name in ("nothing.safetensors", "model.safetensors.index.json"):
         done = llmkit(PARAMS, "bert-base", "--checkpoint-file", name, env=cache)
         assert done.code == 1
-        assert done.stderr == f"error: there is no checkpoint '{name}'.\n"
+        assert done.stderr == f"error: no file or folder {name}.\n"
 
 
 @pytest.mark.parametrize(

@@ -184,7 +184,7 @@ def test_an_alias_is_its_task() -> None:
         (("pipeline",), "name one"),
         (("pipeline", "nerr"), "did you mean ner"),
         (("card",), "prints Markdown"),
-        (("embed", "ner"), "no JSON of 'embed ner'"),
+        (("embed", "ner"), "no such command that prints JSON: 'embed ner'"),
         (("embed", "-f", "csv"), "--format csv"),
     ],
 )

@@ -133,7 +133,7 @@ def test_a_letter_that_the_scheme_does_not_have():
     [
         ({"mode": "strict"}, "needs a scheme"),
         ({"mode": "strict", "scheme": "IOB3"}, "did you mean"),
-        ({"mode": "lax"}, "no mode 'lax'"),
+        ({"mode": "lax"}, "no such mode: 'lax'"),
     ],
 )
 def test_bad_options(options, said):

@@ -109,7 +109,7 @@ def test_one_that_was_deleted_is_told(adapter):
         resolve_for(find_task("sentiment-analysis"), None, None)
     assert "Install llmkit again" in raised.value.hint
     shutil.rmtree(adapter)
-    with pytest.raises(ModelError, match="there is no embedded adapter 'sentiment'") as raised:
+    with pytest.raises(ModelError, match="no such embedded adapter: 'sentiment'") as raised:
         resolve_for(find_task("sentiment-analysis"), None, None)
     assert "install llmkit again" in raised.value.hint
 
@@ -214,7 +214,7 @@ def test_without_the_base(adapter, monkeypatch):
 
 
 def test_a_name_that_no_adapter_has(adapter):
-    with pytest.raises(ModelError, match="there is no embedded adapter 'sentimnet'") as raised:
+    with pytest.raises(ModelError, match="no such embedded adapter: 'sentimnet'") as raised:
         resolve_model("minilm:sentimnet")
     assert "minilm:sentiment" in raised.value.hint
 

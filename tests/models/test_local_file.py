@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import shutil
 import tarfile
 import zipfile
@@ -60,7 +61,7 @@ def test_a_weights_file_without_its_config(model):
 
 
 def test_a_file_that_is_not_there(model):
-    with pytest.raises(ModelError, match=r"there is no file '.*modle\.safetensors'") as raised:
+    with pytest.raises(ModelError, match=r"no file .*modle\.safetensors") as raised:
         resolve_model(str(model / "modle.safetensors"))
     assert raised.value.hint == "did you mean model.safetensors?"
 
@@ -71,7 +72,7 @@ def test_a_file_that_is_not_there(model):
 def test_a_name_with_the_ending_of_a_file_is_no_model_of_the_hub(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / name.replace("modle", "model")).write_bytes(b"")
-    with pytest.raises(ModelError, match=f"there is no file '{name}'") as raised:
+    with pytest.raises(ModelError, match=f"no file {re.escape(name)}") as raised:
         resolve_model(name)
     assert raised.value.hint == f"did you mean {name.replace('modle', 'model')}?"
 

@@ -308,6 +308,15 @@ class TestCommand:
         assert float(rows[1]["low"]) <= float(rows[1]["value"]) <= float(rows[1]["high"])
         assert llmkit("evaluate", run, "-o", output).code == 2
 
+    def test_the_runs_own_data_is_not_written_over(self, llmkit: Command, run: Path, tmp_path: Path) -> None:
+        judged_on = tmp_path / "test.jsonl"
+        before = judged_on.read_bytes()
+        done = llmkit("evaluate", run, "--resamples", "0", "-o", judged_on, "--overwrite")
+
+        assert (done.code, done.text) == (2, "")
+        assert f"--output {judged_on} is the input." in done.stderr
+        assert judged_on.read_bytes() == before
+
     @pytest.mark.parametrize("look", ["table", "markdown"])
     def test_for_a_person(self, look: str, llmkit: Command, run: Path) -> None:
         done = llmkit("evaluate", run, "--format", look, "--resamples", "10", "--worst", "1")

@@ -215,7 +215,7 @@ class TestCommand:
             (["missing"], "no folder missing."),
             (["{folder}", "rnu", "x"], "did you mean run?"),
             (["{folder}", "run"], "one run is not compared"),
-            (["{folder}", "nowhere"], "there is no run 'nowhere'"),
+            (["{folder}", "nowhere"], "'nowhere'"),
             (["{folder}", "--sort", "lost"], "did you mean loss?"),
             (["{folder}", "--format", "xml"], "no such format"),
         ],

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llmkit.errors import ModelError
+from llmkit.errors import ModelError, unknown
 from llmkit.models.embedded.encoder import EMBEDDED_NAME, EMBEDDED_TITLE, digest
 from llmkit.models.local_folder import ADAPTER_WEIGHTS, check_safetensors
 
@@ -88,7 +88,7 @@ def embedded_adapter(name: str) -> EmbeddedAdapter:
     if name not in (known := embedded_names()):
         named = ", ".join(f"{EMBEDDED_NAME}:{each}" for each in known) or "none"
         hint = f"There are: {named}. If one is missing, {_REMEDY}"
-        raise ModelError(f"there is no embedded adapter '{name}'.", hint=hint)
+        raise unknown("embedded adapter", name, known, hint=hint, kind=ModelError)
     found = read_adapter(name)
     found.check()
     return found
