@@ -118,7 +118,7 @@ def test_what_is_no_safetensors(tmp_path):
     ):
         with pytest.raises(ModelError, match=said):
             read_headers(str(place))
-    with pytest.raises(ModelError, match="no checkpoint"):
+    with pytest.raises(ModelError, match="no file or folder"):
         read_headers(str(tmp_path / "nothing"))
 
 
