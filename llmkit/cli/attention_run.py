@@ -128,6 +128,8 @@ def _read_stdin() -> str:
     from llmkit.data.sources import STDIN
     from llmkit.insight.prepared import MOST_CHARACTERS
 
+    if sys.stdin is None:
+        raise UsageError("there is no text: standard input is closed.")
     # One more than is taken, so that a longer text is refused by the length that is known.
     return read_beginning(sys.stdin.buffer, STDIN, 4 * (MOST_CHARACTERS + 1)).removesuffix("\n")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -67,8 +68,15 @@ def export(
     results = claim_stdout()
     from llmkit.cli.export_run import run_export
 
-    place = Path(output) if output is not None else Path(f"{run.rstrip('/').replace(':', '-')}-{to}")
+    place = Path(output) if output is not None else _beside(run, to)
     run_export(run, to, place, results, chosen, task=task, revision=revision, overwrite=overwrite)
+
+
+def _beside(run: str, to: str) -> Path:
+    """Return the folder that an export goes to where none is named: RUN-onnx."""
+    name = re.sub(r"^\w+://", "", run).rstrip("/")
+    place = Path(name).resolve() if Path(name).name in ("", "..") else Path(name.replace(":", "-"))
+    return place.with_name(f"{place.name}-{to}")
 
 
 def _check_form(to: str, run: str) -> None:

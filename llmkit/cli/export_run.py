@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from llmkit.sharing.export.compared import Compared
     from llmkit.sharing.export.source import Source
 
-# Of the largest number in the outputs: orders of summation differ by 1e-6 in float32, by 1e-2 in bfloat16.
+# Of the largest number in the outputs, or of 1 where all are smaller, as what cancels out leaves its error: orders of
+# summation differ by 1e-6 in float32, by 1e-2 in bfloat16.
 _FAR = 0.05
 # What an export wrote: --overwrite replaces that and nothing else.
 _WRITTEN = "llmkit-export.json"

@@ -83,7 +83,7 @@ def _write_file(
     path: Path, rows: Sequence[Mapping[str, Any]], format_: Format, *, single: bool, overwrite: bool
 ) -> None:
     bare = replace(format_, make=lambda _: format_.make(single))
-    sink = FileSink(path, bare, call={}, overwrite=overwrite)
+    sink = FileSink(path, bare, call={}, overwrite=overwrite, has_resume=False)
     for index, row in enumerate(rows):
         sink.write(dict(row), index)
     sink.close(finished=True)

@@ -162,6 +162,10 @@ def _of_texts(call: SearchCall, path: str) -> Corpus:
     from llmkit.inference.apply import read_rows
     from llmkit.models.loading import model_identity
 
+    if not Path(path).is_file():
+        raise UsageError(
+            f"--in {path} is a pipe, and its rows are read twice.", hint="Write it to a file first."
+        )
     if call.texts:
         raise UsageError(f"--texts is for vectors that have none; {path} is a file of texts.")
     choice = _text_choice(call, path)

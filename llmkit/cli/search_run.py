@@ -86,20 +86,23 @@ def run_search(call: SearchCall, out: Destination) -> None:
     encoder, _ = load_for_rows(resolved, query_settings, load, iter(()))
     _check_dimension(encoder, corpus, call)
     sink = out.sink({}, bare=False, table=SearchTable)
+    found: Nearest | None = None
     finished, searched, without_hits = False, 0, 0
     try:
         for window in _windows(itertools.chain([first], queries), call, encoder):
-            vectors = _embedded(encoder, window)
+            texts, vectors = _embedded(encoder, window, rejected)
+            if vectors is None:
+                continue
             found = _nearest(vectors, corpus, call)
-            _write(sink, window, found, corpus, keep_input=out.keep_input)
-            searched += len(window)
+            _write(sink, texts, found, corpus, keep_input=out.keep_input)
+            searched += len(texts)
             without_hits += sum(not hits for hits in found.hits)
         for row in rejected.rows:
             sink.reject(row)
         finished = True
     finally:
         sink.close(finished=finished)
-    if found.skipped:
+    if found is not None and found.skipped:
         note(
             f"{found.skipped:,} of {found.rows:,} rows were skipped: they have no vector, or one that is not finite."
         )
@@ -124,14 +127,16 @@ class _Rejected:
         self.rows.append(as_rejected(row, reason, plain_input(row, len(self.rows))))
 
 
-def _windows(queries: Iterator[str], call: SearchCall, encoder: Encoder) -> Iterator[list[str]]:
+def _windows(
+    queries: Iterator[tuple[Row, str]], call: SearchCall, encoder: Encoder
+) -> Iterator[list[tuple[Row, str]]]:
     most = max(1, min(_QUERIES_AT_ONCE, _CANDIDATE_NUMBERS // (encoder.dimension * (call.top_k + 16))))
     while window := list(itertools.islice(queries, most)):
         yield window
 
 
-def _queries(call: SearchCall, rejected: _Rejected) -> Iterator[str]:
-    """Go through the queries that say something; `rejected` hears of the others.
+def _queries(call: SearchCall, rejected: _Rejected) -> Iterator[tuple[Row, str]]:
+    """Go through the queries that say something, each with its row; `rejected` hears of the others.
 
     Raises:
         UsageError: there is none, or they are given twice.
@@ -148,7 +153,7 @@ def _queries(call: SearchCall, rejected: _Rejected) -> Iterator[str]:
         rows = (text_record(text, "query", number) for number, text in enumerate(call.queries, 1))
     else:
         if call.queries_file and not from_stdin:
-            rows = read_file(expand_paths([call.queries_file])[0])
+            rows = itertools.chain(*map(read_file, expand_paths([call.queries_file])))
         elif sys.stdin is None or (sys.stdin.isatty() and not from_stdin):
             raise UsageError(
                 "there is no query.", hint="For example: llmkit search 'a savings account' --in notes.txt"
@@ -159,7 +164,7 @@ def _queries(call: SearchCall, rejected: _Rejected) -> Iterator[str]:
     for row in rows:
         text = "" if isinstance(row, BadRecord) else _query_of(row.values)
         if text.strip():
-            yield text
+            yield row, text
         else:
             rejected(row, row.reason if isinstance(row, BadRecord) else "the query is empty")
 
@@ -179,10 +184,14 @@ def _with_query(rows: Iterator[Row], file: str | None) -> Iterator[Row]:
             columns = list(row.values)
             if len(columns) > 1 and not set(columns) & set(_QUERY_COLUMNS):
                 raise DataError(
-                    f"which column of {file or 'standard input'} is the query? It has {', '.join(columns)}.",
+                    f"which column of {_place(file)} is the query? It has {', '.join(columns)}.",
                     hint=f"Call it {', '.join(_QUERY_COLUMNS[:-1])} or {_QUERY_COLUMNS[-1]}, or leave only that one.",
                 )
         yield row
+
+
+def _place(file: str | None) -> str:
+    return "standard input" if file in (None, "-") else file
 
 
 def _query_of(values: dict[str, Any]) -> str:
@@ -214,20 +223,27 @@ def _check_dimension(encoder: Encoder, corpus: Corpus, call: SearchCall) -> None
         )
 
 
-def _embedded(encoder: Encoder, queries: Sequence[str]) -> numpy.ndarray[Any, Any]:
+def _embedded(
+    encoder: Encoder, window: Sequence[tuple[Row, str]], rejected: _Rejected
+) -> tuple[list[str], numpy.ndarray[Any, Any] | None]:
+    """Return the queries that have a vector, and the vectors, None where none has; `rejected` hears of the others."""
     import numpy
 
     from llmkit.embeddings.embedding import Embedding, embed_texts
 
-    found = embed_texts(encoder, queries, encoder.tokenizer.tokenize(queries))
-    vectors = []
-    for query, each in zip(queries, found, strict=True):
+    texts = [text for _, text in window]
+    queries, vectors = [], []
+    for (row, text), each in zip(
+        window, embed_texts(encoder, texts, encoder.tokenizer.tokenize(texts)), strict=True
+    ):
         if not isinstance(each, Embedding):
-            raise DataError(f"the query '{query}': {each.message}.")
-        if not numpy.isfinite(each.vectors).all():
-            raise DataError(f"the query '{query}' has a vector that is not finite.")
-        vectors.append(each.vectors)
-    return numpy.stack(vectors)
+            rejected(row, each.message)
+        elif not numpy.isfinite(each.vectors).all():
+            rejected(row, "its vector is not finite")
+        else:
+            queries.append(text)
+            vectors.append(each.vectors)
+    return queries, numpy.stack(vectors) if vectors else None
 
 
 def _nearest(vectors: numpy.ndarray[Any, Any], corpus: Corpus, call: SearchCall) -> Nearest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket as sockets
 from dataclasses import dataclass
@@ -177,10 +178,15 @@ def listener(host: str, port: int, path: str | None) -> sockets.socket:
             opened.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
             opened.bind((host, port))
         opened.listen(_BACKLOG)
+    except UnicodeError:  # of a name that no host can have
+        raise UsageError(f"--host {host}: no host has such a name.") from None
     except OSError as error:
+        is_host = isinstance(error, sockets.gaierror) or error.errno == errno.EADDRNOTAVAIL
+        option = "--socket" if path is not None else "--host" if is_host else "--port"
         where = path or f"{host}:{port}"
-        hint = "Choose another --port." if path is None else "Choose another --socket."
-        raise LlmkitError(f"cannot listen at {where}: {error.strerror or error}.", hint=hint) from None
+        raise LlmkitError(
+            f"cannot listen at {where}: {error.strerror or error}.", hint=f"Choose another {option}."
+        ) from None
     return opened
 
 

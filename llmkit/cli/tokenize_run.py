@@ -66,7 +66,7 @@ def run_tokenize(call: TokenizeCall, out: Destination) -> None:
     rows = texts_of_rows(read_rows(find_task("feature-extraction").task, call.choice))
     resolved = [_find(name, call.revision) for name in call.models or (None,)]
     identity = {
-        "models": [[each.location, each.revision] for each in resolved],
+        "models": [[each.location, each.revision, each.weights] for each in resolved],
         "special": call.special,
         **call.choice.identity(),
         "format": out.format,

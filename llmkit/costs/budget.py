@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llmkit.architectures.count import ModelCount
 from llmkit.costs.choice import Choice
-from llmkit.costs.estimate import Estimate, Speed, bills, notes_of, notes_of_model, speed_of
+from llmkit.costs.estimate import Estimate, Speed, bills, hours_figure, notes_of, notes_of_model, speed_of
 from llmkit.costs.flops import SIX_SOURCE, TokenFlops, token_flops
 from llmkit.costs.optimal import optimal_figures
 from llmkit.errors import UsageError
@@ -27,9 +27,8 @@ def within_budget(count: ModelCount | None, choice: Choice) -> Estimate:
     if count is None and choice.recompute != "none":
         raise UsageError("--recompute is of a model's layers: name the model.")
     speed = speed_of(choice)
-    hours = _hours(choice, speed)
     each = None if count is None else token_flops(count, choice.sequence_length, choice.recompute)
-    flops, found = _flops(choice, speed, hours, each)
+    flops, hours, found = _bought(choice, speed, each)
     found += _what_fits(count, choice, flops, each)
     if hours is not None and speed is not None:
         found += bills(hours, speed.accelerator, choice)
@@ -40,12 +39,56 @@ def within_budget(count: ModelCount | None, choice: Choice) -> Estimate:
     return Estimate(label, (*found, *optimal_figures(flops)), tuple(notes))
 
 
-def _hours(choice: Choice, speed: Speed | None) -> Span | None:
-    """Return the device hours that are paid for; None where the budget is of FLOPs."""
+def _bought(
+    choice: Choice, speed: Speed | None, each: TokenFlops | None
+) -> tuple[Span, Span | None, list[Figure]]:
+    """Return the model's FLOPs that fit the budget, the device hours, and the figures that lead to both.
+
+    Without a device the hours are None.
+    """
+    assert choice.budget is not None
+    if choice.budget.unit == "FLOPs":
+        flops = Span.exact(choice.budget.of("FLOPs"))
+        given = figure(
+            "training_flops", "training FLOPs", flops, "FLOPs", formula="as given", source="--budget"
+        )
+        if speed is None:
+            return flops, None, [given]
+        computed = flops / _share(speed, each)
+        hours = computed / (speed.flops * 3600)
+        return flops, hours, [given, hours_figure(hours, speed, Amount(computed.middle, "FLOPs"))]
+    hours = _hours(choice, speed)
+    assert speed is not None
+    share = _share(speed, each)
+    flops = hours * 3600 * speed.flops * share
+    reason = "" if share == 1 else " × the share that is not computed again"
+    return (
+        flops,
+        hours,
+        [
+            figure(
+                "training_flops",
+                "training FLOPs, with attention",
+                flops,
+                "FLOPs",
+                formula=f"device hours × 3600 s × peak × utilization{reason}",
+                numbers=f"{Amount(hours.middle, 'device hours')} × 3600 s × {speed.peak} × {speed.utilization.amount}",
+                source=f"{speed.accelerator.source}; {speed.utilization.source}",
+            ),
+            *([_paid(choice, hours)] if choice.budget.unit == "USD" else []),
+        ],
+    )
+
+
+def _share(speed: Speed, each: TokenFlops | None) -> float:
+    """Return the share of what a device computes that is the model's own: the rest is computed twice."""
+    return 1.0 if each is None else each.with_attention / speed.counted(each)
+
+
+def _hours(choice: Choice, speed: Speed | None) -> Span:
+    """Return the device hours that are paid for."""
     budget = choice.budget
     assert budget is not None
-    if budget.unit == "FLOPs":
-        return None
     if speed is None:
         raise UsageError(f"--budget {budget}: on which device?", hint="Name it: --gpu h100.")
     if budget.unit == "device hours":
@@ -55,36 +98,6 @@ def _hours(choice: Choice, speed: Speed | None) -> Span | None:
             f"--budget {budget}: what does an hour of a device cost?", hint="Say it: --price 2.5usd/h."
         )
     return Span.exact(budget.of("USD") / choice.price.of("USD/device hour"))
-
-
-def _flops(
-    choice: Choice, speed: Speed | None, hours: Span | None, each: TokenFlops | None
-) -> tuple[Span, list[Figure]]:
-    """Return the model's FLOPs that fit the budget, and the figures that lead to them."""
-    assert choice.budget is not None
-    if hours is None or speed is None:
-        flops = Span.exact(choice.budget.of("FLOPs"))
-        return flops, [
-            figure("training_flops", "training FLOPs", flops, "FLOPs", formula="as given", source="--budget")
-        ]
-    share = 1.0
-    if each is not None:
-        share = each.with_attention / speed.counted(each)  # the rest is computed twice
-    flops = hours * 3600 * speed.flops * share
-    reason = "" if share == 1 else " × the share that is not computed again"
-    paid = [] if choice.price is None else [_paid(choice, hours)]
-    return flops, [
-        figure(
-            "training_flops",
-            "training FLOPs, with attention",
-            flops,
-            "FLOPs",
-            formula=f"device hours × 3600 s × peak × utilization{reason}",
-            numbers=f"{Amount(hours.middle, 'device hours')} × 3600 s × {speed.peak} × {speed.utilization.amount}",
-            source=f"{speed.accelerator.source}; {speed.utilization.source}",
-        ),
-        *paid,
-    ]
 
 
 def _paid(choice: Choice, hours: Span) -> Figure:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import gzip
 import io
+import itertools
 import json
 import os
 import re
@@ -217,7 +218,7 @@ def read_dataset(name: str, *, split: str | None, revision: str | None = None) -
     """
     if _answer(Path(name).is_file) or _is_path(name):
         _check_split(name, split, ["train"])
-        return read_file(expand_paths([name])[0])
+        return itertools.chain(*map(read_file, expand_paths([name])))
     splits = dataset_splits(name, revision)
     return dataset_rows(splits[_check_split(name, split, list(splits))], name)
 

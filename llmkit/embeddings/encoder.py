@@ -14,7 +14,7 @@ from llmkit.models.cpu_attention import SideBySideError
 from llmkit.models.loading import LoadOptions, load_model
 from llmkit.models.pooling import PoolingConfig, pool, read_pooling
 from llmkit.models.resolved import ResolvedModel
-from llmkit.models.sentence_modules import SentenceModules, load_dense, read_sentence_modules
+from llmkit.models.sentence_modules import SentenceModules, load_dense, model_prompts, read_sentence_modules
 from llmkit.models.side_by_side import first_position, places_of, takes_side_by_side
 from llmkit.models.tokenizing import load_tokenizer, token_limit
 
@@ -202,7 +202,7 @@ def load_encoder(resolved: ResolvedModel, settings: EmbedSettings, options: Load
     if prompt and not modules.pooling.counts_prompt:
         raise ModelError(
             f"{resolved.name} leaves its prompt out of the pooling (include_prompt), which llmkit does not.",
-            hint="--pooling mean pools the prompt with the text; --prompt '' leaves it away.",
+            hint="--pooling mean --prompt NAME pools the prompt with the text; --prompt '' leaves it away.",
         )
     size = config.hidden_size * (len(layers) if settings.layers_merge == "concat" else 1)
     if not settings.by_token:
@@ -234,9 +234,12 @@ def _heeds_modules(settings: EmbedSettings) -> bool:
 
 
 def _plain(resolved: ResolvedModel) -> SentenceModules:
-    """Return what holds of a model's own files where its modules are left out: how long its texts are."""
+    """Return what holds of a model's own files where its modules are left out: its prompts, how long its texts are.
+
+    The prompts are there by their names; none is put before a text unasked.
+    """
     limit = read_pooling(resolved.location, resolved.revision).max_tokens
-    return SentenceModules(PoolingConfig(max_tokens=limit))
+    return SentenceModules(PoolingConfig(max_tokens=limit), prompts=model_prompts(resolved))
 
 
 def _check_takes_text(model: Any, resolved: ResolvedModel) -> None:

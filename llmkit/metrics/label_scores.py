@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 from llmkit.errors import DataError, UsageError, unknown
 from llmkit.metrics.confusion import check_labels, class_pairs, confusion_of, present_labels
 from llmkit.metrics.inputs import Label, paired
-from llmkit.metrics.metric import Result, State
+from llmkit.metrics.metric import Result
 from llmkit.metrics.multilabel import is_multilabel, multilabel_rows
 from llmkit.metrics.summed import SummedMetric, Totals, ratio
 
@@ -94,14 +94,6 @@ class LabelScore(SummedMetric):
             return _multilabel_statistics(predictions, references)
         return [{pair: 1} for pair in class_pairs(predictions, references)]
 
-    def update(self, predictions: Any, references: Any) -> None:
-        super().update(predictions, references)
-        self._check()
-
-    def merge(self, state: State) -> None:
-        super().merge(state)
-        self._check()
-
     def result(self, totals: Totals, examples: int) -> Result:
         return {self.name: self._average(_counts_by_label(totals, self.labels), totals)}
 
@@ -133,16 +125,17 @@ class LabelScore(SummedMetric):
         scores = sum(weights[label] * self.score(counts) for label, counts in by_label.items())
         return ratio(scores, sum(weights.values()))
 
-    def _check(self) -> None:
+    def check(self, keys: Iterable[Any]) -> None:
         """Say as soon as it shows, not after an evaluation, that examples and average do not fit."""
-        if len({_is_row_key(key) for key in self.totals}) > 1:
+        totals = dict.fromkeys((*self.totals, *keys), 1)
+        if len({_is_row_key(key) for key in totals}) > 1:
             raise DataError("some examples are one class, others rows of labels.")
         if self.average != "binary":
             return
         others = "Choose another average: macro, micro or weighted."
-        if _has_rows(self.totals):
+        if _has_rows(totals):
             raise UsageError("the average 'binary' is for one class an example, not for rows.", hint=others)
-        present = present_labels(self.totals)
+        present = present_labels(totals)
         if len(present) > 2:
             raise UsageError(f"the average 'binary' is for two classes; there are {present}.", hint=others)
         if len(present) == 2 and self.pos_label not in present:

@@ -31,9 +31,14 @@ class SummedMetric(StreamedMetric):
     def result(self, totals: Totals, examples: int) -> Result:
         """Return the result of these totals over `examples` > 0."""
 
+    def check(self, keys: Iterable[Any]) -> None:
+        """Say of keys that are to be added to the totals, before any is, that they fit none or each other."""
+
     def update(self, predictions: Any, references: Any) -> None:
         # All of a batch or nothing: a bad example must not leave half of it behind.
-        for each in list(self.statistics(predictions, references)):
+        found = list(self.statistics(predictions, references))
+        self.check(key for each in found for key in each)
+        for each in found:
             self.examples += 1
             self._add(each)
 
@@ -46,8 +51,10 @@ class SummedMetric(StreamedMetric):
         }
 
     def merge(self, state: State) -> None:
+        totals = {tuple(key) if isinstance(key, list) else key: total for key, total in state["totals"]}
+        self.check(totals)
         self.examples += state["examples"]
-        self._add({tuple(key) if isinstance(key, list) else key: total for key, total in state["totals"]})
+        self._add(totals)
 
     def compute(self) -> Result:
         return self.result(self.totals, self.examples) if self.examples else self.undefined()

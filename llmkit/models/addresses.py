@@ -18,9 +18,7 @@ def plain_name(name: str, revision: str | None) -> tuple[str, str | None, bool |
     """
     if name.startswith(_WEB):
         repository = "/".join(urlsplit(name).path.strip("/").split("/")[:2])
-        raise UsageError(
-            f"--model {name} is an address.", hint=f"Name a hub model by OWNER/NAME: {repository}"
-        )
+        raise UsageError(f"{name} is an address.", hint=f"Name a hub model by OWNER/NAME: {repository}")
     if name.startswith(_HUB):
         repository, _, own = name.removeprefix(_HUB).strip("/").partition("@")
         repository = repository.removeprefix("models/")

@@ -17,7 +17,8 @@ from llmkit.errors import ModelError, UsageError, no_such
 from llmkit.models.adapters import add_adapter_weights, fit_config, has_own_config
 from llmkit.models.cpu_attention import speed_up_attention
 from llmkit.models.cpu_kernels import speed_up_linear_layers
-from llmkit.models.gguf_files import GGUF_FILES, without_bar
+from llmkit.models.gguf_files import without_bar
+from llmkit.models.local_folder import files_of_model
 from llmkit.models.processor import processor
 from llmkit.models.resolving import ResolvedModel, explain_loading_error
 from llmkit.models.silence import silenced
@@ -73,15 +74,11 @@ def check_options(options: LoadOptions) -> None:
 def model_identity(resolved: ResolvedModel, options: LoadOptions) -> dict[str, Any]:
     """Return what tells a loaded model from another, as JSON; also from one trained later into the same folder."""
     location = resolved.location if resolved.is_local else None
-    files = [
-        file
-        for folder in (location, resolved.adapter)
-        if folder is not None
-        for file in (*sorted(Path(folder).glob("*.safetensors")), *sorted(Path(folder).glob(GGUF_FILES)))
-    ]
+    folders = [Path(folder) for folder in (location, resolved.adapter) if folder is not None]
     return {
         "model": resolved.location,
-        "weights": [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files],
+        "file": resolved.weights,
+        "files": [each for folder in folders for each in files_of_model(folder)],
         "model_arguments": options.arguments,
         "revision": resolved.weights_revision or resolved.revision,
         "device": options.device,

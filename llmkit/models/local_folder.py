@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,11 @@ LARGEST_SAFETENSORS_HEADER = 100_000_000
 _LAYERS_OF_ANY_MODEL, _LABELS_OF_ANY_MODEL, _MOST_NAMES = 1000, 1_000_000, 10
 # What there is one module each of, in any family's words: n_layer, num_hidden_layers, encoder_layers, num_experts.
 _COUNTS = re.compile(r"(n|num)_?(\w+_)?(layers?|blocks?|experts?)|(\w+_)?(layers|blocks|experts)")
+_FILES_OF_MODEL = re.compile(
+    r".+\.(safetensors|gguf|model|spm|codes|tiktoken|jinja|bin|pt|pth)|(.*config|.*\.index|modules|tokenizer|.*vocab"
+    r"|added_tokens|special_tokens_map|chat_template)\.json|(vocab|merges)\.txt",
+    re.IGNORECASE,
+)
 NO_PICKLES = "Nothing is unpickled unless --allow-pickle says so."
 
 
@@ -58,6 +63,23 @@ def model_in(folder: Path, name: str, allow_pickle: bool, needs_weights: bool) -
     except PermissionError as error:
         raise ModelError(f"'{name}' may not be read: {error.filename}.") from error
     return ResolvedModel(name, str(folder), adapter=str(folder) if is_adapter_alone(folder) else None)
+
+
+def is_of_model(file: Path) -> bool:
+    """Tell by a file's name whether it makes a model what it is: weights, configs, what its tokenizer is read from."""
+    return _FILES_OF_MODEL.fullmatch(file.name) is not None
+
+
+def files_of_model(folder: Path) -> Iterator[list[Any]]:
+    """Go through the files that make a model in a folder what it is: the name of each, its size and its time.
+
+    The folders of its modules are looked into, those of a run's checkpoints are not.
+    """
+    for pattern in ("*", "[0-9]*_*/*"):
+        for file in sorted(folder.glob(pattern)):
+            if is_of_model(file) and file.is_file():
+                state = file.stat()
+                yield [str(file.relative_to(folder)), state.st_size, state.st_mtime_ns]
 
 
 def local_path(name: str) -> Path:

@@ -105,6 +105,8 @@ class Engine:
             raise LateError(f"no answer within {seconds:g} seconds.") from None
         finally:
             job.is_left = True  # a client that leaves cancels this
+            with self._changed:  # its place is another's
+                self._waiting = deque(each for each in self._waiting if each is not job)
 
     def submit(self, job: Job) -> None:
         """Let a job wait for its turn.
@@ -142,7 +144,8 @@ class Engine:
                     if self._ends:
                         return []
                     self._changed.wait()
-            if self._waiting[0].key is not None:
+                goes_alone = self._waiting[0].key is None
+            if not goes_alone:
                 time.sleep(GATHERING)
             with self._changed:
                 living = [job for job in self._waiting if not job.is_left]

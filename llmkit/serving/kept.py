@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable
 from dataclasses import asdict, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.models.loading import LoadOptions
+from llmkit.models.local_folder import files_of_model
 from llmkit.models.resolved import ResolvedModel
 from llmkit.tasks.catalogue import TaskCall, find_task
 
@@ -116,16 +117,10 @@ def identity(call: TaskCall, resolved: ResolvedModel, load: LoadOptions) -> str 
     folders += [resolved.adapter] if resolved.adapter is not None else []
     described = asdict(replace(resolved, name="", note=None, cached_only=False))
     try:
-        files = [_files(folder) for folder in folders]
+        files = [list(files_of_model(Path(folder))) for folder in folders]
         return json.dumps([call.name, described, asdict(load), files], sort_keys=True)
     except (OSError, TypeError, ValueError):
         return None
-
-
-def _files(folder: str) -> list[tuple[str, int, int]]:
-    with os.scandir(folder) as entries:
-        found = [(entry.name, entry.stat()) for entry in entries]
-    return sorted((name, status.st_size, status.st_mtime_ns) for name, status in found)
 
 
 KEPT = KeptPipelines()

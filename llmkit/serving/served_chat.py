@@ -228,7 +228,7 @@ def _parameters(body: dict[str, Any]) -> dict[str, Any]:
     if top_p is not None:
         if not _is_number(top_p, int | float, 0, 1) or top_p == 0:
             raise BadRequestError('"top_p" should be a number above 0, at most 1.')
-        parameters["top_p"] = float(top_p)
+        parameters = {"do_sample": True} | parameters | {"top_p": float(top_p)}
     seed = body.get("seed")
     if seed is not None:
         if not _is_number(seed, int, 0, 2**31 - 1):

@@ -12,13 +12,13 @@ import yaml
 
 from llmkit.data.yaml_text import read_yaml
 from llmkit.errors import DataError
-from llmkit.models.local_folder import check_folder
+from llmkit.models.local_folder import PICKLE_SUFFIXES, check_folder, is_of_model
 
 CARD = "README.md"
 CONFIG = "config.yaml"
 # What llmkit wrote beside the model; a folder of this machine in it is shortened to its last part.
 OWN_TEXTS = ("log.jsonl", "metrics.json", "run.json", "cost.json")
-_SHARED = (".safetensors", ".json", ".jsonl", ".txt", ".model", ".jinja", ".yaml", ".png", ".md")
+_CURVE = "loss.png"
 _OF_MODELS = (".safetensors", ".json", ".model", ".jinja")
 _UNSHARED_FOLDERS = ("checkpoints", "runs", "tensorboard")
 _ABSOLUTE = re.compile(r"(?<![\w/\\:.<>-])(?:~|[A-Za-z]:)?(?:[/\\][\w.@+=%~-]+){2,}[/\\]?")
@@ -54,8 +54,8 @@ class SharedFile:
 def shared_files(folder: Path, card: str) -> tuple[list[SharedFile], list[str]]:
     """Return the files of a run that are shared, the card first, and the names of those that are not.
 
-    Checkpoints, hidden files, figures of trackers and what is no model, text or picture stay here. Nor is a link
-    followed, which could lead anywhere; one that the model needs is named.
+    Checkpoints, hidden files, figures of trackers and whatever neither the model needs nor the run wrote stay here.
+    Nor is a link followed, which could lead anywhere; one that the model needs is named.
 
     Raises:
         ModelError: the model is not whole.
@@ -71,7 +71,7 @@ def shared_files(folder: Path, card: str) -> tuple[list[SharedFile], list[str]]:
         if path.is_symlink():
             _check_link(path)
             left.append(name)
-        elif path.suffix.lower() not in _SHARED:
+        elif not _is_shared(path, name):
             left.append(name)
         elif name == CONFIG:
             shared.append(SharedFile(name, content=_config_without_folders(path).encode()))
@@ -91,6 +91,13 @@ def _files(folder: Path) -> Iterator[Path]:
             yield path
         elif path.is_dir() and path.name not in _UNSHARED_FOLDERS:
             yield from _files(path)
+
+
+def _is_shared(path: Path, name: str) -> bool:
+    """Tell whether a file is of the model or was written by the run: what else lies there stays here."""
+    if path.suffix.lower() in PICKLE_SUFFIXES:
+        return False
+    return name in (CONFIG, _CURVE, *OWN_TEXTS) or is_of_model(path)
 
 
 def _check_link(path: Path) -> None:

@@ -9,7 +9,9 @@ import torch
 from transformers import Pipeline
 
 from llmkit.batching import plan_batches
-from llmkit.models.pooling import pool, read_pooling
+from llmkit.models.pooling import pool
+from llmkit.models.resolved import ResolvedModel
+from llmkit.models.sentence_modules import load_dense, read_sentence_modules
 from llmkit.models.tokenizing import token_limit
 
 _TOKENS_A_BATCH = 2048
@@ -18,8 +20,8 @@ _TOKENS_A_BATCH = 2048
 class SentenceSimilarityPipeline(Pipeline):
     """Cosine similarity of sentence embeddings.
 
-    The embeddings are pooled the way the model's own sentence-transformers files say, else as the mean
-    over the real tokens.
+    The embeddings are those that the model's own sentence-transformers files say, with their pooling, their dense
+    layers and their default prompt; without such files the mean over the real tokens.
 
     Example::
 
@@ -35,7 +37,12 @@ class SentenceSimilarityPipeline(Pipeline):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         commit = getattr(self.model.config, "_commit_hash", None)
-        self.pooling = read_pooling(self.model.name_or_path, commit)
+        place = self.model.name_or_path
+        found = ResolvedModel(place, place, commit)
+        modules = read_sentence_modules(found)
+        self.pooling = modules.pooling
+        self.prompt = modules.prompts.get(modules.default_prompt or "", "")
+        self.dense = [load_dense(found, folder).to(torch.float32) for folder in modules.dense]
 
     def __call__(self, inputs: Any = None, sentences: list[str] | None = None, **kwargs: Any) -> Any:
         """Score sentences against a source sentence.
@@ -86,6 +93,7 @@ class SentenceSimilarityPipeline(Pipeline):
     def _embed(self, texts: list[str]) -> torch.Tensor:
         """Return one vector a text, shape (texts, hidden), on the CPU in float32."""
         limit = self.max_tokens
+        texts = [self.prompt + text for text in texts]
         encodings = self.tokenizer(texts, truncation=limit is not None, max_length=limit, verbose=False)
         lengths = [len(ids) for ids in encodings["input_ids"]]
         vectors: list[torch.Tensor] = [torch.empty(0)] * len(texts)
@@ -96,6 +104,8 @@ class SentenceSimilarityPipeline(Pipeline):
             ).to(self.device)
             hidden_states = self.model(**rows)[0]  # (batch, sequence, hidden)
             pooled = pool(hidden_states, rows["attention_mask"], self.pooling.mode).float().cpu()
+            for layer in self.dense:
+                pooled = layer(pooled)
             for index, vector in zip(batch, pooled, strict=True):
                 vectors[index] = vector
         return torch.stack(vectors)

@@ -18,6 +18,8 @@ SCALE = 20.0
 TEMPLATES = ("This is about {}.", "{} article.", "{} report.")
 """The hypotheses of a label where none is said; the mean of their vectors is its own (docs/offline.md has figures)."""
 
+_MOST_KEPT, _OF_VECTOR = 100_000_000, 2000  # characters, as many as a vector takes bytes for each
+
 Alternative = tuple[str, ...]
 """What a label may mean, put into each template."""
 
@@ -35,6 +37,7 @@ class ZeroShotSimilarityPipeline(ZeroShotClassificationPipeline):
         super().__init__(*args, **kwargs)
         self.pooling = read_pooling(self.model.name_or_path)
         self._vectors: dict[Alternative, torch.Tensor] = {}
+        self._kept = 0
 
     @property
     def entailment_id(self) -> int:
@@ -85,6 +88,9 @@ class ZeroShotSimilarityPipeline(ZeroShotClassificationPipeline):
     def _learn(self, alternatives: set[Alternative]) -> None:
         """Compute the vectors of alternatives that were not met before, the mean over the templates, of length 1."""
         new = sorted(alternatives - self._vectors.keys())
+        self._kept += sum(_OF_VECTOR + sum(map(len, each)) for each in new)
+        if new and self._kept > _MOST_KEPT:
+            self._vectors, self._kept, new = {}, 0, sorted(alternatives)
         if new:
             texts = [text for each in new for text in each]
             found = self._embed(self._tokenized(texts).to(self.device))

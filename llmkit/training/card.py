@@ -34,8 +34,12 @@ def trying(task: str, output: str) -> str:
     return f"llmkit pipeline {name} {example} --model {shlex.quote(output)}"
 
 
-def model_card(run: Run) -> str:
-    """Return the card, Markdown with the metadata that the hub reads."""
+def model_card(run: Run, trained: int) -> str:
+    """Return the card, Markdown with the metadata that the hub reads.
+
+    Args:
+        trained: how many numbers of the model were trained; one that an adapter was merged into does not tell.
+    """
     parts = [
         _metadata(run),
         f"# {name_of(run.output)}\n",
@@ -43,7 +47,7 @@ def model_card(run: Run) -> str:
         _try_it(run),
         _results(run),
         _data(run),
-        _training(run),
+        _training(run, trained),
         _cost(run),
     ]
     return "\n".join(part for part in parts if part)
@@ -83,7 +87,7 @@ def _data(run: Run) -> str:
     return f"## Data\n\n{files}\n\n| set | examples |\n|---|---|\n" + "\n".join(lines) + "\n"
 
 
-def _training(run: Run) -> str:
+def _training(run: Run, trained: int) -> str:
     settings = run.config.training
     rows = {
         "steps": f"{run.progress.step:,}",
@@ -92,7 +96,7 @@ def _training(run: Run) -> str:
         "weight decay": settings.weight_decay,
         "precision": precision_of(run.accelerator),
         "seed": settings.seed,
-        "parameters trained": f"{sum(p.numel() for p in run.model.parameters() if p.requires_grad):,}",
+        "parameters trained": f"{trained:,}",
     }
     lines = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
     return f"## Training\n\nAll settings are in `{CONFIG}`.\n\n| | |\n|---|---|\n{lines}\n"

@@ -18,6 +18,7 @@ from llmkit.training.costs import memory_of
 from llmkit.training.examples import Examples, read_rows
 from llmkit.training.objectives.base import Objective
 from llmkit.training.objectives.batch import Draw
+from llmkit.training.optimizer import trained_numbers
 from llmkit.training.precision import precision_name
 from llmkit.training.preparing import Data, prepare
 from llmkit.training.pretending import EachDevice, pretended, rehearsed
@@ -129,7 +130,7 @@ def _found(run: Run, config: FinetuneConfig, device: str) -> dict[str, Any]:
         **_repeated_rows(config, run.objective),
         "in_train_and_validation": _shared(data),
         "parameters": sum(each.numel() for each in run.model.parameters()),
-        "trained_parameters": sum(each.numel() for each in run.model.parameters() if each.requires_grad),
+        "trained_parameters": trained_numbers(run.model),
         "steps": run.loop.steps.total,
         "steps_an_epoch": run.loop.steps.an_epoch,
         "batch_size": config.training.batch_size,

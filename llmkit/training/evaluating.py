@@ -19,7 +19,7 @@ from llmkit.training.objectives import objective_class
 from llmkit.training.objectives.base import Objective
 from llmkit.training.precision import make_accelerator, precision_on
 from llmkit.training.preparing import micro_batch_limits, study
-from llmkit.training.task_metrics import check_metrics, results_of
+from llmkit.training.task_metrics import check_metrics, notes_of, results_of
 from llmkit.training.trained import Asked, Trained, find_trained
 from llmkit.wanted import at_least, should_be
 
@@ -153,7 +153,7 @@ def evaluate_model(
     model, accelerator = _loaded(trained, objective, device, dtype)
     examples = _examples_of(objective, trained)
     judged = _judged(model, objective, examples, accelerator, heard)
-    figures, intervals, details = _figures(objective, judged, sureness)
+    figures, intervals, details, said = _figures(objective, judged, sureness)
     classes, confusion = _by_class(objective, judged, details)
     return Evaluation(
         model=asked.model,
@@ -166,7 +166,7 @@ def evaluate_model(
         classes=classes,
         confusion=confusion,
         worst=list(_worst(objective, trained, examples, judged, worst)),
-        notes=[*trained.notes, *objective.notes()],
+        notes=[*trained.notes, *objective.notes(), *said],
     )
 
 
@@ -242,13 +242,15 @@ def _judged(
 
 def _figures(
     objective: Objective, judged: Judged, sureness: Sureness
-) -> tuple[dict[str, float], dict[str, Interval], dict[str, Any]]:
-    """Return the metrics' results, the interval of each, and what is behind them."""
+) -> tuple[dict[str, float], dict[str, Interval], dict[str, Any], list[str]]:
+    """Return the metrics' results, the interval of each, what is behind them, and what is to be said of them."""
     figures: dict[str, float] = {}
     intervals: dict[str, Interval] = {}
     details: dict[str, Any] = {}
+    said: list[str] = []
     for name, result, metric, given in results_of(objective, judged):
         figures |= result
+        said += notes_of(name, metric)
         details |= metric.details()
         if sureness.resamples:
             found = confidence_interval(
@@ -260,7 +262,7 @@ def _figures(
                 level=sureness.level,
             )
             intervals |= {key: {"low": each.low, "high": each.high} for key, each in found.items()}
-    return figures, intervals, details
+    return figures, intervals, details, said
 
 
 def _by_class(

@@ -217,14 +217,14 @@ def prepare_examples(
     """
     path = cache_folder() / "examples" / f"{identity}.arrow"
     if not path.exists():
-        with _alone(path):
+        with alone(path):
             if not path.exists():
                 _encode(objective, records(), path, where)
     return _open(path, identity)
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def alone(path: Path) -> Iterator[None]:
     """Let one process at a time go on; the system frees the place of one that is killed.
 
     No collective of torch: that would have to end within a time, and a large file takes hours.

@@ -33,6 +33,7 @@ from llmkit.training.state import CHECKPOINTS, Run
 from llmkit.training.zero import engine_of, shape_of
 
 _BEST = "best.safetensors"
+_STEP = "step"
 _RANDOM = "random."
 _RANDOM_STATE = "random.safetensors"
 """Where the optimizer's state is elsewhere, in shards."""
@@ -196,6 +197,9 @@ def resume_run(run: Run, *, anyway: bool = False) -> None:
     if not _judged_alike(state["identity"], now):
         run.progress.best, run.progress.best_step, run.progress.waited = None, 0, 0
         run.listener.note("what was the best model so far is told by other figures: the best is sought anew.")
+    elif run.progress.best is not None and _step_of_best(run) != run.progress.best_step:
+        run.progress.best, run.progress.best_step, run.progress.waited = None, 0, 0
+        run.listener.note("the best model so far is not the one that is kept: the best is sought anew.")
     run.listener.note(f"going on after step {checkpoint.step:,}.")
     if run.progress.step >= run.loop.steps.total:
         run.listener.note(
@@ -338,10 +342,24 @@ def _write_best(run: Run, weights: Mapping[str, Any]) -> None:
     beside = folder / f".{_BEST}"
     with explained_write(folder / _BEST, hint="The checkpoints are whole: --resume goes on from the newest."):
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(dict(weights), beside, {"step": str(run.progress.step)})
+        save_file(dict(weights), beside, {_STEP: str(run.progress.step)})
         sync(beside)
         beside.replace(folder / _BEST)
         sync(folder)
+
+
+def _step_of_best(run: Run) -> int | None:
+    """Return the step of the best weights that are kept; None where there are none to be read.
+
+    What went on after the newest checkpoint may have replaced those that it tells of.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(run.output / CHECKPOINTS / _BEST, framework="pt") as best:
+            return int((best.metadata() or {})[_STEP])
+    except (OSError, SafetensorError, KeyError, ValueError):
+        return None
 
 
 def restore_best(run: Run) -> bool:

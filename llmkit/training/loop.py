@@ -46,7 +46,7 @@ class Progress:
 
     Attributes:
         step: optimizer steps done.
-        best: the best value of the metric so far, at `best_step`.
+        best: the best value of the metric so far, at `best_step`; negated where less of it is better.
         waited: evaluations since then.
         tokens: real tokens seen, and `padded`, with the padding.
         joules: that the devices drew in the steps; None where nothing measured it, or not all of them.

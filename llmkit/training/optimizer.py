@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import UsageError, did_you_mean
 from llmkit.training.adapters import head_modules
+from llmkit.training.steps import steps_of
 
 if TYPE_CHECKING:
     import torch
@@ -39,6 +40,11 @@ def freeze(model: torch.nn.Module, wanted: list[str]) -> int:
             parameter.requires_grad_(False)
             count += parameter.numel()
     return count
+
+
+def trained_numbers(model: torch.nn.Module) -> int:
+    """Return how many numbers of a model are trained: those of its parameters that are not frozen."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
 def _matching(wanted: str, names: list[str], model: torch.nn.Module) -> list[str]:
@@ -131,9 +137,7 @@ def make_optimizer(model: torch.nn.Module, settings: TrainingSection) -> torch.o
 def rate_at(settings: TrainingSection, total: int) -> Callable[[int], float]:
     """Return the factor of the learning rate by the number of the step, from 0: warm-up, then the schedule."""
     warmup = (
-        settings.warmup_steps
-        if settings.warmup_steps is not None
-        else math.ceil(settings.warmup_ratio * total)
+        settings.warmup_steps if settings.warmup_steps is not None else steps_of(settings.warmup_ratio, total)
     )
 
     def factor(step: int) -> float:

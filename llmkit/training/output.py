@@ -20,6 +20,7 @@ from llmkit.models.sentence_modules import SENTENCE_FILES
 from llmkit.training.adapters import ADAPTER_FILES, merged, save_adapter
 from llmkit.training.card import model_card
 from llmkit.training.log import finite, log_of
+from llmkit.training.optimizer import trained_numbers
 from llmkit.training.planning import planned_and_actual
 from llmkit.training.plot import draw_loss
 from llmkit.training.state import CONFIG, COST, METRICS, RUN, Run
@@ -108,6 +109,7 @@ def write_output(run: Run) -> None:
     Raises:
         OutputError: the disk is full, or the folder cannot be written; the checkpoints are whole.
     """
+    trained = trained_numbers(run.model)  # an adapter that is merged leaves none
     with explained_write(run.output, hint="The checkpoints are whole: --resume ends the run."):
         model = _write_model(run)
         for weights in run.output.glob("*.safetensors"):
@@ -131,7 +133,7 @@ def write_output(run: Run) -> None:
         draw_loss(run.losses, evaluations, run.output / LOSS_CURVE)
     except MissingExtraError as error:
         run.listener.note(f"no {LOSS_CURVE}: {error.hint}")
-    write_whole(run.output / CARD, model_card(run).encode())
+    write_whole(run.output / CARD, model_card(run, trained).encode())
 
 
 def outcome(run: Run) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from llmkit.training.runs import has_run
 from llmkit.training.sharding import is_sharded
 from llmkit.training.state import CHECKPOINTS, CONFIG, COST, LOCK, LOG, METRICS, RUN, Listener, Run
 from llmkit.training.stopping import StopRequest
-from llmkit.training.task_metrics import results_of
+from llmkit.training.task_metrics import notes_of, results_of
 
 if TYPE_CHECKING:
     from llmkit.training.config import FinetuneConfig
@@ -251,8 +251,10 @@ def figures_of(run: Run, examples: Examples, prefix: str) -> dict[str, float]:
         seed=run.config.training.seed,
     )
     figures = {"loss": judged.loss}
-    for _, result, _, _ in results_of(run.objective, judged):
+    for name, result, metric, _ in results_of(run.objective, judged):
         figures |= result
+        for said in notes_of(name, metric):
+            run.note_once(said)
     return {f"{prefix}_{name}": value for name, value in figures.items()}
 
 

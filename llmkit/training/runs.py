@@ -21,7 +21,7 @@ FINISHED, RUNNING, STOPPED, BROKEN = "finished", "running", "stopped", "broken"
 _EXPORTED = ("export.json", "config.json")  # what `llmkit export` writes as ONNX, and any model
 _MODEL_FILES = ("model*.safetensors", "adapter_model*.safetensors")
 _NO_FIGURES = ("steps", "tokens", "seconds", "step", "epoch")
-_MORE_IS_BETTER = ("tokens_per_second", "steps", "seconds")
+_LARGEST_FIRST = ("best", "tokens_per_second", "steps")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +125,9 @@ def _read(folder: Path) -> RunSummary:
     log = read_log(folder / LOG)
     metrics, start = _object(folder / METRICS), _object(folder / RUN)
     progress = _object_at(_newest_state(folder), "progress")
+    taken_since = _number(progress, "step", STATE) or 0
+    if taken_since > (_number(metrics, "steps", METRICS) or 0):
+        metrics = {}  # of the end of a run that was gone on with
     state, why = _state(folder, metrics)
     steps = [line for line in log if isinstance(line.get("loss"), int | float)]
     evaluations = [line for line in log if "eval_loss" in line]
@@ -283,7 +286,9 @@ def sort_keys(runs: Sequence[RunSummary]) -> list[str]:
 
 
 def sorted_runs(runs: Sequence[RunSummary], by: str) -> list[RunSummary]:
-    """Return runs sorted by an attribute, smallest or earliest first, or by a figure, the best first; else last.
+    """Return runs sorted by a figure, the best first, or by an attribute; those that lack it come last.
+
+    Of attributes the smallest or earliest comes first, but the most steps and the most tokens a second.
 
     Raises:
         UsageError: there is no such attribute, and no run has such a figure.
@@ -307,7 +312,7 @@ def sorted_runs(runs: Sequence[RunSummary], by: str) -> list[RunSummary]:
 
 def _is_descending(by: str) -> bool:
     if by in _ATTRIBUTES:
-        return by == "best" or by in _MORE_IS_BETTER
+        return by in _LARGEST_FIRST
     return more_is_better(by.partition("_")[2])
 
 

@@ -74,6 +74,7 @@ class Run:
         peak_flops: FLOPs a second that a device computes at most; None where that is not known.
         plan: what it was to take; None before its first step.
         identity: what a run that goes on with it must have in common; None before it was needed.
+        noted: what `note_once` has said.
     """
 
     config: FinetuneConfig
@@ -90,11 +91,18 @@ class Run:
     peak_flops: float | None = None
     plan: Plan | None = None
     identity: dict[str, Any] | None = None
+    noted: set[str] = field(default_factory=set)
 
     @property
     def progress(self) -> Progress:
         """How far it has come."""
         return self.loop.progress
+
+    def note_once(self, text: str) -> None:
+        """Say what each evaluation would say again."""
+        if text not in self.noted:
+            self.noted.add(text)
+            self.listener.note(text)
 
     def utilization(self, flops: float, seconds: float) -> float | None:
         """Return the share of the devices' peak that the model's own FLOPs are (MFU); None without a known peak."""

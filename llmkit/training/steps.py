@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,11 @@ from llmkit.batching import plan_least_work
 
 if TYPE_CHECKING:
     import torch
+
+
+def steps_of(share: float, steps: int) -> int:
+    """Return a share of some steps, rounded up; the share is what is written: 0.07 of 100 is 7."""
+    return math.ceil(Fraction(str(share)) * steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +78,7 @@ class Steps:
     @property
     def total(self) -> int:
         """Steps of the whole run."""
-        return (
-            self.max_steps if self.max_steps is not None else max(1, math.ceil(self.epochs * self.an_epoch))
-        )
+        return self.max_steps if self.max_steps is not None else max(1, steps_of(self.epochs, self.an_epoch))
 
     def drawn(self, epoch: int, steps: int) -> list[int]:
         """Return the examples that the first steps of an epoch take, over all devices."""

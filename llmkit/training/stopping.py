@@ -36,6 +36,10 @@ class StopRequest:
         now = time.monotonic()
         if self.received is None:
             self._since = now
-        elif callable(before) and now > self._since + _A_MOMENT:
-            before(number, frame)
+        elif now > self._since + _A_MOMENT:
+            if callable(before):
+                before(number, frame)
+            elif before is signal.SIG_DFL:
+                signal.signal(number, before)
+                signal.raise_signal(number)
         self.received = signal.Signals(number)

@@ -76,6 +76,11 @@ def results_of(objective: Objective, judged: Judged) -> Iterator[tuple[str, Resu
         yield name, result, metric, given
 
 
+def notes_of(name: str, metric: StreamedMetric) -> list[str]:
+    """Return what is to be said of a metric's result, with its name: why it is NaN, what was left out."""
+    return [f"{name}: {note}" for note in metric.notes()]
+
+
 @contextmanager
 def _said_of(name: str, objective: Objective) -> Iterator[None]:
     try:

@@ -13,13 +13,14 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit._version import __version__
 from llmkit.data.atomic import explained_write
 from llmkit.data.cache_folder import cache_folder
 from llmkit.errors import DataError
-from llmkit.training.examples import files_digest, read_rows
+from llmkit.training.examples import alone, files_digest, read_rows
 from llmkit.training.objectives import objective_class
 from llmkit.training.objectives.cells import unpacked
 
@@ -118,13 +119,9 @@ def trained_tokenizer(config: FinetuneConfig, model_config: PreTrainedConfig) ->
     specials = specials_for(model_config)
     folder = cache_folder() / "tokenizers" / _identity(config, specials)
     if not (folder / "tokenizer.json").exists():
-        backend = train(_texts(config), config.tokenizer, specials)
-        beside = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
-        with explained_write(folder):
-            beside.mkdir(parents=True, exist_ok=True)
-            backend.save(str(beside / "tokenizer.json"))
-            shutil.rmtree(folder, ignore_errors=True)
-            beside.rename(folder)
+        with alone(folder):
+            if not (folder / "tokenizer.json").exists():
+                _write(train(_texts(config), config.tokenizer, specials), folder)
     has_types = (getattr(model_config, "type_vocab_size", 0) or 0) > 1
     names = ["input_ids", *(["token_type_ids"] if has_types else []), "attention_mask"]
     return transformers.PreTrainedTokenizerFast(
@@ -134,6 +131,17 @@ def trained_tokenizer(config: FinetuneConfig, model_config: PreTrainedConfig) ->
         padding_side="right",
         **specials.roles,
     )
+
+
+def _write(backend: Any, folder: Path) -> None:
+    """Put a tokenizer's file into the cache, whole; what a run that was killed left beside it goes."""
+    beside = folder.with_name(f"{folder.name}.tmp")
+    with explained_write(folder):
+        for left in (beside, folder):
+            shutil.rmtree(left, ignore_errors=True)
+        beside.mkdir(parents=True)
+        backend.save(str(beside / "tokenizer.json"))
+        beside.rename(folder)
 
 
 def _identity(config: FinetuneConfig, specials: Specials) -> str:

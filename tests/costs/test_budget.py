@@ -57,3 +57,20 @@ def test_what_is_lacking(budget, said, error):
 def test_a_model_and_its_tokens_leave_nothing_open(count):
     with pytest.raises(UsageError, match="--tokens says it"):
         within_budget(count("gpt2"), choose("100gpuh", tokens="1B"))
+
+
+def test_hours_that_are_the_budget_are_not_worked_out_by_the_price():
+    found = within_budget(None, choose("100gpuh", price="2.5"))
+    assert found.figure("device_hours") is None
+    assert found.figure("money").amount.of("USD") == pytest.approx(250)
+
+
+@pytest.mark.parametrize("recompute", ["none", "full"])
+def test_flops_on_a_device_take_hours_and_money(count, recompute):
+    choice = choose("1e21flops", price="2.5", recompute=recompute)
+    found = within_budget(count("gpt2"), choice)
+    tokens = found.figure("tokens").amount.of("tokens")
+    again = read_choice({"tokens": f"{tokens!r}tokens", "price": "2.5"}, gpu="h100", recompute=recompute)
+    for key, unit in (("device_hours", "device hours"), ("money", "USD")):
+        expected = estimate(count("gpt2"), again).figure(key).amount.of(unit)
+        assert found.figure(key).amount.of(unit) == pytest.approx(expected)

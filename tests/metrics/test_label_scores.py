@@ -152,3 +152,16 @@ def test_names_and_numbers_never_agree():
 
 def test_true_and_one_are_one_class():
     assert ours("f1", [(True, 1), (1.0, 1), (0, False)]) == 1
+
+
+def test_what_is_refused_leaves_the_totals_as_they_were():
+    metric = load_metric("f1_macro")
+    metric.update([0, 1], [0, 1])
+    of_rows = load_metric("f1_macro")
+    of_rows.update([[1, 0]], [[1, 0]])
+    for refused in (lambda: metric.update([[1, 0]], [[1, 0]]), lambda: metric.merge(of_rows.state())):
+        with pytest.raises(DataError, match="some examples are one class"):
+            refused()
+    metric.update([1], [0])
+    assert metric.examples == 3
+    assert metric.compute()["f1_macro"] == ours("f1", [(0, 0), (1, 1), (1, 0)], average="macro")

@@ -13,6 +13,7 @@ import yaml
 from llmkit.tasks.catalogue import find_task
 from llmkit.training.card import PIPELINE_TASKS, model_card
 from llmkit.training.objectives import OBJECTIVES
+from llmkit.training.optimizer import trained_numbers
 from llmkit.training.state import Run
 from tests.training.stepping import config_for, ready, write_rows
 
@@ -37,6 +38,10 @@ def make_run(tmp_path: Path, tiny: Callable[[str], Path]) -> MakeRun:
     return make
 
 
+def card_of(run: Run) -> str:
+    return model_card(run, trained_numbers(run.model))
+
+
 def metadata_of(card: str) -> dict[str, Any]:
     return yaml.safe_load(card.split("---\n")[1])
 
@@ -44,7 +49,7 @@ def metadata_of(card: str) -> dict[str, Any]:
 def test_the_hub_reads_what_it_is(make_run: MakeRun) -> None:
     run = make_run()
 
-    found = metadata_of(model_card(run))
+    found = metadata_of(card_of(run))
 
     assert found["library_name"] == "transformers"
     assert found["pipeline_tag"] == "text-classification"
@@ -52,7 +57,7 @@ def test_the_hub_reads_what_it_is(make_run: MakeRun) -> None:
 
 
 def test_it_gives_data_settings_results_hardware_and_cost(make_run: MakeRun) -> None:
-    card = model_card(make_run(training={"learning_rate": 3e-4, "seed": 11}))
+    card = card_of(make_run(training={"learning_rate": 3e-4, "seed": 11}))
 
     assert "| eval_accuracy | 0.9000 |" in card
     assert "| train | 6 |" in card
@@ -69,13 +74,13 @@ def test_the_command_to_try_it_names_the_folder(make_run: MakeRun, tmp_path: Pat
     run = make_run()
     run.output = tmp_path / "my models" / "it's"
 
-    command = next(line for line in model_card(run).splitlines() if line.startswith("llmkit "))
+    command = next(line for line in card_of(run).splitlines() if line.startswith("llmkit "))
 
     assert shlex.split(command)[-2:] == ["--model", str(run.output)]
 
 
 def test_frozen_parameters_are_not_counted_as_trained(make_run: MakeRun) -> None:
-    everything, head = (model_card(make_run(training={"freeze": frozen})) for frozen in ([], ["encoder"]))
+    everything, head = (card_of(make_run(training={"freeze": frozen})) for frozen in ([], ["encoder"]))
 
     assert trained(head) < trained(everything)
 
@@ -89,7 +94,7 @@ def test_a_run_that_was_not_judged_has_no_table_of_results(make_run: MakeRun) ->
     run = make_run()
     run.figures = {}
 
-    assert "## Results" not in model_card(run)
+    assert "## Results" not in card_of(run)
 
 
 @pytest.mark.parametrize("task", PIPELINE_TASKS)

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import transformers
 
 from llmkit.errors import ModelError, UsageError
+from llmkit.training.checking import check_run
 from llmkit.training.config import FinetuneConfig
 from llmkit.training.evaluating import evaluate_model
 from llmkit.training.keeping import differences
@@ -245,3 +247,29 @@ def test_what_differs_is_said_as_a_config_has_it() -> None:
         'training.freeze: ["a"] before, ["é"] now',
         "training.seed: null before, 7 now",
     ]
+
+
+def test_the_best_that_was_replaced_after_the_checkpoint_is_sought_anew(tiny: Tiny, tmp_path: Path) -> None:
+    held = {"data": {"validation": 0.25}, "training": {"eval_steps": 1, "save_steps": 2, "max_steps": 4}}
+    begun(tiny, tmp_path, **held)
+    best = tmp_path / "run/checkpoints/best.safetensors"
+    tensors = safetensors.torch.load_file(best)
+    safetensors.torch.save_file(
+        tensors, best, {"step": "3"}
+    )  # of what went on after the checkpoint of step 2
+    changed = held | {"training": held["training"] | {"learning_rate": 1e-9}}
+
+    run, _ = resumed(config(tiny, tmp_path, **changed))
+
+    assert run.progress.best_step > 2
+    assert safetensors.safe_open(best, "pt").metadata()["step"] == str(run.progress.best_step)
+
+
+def test_the_card_of_a_merged_adapter_tells_what_was_trained(tiny: Tiny, tmp_path: Path) -> None:
+    adapted = config(tiny, tmp_path, adapter={"type": "lora", "r": 2})
+    found = check_run(adapted, device="cpu", listener=Notes())["trained_parameters"]
+
+    finetune(adapted, device="cpu")
+
+    assert found > 0
+    assert f"| parameters trained | {found:,} |" in (tmp_path / "run/README.md").read_text()

@@ -85,6 +85,20 @@ def test_a_run_that_goes_on_and_one_that_stopped(folder: Path) -> None:
     assert read_run(stopped).why == "no checkpoint to go on from"
 
 
+def test_a_finished_run_that_was_gone_on_with_and_stopped(folder: Path) -> None:
+    run = copied(folder, "further")
+    newest = max((run / "checkpoints").glob("step-*"))
+    state = json.loads((newest / "state.json").read_text())
+    state["progress"]["step"] += 2
+    (newest / "state.json").write_text(json.dumps(state))
+
+    found = read_run(run)
+
+    log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert (found.state, found.steps) == ("stopped", 6)
+    assert found.figures["eval_loss"] == [line["eval_loss"] for line in log if "eval_loss" in line][-1]
+
+
 BROKEN = {
     "foreign": (lambda run: [shutil.rmtree(run), run.mkdir()], "there is no run in it"),
     "metrics": (lambda run: (run / "metrics.json").write_text('{"eval_loss": 0.'), "metrics.json is damaged"),

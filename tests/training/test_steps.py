@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmkit.training.steps import Steps
+from llmkit.training.steps import Steps, steps_of
 
 lengths = st.lists(st.integers(1, 50), min_size=1, max_size=40)
 
@@ -87,3 +88,10 @@ def test_how_many_steps_there_are() -> None:
     assert make_steps([1] * 10, batch_size=4, epochs=0.5).total == 2
     assert make_steps([1] * 10, batch_size=4, epochs=0.001).total == 1
     assert make_steps([1] * 10, batch_size=4, max_steps=100).total == 100
+
+
+@pytest.mark.parametrize(
+    ("share", "steps", "expected"), [(0.07, 100, 7), (1.1, 50, 55), (0.001, 10, 1), (2, 7, 14)]
+)
+def test_a_share_of_steps_is_that_of_the_number_as_written(share: float, steps: int, expected: int) -> None:
+    assert steps_of(share, steps) == expected
