@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy
 import pytest
 
+from llmkit.cli.export import _beside
 from tests.fixtures.versions import runs_onnx
 
 pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
@@ -166,3 +167,22 @@ def test_what_cannot_be_done_is_said(llmkit, tiny, tmp_path):
     assert there.code == 2
     assert "--overwrite" in there.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("run", "folder"),
+    [
+        ("runs/mine", "runs/mine-onnx"),
+        ("hf://me/x", "me/x-onnx"),
+        ("runs/mine/", "runs/mine-onnx"),
+        ("a:b", "a-b-onnx"),
+    ],
+)
+def test_where_an_export_goes(run, folder):
+    assert str(_beside(run, "onnx")) == folder
+
+
+def test_where_an_export_of_the_folder_one_stands_in_goes(tmp_path, monkeypatch):
+    (tmp_path / "run").mkdir()
+    monkeypatch.chdir(tmp_path / "run")
+    assert _beside(".", "onnx") == tmp_path / "run-onnx"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from contextlib import closing
 from pathlib import Path
 
@@ -170,6 +171,52 @@ def test_several_queries(search, folder):
     from_arguments = search("money", "a pet", "--in", "v.parquet", "-k", "1")
     assert from_file.lines == from_stdin.lines == from_arguments.lines
     assert [(hit["query"], hit["row"]) for hit in from_file.lines] == [("money", 0), ("a pet", 3)]
+
+
+def test_queries_in_several_files(search, folder):
+    for number, query in enumerate(("money", "a pet")):
+        (folder / f"part{number}.txt").write_text(f"{query}\n")
+    done = search("--queries", "part*.txt", "--in", "v.parquet", "-k", "1")
+    assert [(hit["query"], hit["row"]) for hit in done.lines] == [("money", 0), ("a pet", 3)]
+
+
+def test_a_query_that_is_too_long_does_not_stop_the_others(search):
+    done = search(
+        "--in", "v.npy", *MINILM, "-k", "1", "--long", "error", stdin=f"money\n{'word ' * 600}\nfish\n"
+    )
+    assert done.code == 3
+    assert [line["query"] for line in done.lines] == ["money", "fish"]
+    assert "rejected: stdin:2: " in done.stderr
+
+
+def test_what_is_kept_is_of_the_file_of_weights_that_is_named(search, tmp_path):
+    import shutil
+
+    import safetensors.torch
+
+    from llmkit.models.embedded import embedded_folder
+
+    model = tmp_path / "model"
+    shutil.copytree(embedded_folder(), model)
+    weights = safetensors.torch.load_file(model / "model.safetensors")
+    other = {name: tensor if "embeddings" in name else tensor.roll(1, 0) for name, tensor in weights.items()}
+    (model / "model.safetensors").rename(model / "one.safetensors")
+    safetensors.torch.save_file(other, model / "two.safetensors", {"format": "pt"})
+    call = ("money", "--in", "whole.txt", "-k", "1")
+
+    first, second = (search(*call, "-m", model / f"{name}.safetensors") for name in ("one", "two"))
+
+    assert (first.code, second.code) == (0, 0), second.stderr
+    assert "kept from before" not in second.stderr
+    assert first.lines[0]["score"] != second.lines[0]["score"]
+    assert "kept from before" in search(*call, "-m", model / "one.safetensors").stderr
+
+
+def test_a_pipe_of_texts_is_refused(search, tmp_path):
+    os.mkfifo(tmp_path / "texts")
+    done = search("money", "--in", tmp_path / "texts", *MINILM)
+    assert done.code == 2
+    assert f"--in {tmp_path / 'texts'} is a pipe, and its rows are read twice." in done.stderr
 
 
 def test_formats(search, folder):

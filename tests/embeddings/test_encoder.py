@@ -12,7 +12,7 @@ import pytest
 import torch
 import transformers
 
-from llmkit import embed
+from llmkit import embed, pipeline
 from llmkit.errors import DataError, ModelError, UsageError
 from llmkit.models.resolving import resolve_model
 from tests.embeddings.conftest import encoder_of
@@ -202,6 +202,23 @@ def test_equal_to_sentence_transformers_with_layers_and_prompts(
     short = embed(TEXTS, str(tmp_path / "model"), dtype="float32", dim=8)
     cut = made.encode(TEXTS, truncate_dim=8, normalize_embeddings=True)
     numpy.testing.assert_allclose(short, cut, rtol=0, atol=1e-5)
+    scores = pipeline("sentence-similarity", str(tmp_path / "model"), device="cpu")(TEXTS[0], TEXTS[1:])
+    vectors = torch.nn.functional.normalize(torch.from_numpy(made.encode(TEXTS)), dim=-1)
+    assert scores == pytest.approx((vectors[1:] @ vectors[0]).tolist(), abs=1e-5)
+
+
+def test_a_prompt_is_named_also_where_a_pooling_is(folder_of, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(folder_of("bert"), folder)
+    (folder / "config_sentence_transformers.json").write_text(
+        json.dumps({"prompts": {"query": "a question: "}, "default_prompt_name": "query"})
+    )
+    plain, named, said = (
+        embed("a text", str(folder), pooling="mean", prompt=prompt)
+        for prompt in (None, "query", "a question: ")
+    )
+    numpy.testing.assert_array_equal(named, said)
+    assert not numpy.allclose(named, plain)
 
 
 def test_a_module_that_nobody_knows_is_refused(folder_of, tmp_path):

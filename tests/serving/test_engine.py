@@ -136,3 +136,23 @@ def test_a_client_that_leaves_ends_the_work_between_slices(engine: Engine) -> No
         assert [len(batch[0]) for batch in work.batches] == [SLICE, 1]
 
     asyncio.run(ask())
+
+
+def test_the_place_of_a_client_that_left_is_anothers(engine: Engine) -> None:
+    async def ask() -> None:
+        work = Work()
+        first = asyncio.ensure_future(engine.result(Job(work.hold, [0]), 20))
+        await asyncio.to_thread(work.begun.wait, 20)
+        left = [asyncio.ensure_future(engine.result(Job(work.run, [n]), 20)) for n in range(4)]
+        await asyncio.sleep(0)
+        assert engine.waiting == 4
+        for each in left:
+            each.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        assert engine.waiting == 0
+        last = asyncio.ensure_future(engine.result(Job(work.run, [9]), 20))
+        await asyncio.sleep(0)
+        work.may_end.set()
+        assert await asyncio.gather(first, last) == [[0], [9]]
+
+    asyncio.run(ask())

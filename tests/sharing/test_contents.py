@@ -94,3 +94,15 @@ def test_no_folder_is_left(parts, before):
 
     assert without_folders(before + path) == before + parts[-1]
     assert absolute_path(without_folders(before + path)) is None
+
+
+def test_what_neither_the_model_needs_nor_the_run_wrote_stays(run_folder):
+    own = ("errors.json", "rows.jsonl", "notes.txt", "notes.md", "plot.png", "notes/secret.yaml")
+    (run_folder / "notes").mkdir()
+    for name in own:
+        (run_folder / name).write_text("{}")
+
+    shared, left = shared_files(run_folder, "card")
+
+    assert sorted(left) == sorted(own)
+    assert not {file.name for file in shared} & set(own)

@@ -100,3 +100,14 @@ def test_by_the_command_in_batches(llmkit, classify):
 def test_a_template_without_a_place_is_refused(classify):
     with pytest.raises(ValueError, match="hypothesis_template"):
         classify(TEXTS[0], candidate_labels=LABELS, hypothesis_template="It is so.")
+
+
+def test_labels_without_end_take_no_memory_without_end(classify, monkeypatch):
+    first = classify(TEXTS[0], LABELS)
+    monkeypatch.setattr("llmkit.tasks.zero_shot_similarity._MOST_KEPT", 20_000)
+    for number in range(20):
+        classify(TEXTS[0], [f"label {number}", "economy"])
+    assert len(classify._vectors) < 20
+    again = classify(TEXTS[0], LABELS)
+    assert again["labels"] == first["labels"]
+    assert again["scores"] == pytest.approx(first["scores"], abs=1e-6)
