@@ -60,9 +60,9 @@ def plan_of_config(asked: Asked) -> Estimate:
         from llmkit.training.reference import add_reference
     with view() as listener:
         run = prepare(config, Path(config.output), device=asked.device, listener=listener)
-        add_reference(run, keep=False)
         if choice.gpu is not None:
             return on_device_of_table(_work(asked.finetune, run, config, at_hand=False), choice)
+        add_reference(run, keep=False)
         work = _work(asked.finetune, run, config, at_hand=True)
         return on_device_at_hand(work, _measured(run), choice)
 

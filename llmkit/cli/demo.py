@@ -70,6 +70,7 @@ def demo(
         typer.Option(
             metavar="NAME:PASSWORD",
             help="What a visitor must give.",
+            callback=not_empty,
             envvar="LLMKIT_DEMO_AUTH",
             show_default=False,
             show_envvar=True,

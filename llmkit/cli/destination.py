@@ -175,16 +175,11 @@ class Destination:
 def refuse_own_input(choice: InputChoice, output: str | None, rejects: str | None = None) -> None:
     """Raise UsageError where the output or the rejects, by their own name or the usual one, would replace the input."""
     from llmkit.data.sinks import rejects_beside
-    from llmkit.data.sources import expand_paths
 
     if output and not rejects:
         rejects = str(rejects_beside(Path(output)))
-    if (
-        choice.files
-        and not choice.reads_stdin
-        and any(each and os.path.exists(each) for each in (output, rejects))  # noqa: PTH110
-    ):
-        read = expand_paths(choice.files)
+    if any(each and os.path.exists(each) for each in (output, rejects)):  # noqa: PTH110
+        read = choice.read_files
         refuse_to_replace(output, read)
         refuse_to_replace(rejects, read, "--rejects")
 

@@ -73,6 +73,8 @@ def run_search(call: SearchCall, out: Destination) -> None:
     refuse_to_replace(out.rejects, read, "--rejects")
     if out.output:  # before the texts are embedded, which takes long
         refuse_existing(Path(out.output), overwrite=out.overwrite)
+    if out.rejects:
+        refuse_existing(Path(out.rejects), overwrite=out.overwrite)
     rejected = _Rejected()
     queries = _queries(call, rejected)
     first = next(queries, None)

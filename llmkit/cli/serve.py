@@ -61,6 +61,7 @@ def serve(
         str | None,
         typer.Option(
             help="What requests must carry: Authorization: Bearer TOKEN.",
+            callback=not_empty,
             envvar="LLMKIT_SERVE_TOKEN",
             show_default=False,
             show_envvar=True,

@@ -178,7 +178,7 @@ def listener(host: str, port: int, path: str | None) -> sockets.socket:
             opened.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
             opened.bind((host, port))
         opened.listen(_BACKLOG)
-    except UnicodeError:  # of a name that no host can have
+    except (UnicodeError, TypeError):  # of a name that no host can have
         raise UsageError(f"--host {host}: no host has such a name.") from None
     except OSError as error:
         is_host = isinstance(error, sockets.gaierror) or error.errno == errno.EADDRNOTAVAIL

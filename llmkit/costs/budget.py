@@ -72,7 +72,8 @@ def _bought(
                 flops,
                 "FLOPs",
                 formula=f"device hours × 3600 s × peak × utilization{reason}",
-                numbers=f"{Amount(hours.middle, 'device hours')} × 3600 s × {speed.peak} × {speed.utilization.amount}",
+                numbers=f"{Amount(hours.middle, 'device hours')} × 3600 s × {speed.peak} × {speed.utilization.amount}"
+                + ("" if share == 1 else f" × {share:.3g}"),
                 source=f"{speed.accelerator.source}; {speed.utilization.source}",
             ),
             *([_paid(choice, hours)] if choice.budget.unit == "USD" else []),

@@ -119,7 +119,7 @@ def memory_figures(
     if devices is not None and devices < least:
         notes.append(f"{devices:,} × {accelerator.name}: too few to hold it, at least {least:,} are needed.")
     return [
-        _each(need, devices or least, least, batch),
+        _each(need, devices or least, min(least, devices or least), batch),
         _least(need, least, accelerator, available),
     ], notes
 

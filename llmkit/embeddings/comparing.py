@@ -103,6 +103,7 @@ def similarity(
     """Return how alike texts are to others, or to each other, as ``llmkit similarity`` computes it.
 
     Args:
+        texts, others: a text alone is a list of it.
         measure: cosine, dot, or euclidean: the distance.
         settings: whatever `llmkit.embed` takes; one vector a text, or one a text of `word`.
 
@@ -115,6 +116,8 @@ def similarity(
     check_measure(measure)
     if settings.get("level", "sentence") != "sentence" and settings.get("word") is None:
         raise UsageError(f"similarity takes one vector a text, and level {settings['level']} gives several.")
+    texts = [texts] if isinstance(texts, str) else texts
+    others = [others] if isinstance(others, str) else others
     every = [*texts, *(others or ())]
     vectors = embed(every, model, **settings)
     ones = vectors[: len(texts)]

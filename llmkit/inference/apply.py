@@ -63,15 +63,26 @@ class InputChoice:
         """The source is standard input, said so with ``-``."""
         return "-" in self.files or list(self.arguments) == ["-"]
 
+    @property
+    def read_files(self) -> list[str]:
+        """The files and folders here that are read: the input, a dataset that is none of the hub, what options name."""
+        return [
+            *(expand_paths(self.files) if self.files and not self.reads_stdin else ()),
+            *([self.dataset] if self.dataset and os.path.exists(self.dataset) else ()),  # noqa: PTH110
+            *(each for each in map(str, self.constants.values()) if os.path.isfile(each)),  # noqa: PTH113
+        ]
+
     def identity(self) -> dict[str, Any]:
         """Return what tells this input from another, as JSON."""
         files = []
-        for path in expand_paths(self.files) if self.files and not self.reads_stdin else ():
-            stat = Path(path).stat()
-            files.append([path, stat.st_size, stat.st_mtime_ns])
+        for path in self.read_files:
+            inside = sorted(Path(path).rglob("*")) if Path(path).is_dir() else [Path(path)]
+            for file in filter(Path.is_file, inside):
+                stat = file.stat()
+                files.append([str(file), stat.st_size, stat.st_mtime_ns])
         constants = {name: str(value) for name, value in self.constants.items()}
         return {
-            "input": files or list(self.arguments) or self.dataset,
+            "input": [*files, *self.arguments, *filter(None, [self.dataset])],
             "input_format": self.format,
             "split": self.split,
             "columns": [self.column, dict(self.mapping), constants],

@@ -39,8 +39,8 @@ def confidence_interval(
     """Return the percentile bootstrap interval of each number of a metric's result.
 
     Examples are drawn with replacement, as many as there are, `n` times; the interval holds the middle `level` of
-    the results (Efron 1979, https://doi.org/10.1214/aos/1176344552). Each example is counted or scored once;
-    a resample combines its statistics.
+    the results (Efron 1979, https://doi.org/10.1214/aos/1176344552). Each example is counted or scored once,
+    and a resample combines its statistics; a metric of the hub is computed anew for each.
 
     Args:
         metric: a name, or a metric for its options; nothing is added to it.

@@ -15,6 +15,7 @@ from datasets import Features, Sequence, Value
 from llmkit.errors import UsageError
 from llmkit.metrics.metric import State, StreamedMetric
 from llmkit.metrics.registry import MetricEntry, check_options, load_metric
+from llmkit.metrics.summed import SummedMetric
 
 _INTEGER, _FLOAT, _STRING = Value("int64"), Value("float64"), Value("string")
 _ANSWERS = {"id": _STRING, "answers": Sequence({"text": _STRING, "answer_start": Value("int32")})}
@@ -67,7 +68,7 @@ class EvaluateMetric(evaluate.Metric):
 
     def __init__(self, options: Mapping[str, Any], **of_evaluate: Any) -> None:
         self.options = dict(options)
-        self.stream = self._fresh({})
+        self.stream = self._open()
         super().__init__(**of_evaluate)
 
     def _info(self) -> evaluate.MetricInfo:
@@ -139,15 +140,25 @@ class EvaluateMetric(evaluate.Metric):
                 super().compute(predictions=predictions, references=references, **options),
             )
         stream = self._with_options(options)
+        if isinstance(stream, SummedMetric):
+            stream.checks_at_once = True
+            stream.check(())
         if predictions is not None or references is not None:
             stream.update(predictions, references)
-        self.stream = self._fresh({})
+        self.stream = self._open()
         return stream.evaluate_result()
 
     def _compute(self, *, predictions: Any, references: Any, **options: Any) -> dict[str, Any]:
         stream = self._fresh(options)
         stream.update(predictions, references)
         return stream.evaluate_result()
+
+    def _open(self) -> StreamedMetric:
+        """Return the metric for examples whose options may still come, with `compute`: what fits shows then."""
+        stream = self._fresh({})
+        if isinstance(stream, SummedMetric) and stream.compute_options:
+            stream.checks_at_once = False
+        return stream
 
     def _fresh(self, options: Mapping[str, Any]) -> StreamedMetric:
         return load_metric(self.entry.name, **(self.options | dict(options)))

@@ -22,6 +22,7 @@ class SummedMetric(StreamedMetric):
 
     def __init__(self) -> None:
         self.totals: dict[Any, float] = {}
+        self.checks_at_once = True
 
     @abstractmethod
     def statistics(self, predictions: Any, references: Any) -> Iterable[Totals]:
@@ -37,7 +38,8 @@ class SummedMetric(StreamedMetric):
     def update(self, predictions: Any, references: Any) -> None:
         # All of a batch or nothing: a bad example must not leave half of it behind.
         found = list(self.statistics(predictions, references))
-        self.check(key for each in found for key in each)
+        if self.checks_at_once:
+            self.check(key for each in found for key in each)
         for each in found:
             self.examples += 1
             self._add(each)
@@ -70,6 +72,7 @@ class SummedMetric(StreamedMetric):
                 rows.append(count - 1)
                 places.append(columns.setdefault(key, len(columns)))
                 values.append(value)
+        self.check(columns)
         # A sparse matrix (examples, keys) by its entries.
         row, place = np.asarray(rows, dtype=np.int64), np.asarray(places, dtype=np.int64)
         value_of = np.asarray(values, dtype=np.float64)

@@ -77,8 +77,7 @@ def model_identity(resolved: ResolvedModel, options: LoadOptions) -> dict[str, A
     folders = [Path(folder) for folder in (location, resolved.adapter) if folder is not None]
     return {
         "model": resolved.location,
-        "file": resolved.weights,
-        "files": [each for folder in folders for each in files_of_model(folder)],
+        "weights": [resolved.weights, *(each for folder in folders for each in files_of_model(folder))],
         "model_arguments": options.arguments,
         "revision": resolved.weights_revision or resolved.revision,
         "device": options.device,

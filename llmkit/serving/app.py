@@ -214,7 +214,9 @@ class _Server:
         job.future.add_done_callback(lambda _: loop.call_soon_threadsafe(texts.put_nowait, None))
         options = body.get("stream_options")
         with_usage = isinstance(options, dict) and bool(options.get("include_usage"))
-        events = _events(chat.name, job, texts, self.served.limits.seconds, with_usage=with_usage)
+        events = _events(
+            chat.name, job, texts, self.served.limits.seconds, self.engine, with_usage=with_usage
+        )
         return StreamingResponse(
             events, media_type="text/event-stream", headers={"Cache-Control": "no-cache"}
         )
@@ -252,7 +254,13 @@ async def _gone(request: Request, work: asyncio.Future[Response]) -> None:
 
 
 async def _events(
-    model: str, job: Job, texts: asyncio.Queue[str | None], seconds: float, *, with_usage: bool
+    model: str,
+    job: Job,
+    texts: asyncio.Queue[str | None],
+    seconds: float,
+    engine: Engine,
+    *,
+    with_usage: bool,
 ) -> AsyncIterator[str]:
     """Give an answer as server-sent events, in the shape of OpenAI's; a client that leaves ends the work."""
     from llmkit.serving.served_chat import ChatAnswer
@@ -289,4 +297,4 @@ async def _events(
     except ModelFailedError as error:
         yield f"data: {json.dumps({'error': {'message': error.message, 'code': 422}})}\n\n"
     finally:
-        job.is_left = True
+        engine.leave(job)

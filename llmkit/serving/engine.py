@@ -104,9 +104,7 @@ class Engine:
         except TimeoutError:
             raise LateError(f"no answer within {seconds:g} seconds.") from None
         finally:
-            job.is_left = True  # a client that leaves cancels this
-            with self._changed:  # its place is another's
-                self._waiting = deque(each for each in self._waiting if each is not job)
+            self.leave(job)  # a client that leaves cancels this
 
     def submit(self, job: Job) -> None:
         """Let a job wait for its turn.
@@ -119,6 +117,12 @@ class Engine:
                 raise BusyError(f"{len(self._waiting)} requests wait already.", hint="Try again in a moment.")
             self._waiting.append(job)
             self._changed.notify()
+
+    def leave(self, job: Job) -> None:
+        """Give up a job's place: nobody waits for it any more."""
+        job.is_left = True
+        with self._changed:
+            self._waiting = deque(each for each in self._waiting if each is not job)
 
     def end(self) -> None:
         """Finish what waits, and no more."""

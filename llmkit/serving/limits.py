@@ -65,7 +65,7 @@ class Gate:
 
     def __init__(self, inner: Application, token: str | None, counted: Counted, paths: set[str]) -> None:
         self._inner = inner
-        self._token = None if token is None else token.encode()
+        self._token = None if token is None else token.strip().encode()
         self._counted = counted
         self._paths = paths
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,7 @@ from llmkit.architectures.counting import count_architecture
 from llmkit.architectures.heads import name_of_head
 from llmkit.architectures.lora import LoraSpec
 from llmkit.architectures.memory import adapters_of, regimes
+from llmkit.architectures.streams import streams
 from llmkit.errors import UsageError
 from llmkit.hardware import main_memory
 from llmkit.training.objectives.batch import Batch
@@ -61,10 +63,11 @@ def model_flops(model: Any, *, head_at_targets: bool) -> Callable[[Mapping[int, 
     head = _vocabulary_head(counted) if head_at_targets and counted is not None else 0
     parameters = sum(each.numel() for each in model.parameters())
     passes = backward_passes(model)
+    kinds = _kinds_of_tokens(counted)
 
     @lru_cache(maxsize=4096)
     def forward(length: int) -> float:
-        known = forward_flops(counted, sequence_length=length) if counted is not None else None
+        known = None if counted is None else forward_flops(counted, sequence_length=math.ceil(length / kinds))
         return 2.0 * parameters * length if known is None else known - 2.0 * head * length
 
     def flops(texts: Mapping[int, float], targets: float) -> float:
@@ -72,6 +75,11 @@ def model_flops(model: Any, *, head_at_targets: bool) -> Callable[[Mapping[int, 
         return passes * (total + 2.0 * head * targets)
 
     return flops
+
+
+def _kinds_of_tokens(counted: Counted | None) -> int:
+    """Return 2 for an encoder-decoder, whose tokens are taken to be half the source's and half the target's, else 1."""
+    return 1 if counted is None else max(1, len(streams(counted)))
 
 
 def step_flops(
@@ -174,11 +182,15 @@ def _activations(run: Run, config: FinetuneConfig, counted: Counted) -> int | No
     precision = FLOAT32 if config.model.dtype == "float32" else BFLOAT16
     precision = MIXED if run.accelerator.mixed_precision != "no" else precision
     share = share_of_targets(run) if run.objective.head_at_targets else 1.0
+    kinds = _kinds_of_tokens(counted)
 
     @lru_cache(maxsize=4096)
     def kept(length: int) -> float | None:
         each = activations.saved(
-            counted, sequence_length=length, precision=precision, adapted=_adapted(config, counted)
+            counted,
+            sequence_length=math.ceil(length / kinds),
+            precision=precision,
+            adapted=_adapted(config, counted),
         )
         if each is None:
             return None

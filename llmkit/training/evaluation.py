@@ -117,7 +117,7 @@ def _loss_alone(model: Any, objective: Objective, example: Example, draw: Draw, 
     import torch
 
     alone = objective.collate([example], [draw]).to(batch.labels.device)
-    return float((objective.loss(model, alone).double().cpu() / torch.tensor(alone.targets)).sum())
+    return float((objective.judged_loss(model, alone).double().cpu() / torch.tensor(alone.targets)).sum())
 
 
 def _gathered(

@@ -24,6 +24,7 @@ from llmkit.training.checkpoints import (
     sync,
     write_checkpoint,
 )
+from llmkit.training.config import FinetuneConfig
 from llmkit.training.examples import files_digest, tokenizer_identity
 from llmkit.training.loop import Progress
 from llmkit.training.processes import agreed, gathered, is_first
@@ -298,7 +299,7 @@ def identity_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> I
     What an older release did not keep is taken to be the same.
     """
     now = json.loads(json.dumps(now))
-    yield from differences(before["config"], now["config"])
+    yield from differences(_completed(before["config"]), now["config"])
     tokens = before.get("tokenizer", now["tokenizer"])
     if tokens != now["tokenizer"]:
         counts = f"{tokens['tokens']:,} tokens before, {now['tokenizer']['tokens']:,} now"
@@ -311,6 +312,17 @@ def identity_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> I
             yield f"the training data: {now['rows']:,} examples as before, but their content is another"
     elif before["train"] != now["train"] and before["config"] == now["config"] and tokens == now["tokenizer"]:
         yield "the training examples: they are read or tokenized otherwise, as by another release"
+
+
+def _completed(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a config with the defaults of the keys that it does not have; itself where it is no config any more."""
+    from pydantic import ValidationError
+
+    try:
+        whole = FinetuneConfig.model_validate({**config, "output": "."})
+    except ValidationError:
+        return config
+    return whole.model_dump(mode="json", exclude={"output", "devices"})
 
 
 def differences(before: Any, now: Any, name: str = "") -> Iterator[str]:

@@ -54,6 +54,13 @@ def write_start(run: Run) -> None:
     _write_config(run)  # after what says that it is of a run: killed in between, that one is gone on with
 
 
+def write_best_by(run: Run, figure: str, sign: int) -> None:
+    """Add to what `write_start` wrote by which figure the best model is chosen; 1: more of it is better, else -1."""
+    path = run.output / RUN
+    start = parse_json(path.read_text(encoding="utf-8")) | {"best_by": figure, "best_sign": sign}
+    write_whole(path, f"{json.dumps(start, indent=1)}\n".encode())
+
+
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 

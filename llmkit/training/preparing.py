@@ -118,6 +118,8 @@ def _make_steps(config: FinetuneConfig, lengths: Sequence[int], accelerator: Acc
     training = config.training
     on_cpu = accelerator.device.type == "cpu"
     max_rows, max_tokens = micro_batch_limits(config, on_cpu=on_cpu)
+    if training.batching == "padded" and training.micro_batch_tokens == "auto":
+        max_tokens = _NO_LIMIT  # it is as others do it: so many rows, whatever their length
     return Steps(
         lengths,
         training.batch_size,
@@ -299,10 +301,13 @@ def is_measured(config: FinetuneConfig, *, on_cpu: bool) -> bool:
     return not on_cpu and settings.micro_batch_size == "auto" and settings.micro_batch_tokens == "auto"
 
 
+_NO_LIMIT = 1 << 40  # tokens
+
+
 def micro_batch_limits(config: FinetuneConfig, *, on_cpu: bool) -> tuple[int, int]:
     """Return the most rows and the most tokens of a micro-batch."""
     rows, tokens = config.training.micro_batch_size, config.training.micro_batch_tokens
     if tokens == "auto":
         tokens = _CPU_TOKENS if on_cpu else _ACCELERATOR_TOKENS
-        tokens = tokens if rows == "auto" else 1 << 40
+        tokens = tokens if rows == "auto" else _NO_LIMIT
     return (config.training.batch_size if rows == "auto" else rows), tokens

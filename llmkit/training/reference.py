@@ -5,6 +5,7 @@ So a loss may compare with the model as it was and no second one is in memory (`
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
@@ -39,7 +40,9 @@ def add_reference(run: Run, *, keep: bool = True) -> None:
     sets = {each.name: getattr(run.data, each.name) for each in fields(run.data)}
     there: dict[str, Examples] = {name: examples for name, examples in sets.items() if examples is not None}
     path = run.output / CHECKPOINTS / _FILE
-    identities = {name: examples.identity for name, examples in there.items()}
+    identities = {name: examples.identity for name, examples in there.items()} | {
+        "model": _model_at_start(run)
+    }
     figures = _kept(path, identities)
     # What one process finds, all find: none writes before all have looked.
     run.accelerator.wait_for_everyone()
@@ -53,8 +56,13 @@ def add_reference(run: Run, *, keep: bool = True) -> None:
     run.loop.examples = run.data.train
 
 
+def _model_at_start(run: Run) -> str:
+    """Return what says which model it was: its section of the config, and the seed of what has no weights yet."""
+    return json.dumps([run.config.model.model_dump(mode="json"), run.config.training.seed], sort_keys=True)
+
+
 def _kept(path: Path, identities: dict[str, str]) -> dict[str, torch.Tensor] | None:
-    """Return the figures of a file; None if it is not there, or of other data."""
+    """Return the figures of a file; None if it is not there, or of other data or another model."""
     from safetensors import SafetensorError, safe_open
 
     with suppress(FileNotFoundError, SafetensorError), safe_open(path, framework="pt") as file:

@@ -22,7 +22,7 @@ from llmkit.training.fitting import measure, within_limits
 from llmkit.training.keeping import keep_best, restore_best, resume_run, run_identity, save
 from llmkit.training.log import RunLog
 from llmkit.training.loop import StepResult
-from llmkit.training.output import MODEL_FILES, write_output, write_start
+from llmkit.training.output import MODEL_FILES, write_best_by, write_output, write_start
 from llmkit.training.planning import Pace, Plan, workload_of
 from llmkit.training.preparing import is_measured, make_whole, prepare
 from llmkit.training.processes import agreed, gathered, is_first, largest, meet, part, said_once
@@ -69,6 +69,10 @@ def finetune(
         with agreed():
             log = RunLog(output / LOG, listener, config.training.logging_steps)
             run = prepare(config, output, device=device, listener=log)
+            if overwrite and not resume:  # now that the new one can begin
+                if is_first():
+                    _clear(output)
+                run.accelerator.wait_for_everyone()
             add_reference(run)
             if resume:
                 resume_run(run, anyway=resume_anyway)
@@ -132,8 +136,6 @@ def _locked(output: Path, *, resume: bool, overwrite: bool) -> Iterator[bool]:
             raise UsageError(
                 f"{output} is in use by another run.", hint="Wait for it, or name another folder in output."
             )
-        if overwrite and not resume:
-            _clear(output)
         lock.truncate(0)
         lock.write(launch)
         lock.flush()
@@ -175,9 +177,9 @@ def _train(run: Run) -> None:
     with StopRequest() as stop:
         with _forgotten_if_refused(run):
             _rehearse(run)
-        run.listener.begin(run)
-        if run.progress.most_tokens is None and is_measured(run.config, on_cpu=on_cpu):
-            measure(run.loop)
+            run.listener.begin(run)
+            if run.progress.most_tokens is None and is_measured(run.config, on_cpu=on_cpu):
+                measure(run.loop)
         run.plan = Plan(workload_of(run), Pace(run.loop))
         # Of a run that was stuck, and could not write what it came to, nothing is left but that.
         for result in () if _is_stuck(run) else run.loop.run():
@@ -204,9 +206,9 @@ def _forgotten_if_refused(run: Run) -> Iterator[None]:
         yield
     except LlmkitError:
         names = {each.name for each in run.output.iterdir()}
-        if is_first() and names <= {LOCK, CONFIG, RUN, CHECKPOINTS} and not _has_checkpoint(run):
+        if is_first() and names <= {LOCK, CONFIG, RUN, LOG, CHECKPOINTS} and not _has_checkpoint(run):
             shutil.rmtree(run.output / CHECKPOINTS, ignore_errors=True)  # what the model said at the start
-            for name in (CONFIG, RUN):
+            for name in (CONFIG, RUN, LOG):
                 (run.output / name).unlink(missing_ok=True)
         raise
 
@@ -226,7 +228,9 @@ def _rehearse(run: Run) -> None:
         return
     figures = figures_of(run, judged.subset(list(range(min(2, len(judged))))), "eval")
     if run.data.validation is not None:
-        best_by(run.config, run.objective, figures)
+        name, sign = best_by(run.config, run.objective, figures)
+        if is_first():
+            write_best_by(run, name.removeprefix("eval_"), sign)
 
 
 def _due(every: int | None, step: int, result: StepResult) -> bool:

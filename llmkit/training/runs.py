@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -132,7 +133,7 @@ def _read(folder: Path) -> RunSummary:
     steps = [line for line in log if isinstance(line.get("loss"), int | float)]
     evaluations = [line for line in log if "eval_loss" in line]
     figures = _numbers(metrics or (evaluations[-1] if evaluations else {}))
-    best_metric, best = _best(config, evaluations, figures)
+    best_metric, best = _best(config, evaluations, figures, start)
     known = (_number(progress, "step", STATE), _number(metrics, "steps", METRICS))
     taken = max([line["step"] for line in log] + [int(each or 0) for each in known])
     seconds, tokens = (_number(progress, name, STATE) for name in ("seconds", "tokens"))
@@ -236,13 +237,21 @@ def _numbers(figures: Mapping[str, Any]) -> dict[str, float | None]:
 
 
 def _best(
-    config: Mapping[str, Any], evaluations: Sequence[Mapping[str, Any]], figures: Mapping[str, Any]
+    config: Mapping[str, Any],
+    evaluations: Sequence[Mapping[str, Any]],
+    figures: Mapping[str, Any],
+    start: Mapping[str, Any],
 ) -> tuple[str | None, float | None]:
-    """Return the figure that a run is judged by, and its best value among the evaluations."""
+    """Return the figure that a run is judged by, and its best value among the evaluations.
+
+    Args:
+        start: what the run said of itself at its start; one of an older release did not tell by which figure.
+    """
     lines = [*evaluations, figures]
     known = {name.removeprefix("eval_") for line in lines for name in line if name.startswith("eval_")}
-    for name in _judged_by(config):
-        key, sign = ("loss", -1) if name == "loss" else _key_of(name)
+    told = [(start["best_by"], start.get("best_sign", 1))] if isinstance(start.get("best_by"), str) else []
+    guessed = (("loss", -1) if name == "loss" else _key_of(name) for name in _judged_by(config))
+    for key, sign in itertools.chain(told, guessed):
         values = [line[f"eval_{key}"] for line in lines if isinstance(line.get(f"eval_{key}"), int | float)]
         if key in known and values:
             return key, max(values, key=lambda value: sign * value)

@@ -111,11 +111,21 @@ class Steps:
                 overhead_tokens=self.overhead_tokens,
             )
         else:
-            plan = [
-                list(range(start, min(start + self.max_rows, len(numbers))))
-                for start in range(0, len(numbers), self.max_rows)
-            ]
+            plan = _in_order(lengths, self.max_rows, self.max_tokens)
         return [[numbers[index] for index in each] for each in plan]
+
+
+def _in_order(lengths: Sequence[int], max_rows: int, max_tokens: int) -> list[list[int]]:
+    """Cut examples up in the order they are in, padding counted; one that is too long alone goes alone."""
+    plan: list[list[int]] = []
+    longest = 0
+    for number, length in enumerate(lengths):
+        longest = max(longest, length)
+        if not plan or len(plan[-1]) == max_rows or (len(plan[-1]) + 1) * longest > max_tokens:
+            plan.append([])
+            longest = length
+        plan[-1].append(number)
+    return plan
 
 
 @lru_cache(maxsize=2)

@@ -61,6 +61,18 @@ CALLS = (
         ("--rejects", "is the input"),
         files={"a.txt": b"good\n\n"},
     ),
+    Case(
+        "output-onto-a-dataset-that-is-a-file",
+        f"{CLASSIFY} --dataset {{/}}/a.csv -o {{/}}/a.csv --overwrite",
+        ("--output", "is the input"),
+        files={"a.csv": b"text\ngood\n"},
+    ),
+    Case(
+        "output-onto-a-table",
+        "table-question-answering who? --table {/}/t.csv -o {/}/t.csv --overwrite",
+        ("--output", "is the input"),
+        files={"t.csv": b"a,b\n1,2\n"},
+    ),
     Case("input-without-a-name", [*CLASSIFY.split(), "-i", ""], ("--input is empty",)),
     Case("two-inputs", f"{CLASSIFY} x -i a.txt", ("given twice", "--input")),
     Case("unknown-format", f"{CLASSIFY} x --format josn", ("--format josn", "did you mean json?")),

@@ -94,6 +94,7 @@ def test_a_file_of_this_machine_is_not_given(page):
     [
         (("sentiment-analysis", "--host", "0.0.0.0"), "--auth"),
         (("sentiment-analysis", "--auth", "me"), "NAME:PASSWORD"),
+        (("sentiment-analysis", "--auth", ""), "--auth is empty"),
         (("sentiment-analysis", "--port", "70000"), "65535"),
         (("sentiment-analysis", "--task", "fill-mask"), "said twice"),
         (("runs/reviews", "--model", "minilm"), "said twice"),

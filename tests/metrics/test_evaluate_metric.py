@@ -9,7 +9,14 @@ import evaluate
 import pytest
 
 from llmkit.errors import UsageError
-from llmkit.metrics import Metric, evaluate_metric, find_metric, load_metric, metric_names
+from llmkit.metrics import (
+    Metric,
+    confidence_interval,
+    evaluate_metric,
+    find_metric,
+    load_metric,
+    metric_names,
+)
 from tests.metrics.examples import BY_KIND, many
 
 
@@ -146,3 +153,17 @@ for name in metric_names():
     environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
     subprocess.run([sys.executable, "-c", code], env=environment | {"HF_HOME": str(home)}, check=True)
     assert [path for path in home.rglob("*") if "metrics" in path.parts] == []
+
+
+def test_an_average_may_be_chosen_after_the_examples():
+    metric = evaluate_metric("f1")
+    metric.add_batch(predictions=[0, 1, 2], references=[0, 2, 1])
+    assert metric.compute(average="macro") == {"f1": pytest.approx(1 / 3)}
+    metric.add_batch(predictions=[0, 1, 2], references=[0, 2, 1])
+    with pytest.raises(UsageError, match="for two classes"):
+        metric.compute()
+
+
+def test_an_interval_is_of_what_the_metric_takes():
+    with pytest.raises(UsageError, match="for two classes"):
+        confidence_interval("f1", [0, 1, 2], [0, 1, 2], n=10)

@@ -168,6 +168,7 @@ def test_sigterm_finishes_what_was_begun(models):
         (["fill-mask="], "TASK=MODEL"),
         (["fill-mask", "--host", "0.0.0.0"], "--token"),
         (["fill-mask", "--host", ""], "--host is empty"),
+        (["fill-mask", "--token", ""], "--token is empty"),
         (
             ["fill-mask", "--host", "ä..b", "--token", "0123456789abcdef0123456789abcdef"],
             "--host ä..b: no host",

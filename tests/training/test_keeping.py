@@ -12,11 +12,11 @@ import pytest
 import safetensors.torch
 import transformers
 
-from llmkit.errors import ModelError, UsageError
+from llmkit.errors import DataError, ModelError, UsageError
 from llmkit.training.checking import check_run
 from llmkit.training.config import FinetuneConfig
 from llmkit.training.evaluating import evaluate_model
-from llmkit.training.keeping import differences
+from llmkit.training.keeping import differences, identity_differences
 from llmkit.training.run import finetune
 from llmkit.training.state import Listener, Run
 from llmkit.training.trained import Asked
@@ -273,3 +273,25 @@ def test_the_card_of_a_merged_adapter_tells_what_was_trained(tiny: Tiny, tmp_pat
 
     assert found > 0
     assert f"| parameters trained | {found:,} |" in (tmp_path / "run/README.md").read_text()
+
+
+def test_what_is_replaced_goes_when_the_new_run_can_begin(tiny: Tiny, tmp_path: Path) -> None:
+    finetune(config(tiny, tmp_path), device="cpu")
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    wrong = config(tiny, tmp_path, [{"text": "a text", "label": "good"}, {"text": "", "label": None}])
+
+    with pytest.raises(DataError):
+        finetune(wrong, overwrite=True, device="cpu")
+
+    after = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    assert after == before
+
+
+def test_keys_that_an_older_release_did_not_have_are_as_usual() -> None:
+    now = FinetuneConfig.model_validate(
+        {"task": "preference", "model": "m", "data": {"train": ["a"]}, "output": "o"}
+    )
+    whole = now.model_dump(mode="json", exclude={"output", "devices"})
+    older = {**whole, "training": {key: each for key, each in whole["training"].items() if key != "beta"}}
+    before = {"train": "x", "rows": 1, "config": older}
+    assert list(identity_differences(before, before | {"config": whole, "tokenizer": {}, "files": ""})) == []

@@ -85,6 +85,19 @@ def test_a_run_that_goes_on_and_one_that_stopped(folder: Path) -> None:
     assert read_run(stopped).why == "no checkpoint to go on from"
 
 
+def test_the_best_is_by_the_figure_that_the_run_chose_by(folder: Path) -> None:
+    run = copied(folder, "chosen")
+    start = json.loads((run / "run.json").read_text())
+    assert (start["best_by"], start["best_sign"]) == ("accuracy", 1)
+    (run / "run.json").write_text(json.dumps(start | {"best_by": "loss", "best_sign": -1}))
+
+    found = read_run(run)
+
+    log = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert found.best_metric == "loss"
+    assert found.best == min(line["eval_loss"] for line in log if "eval_loss" in line)
+
+
 def test_a_finished_run_that_was_gone_on_with_and_stopped(folder: Path) -> None:
     run = copied(folder, "further")
     newest = max((run / "checkpoints").glob("step-*"))

@@ -95,3 +95,14 @@ def test_how_many_steps_there_are() -> None:
 )
 def test_a_share_of_steps_is_that_of_the_number_as_written(share: float, steps: int, expected: int) -> None:
     assert steps_of(share, steps) == expected
+
+
+def test_in_their_order_they_keep_to_the_tokens_too() -> None:
+    lengths = [3, 9, 2, 2, 2, 20, 1]
+    steps = Steps(lengths, 7, 1, 0, max_rows=3, max_tokens=12, sort=False)
+    batches = steps.at(0).micro_batches
+    assert sorted(row for batch in batches for row in batch) == list(range(7))
+    assert [row for batch in batches for row in batch] == steps.drawn(0, 1)
+    for batch in batches:
+        assert len(batch) <= 3
+        assert len(batch) == 1 or len(batch) * max(lengths[row] for row in batch) <= 12

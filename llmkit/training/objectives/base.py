@@ -232,6 +232,10 @@ class Objective(ABC):
         With several parts, (parts,), in the order of `Batch.targets`: the step's loss is the sum of their means.
         """
 
+    def judged_loss(self, model: PreTrainedModel, batch: Batch) -> torch.Tensor:
+        """Return what `loss` is where the model is judged: without what only training adds to it."""
+        return self.loss(model, batch)
+
     def reference(self, model: PreTrainedModel, batch: Batch) -> list[list[float]]:
         """Return figures of each example by the model as it is at the start, if the task `has_reference`.
 

@@ -155,6 +155,9 @@ class Seq2Seq(Objective):
     def loss(self, model: PreTrainedModel, batch: Batch) -> torch.Tensor:
         return self._loss_of(model, batch, self.config.training.label_smoothing)
 
+    def judged_loss(self, model: PreTrainedModel, batch: Batch) -> torch.Tensor:
+        return self._loss_of(model, batch, 0.0)
+
     def _loss_of(self, model: PreTrainedModel, batch: Batch, smoothing: float) -> torch.Tensor:
         at = batch.labels != IGNORED
         inputs = {**batch.inputs, "decoder_input_ids": decoder_inputs(model, batch.labels)}
@@ -165,7 +168,7 @@ class Seq2Seq(Objective):
 
     def judge(self, model: PreTrainedModel, batch: Batch) -> tuple[torch.Tensor, list[Any], list[Any]]:
         """Return the sum of the negative log-likelihoods in nats, what the model writes, and the targets."""
-        loss = self._loss_of(model, batch, 0.0)
+        loss = self.judged_loss(model, batch)
         ids = generate(model, batch.inputs, self.max_target_length)
         found = self.tokenizer.batch_decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return loss, [text.strip() for text in found], [example["target"] for example in batch.examples]
