@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import shutil
 from contextlib import closing
 from pathlib import Path
 
@@ -174,8 +175,8 @@ def test_several_queries(search, folder):
 
 
 def test_queries_in_several_files(search, folder):
-    for number, query in enumerate(("money", "a pet")):
-        (folder / f"part{number}.txt").write_text(f"{query}\n")
+    (folder / "part0.txt").write_text("money\n")
+    (folder / "part1.txt").write_text("a pet\n")
     done = search("--queries", "part*.txt", "--in", "v.parquet", "-k", "1")
     assert [(hit["query"], hit["row"]) for hit in done.lines] == [("money", 0), ("a pet", 3)]
 
@@ -190,8 +191,6 @@ def test_a_query_that_is_too_long_does_not_stop_the_others(search):
 
 
 def test_what_is_kept_is_of_the_file_of_weights_that_is_named(search, tmp_path):
-    import shutil
-
     import safetensors.torch
 
     from llmkit.models.embedded import embedded_folder
@@ -242,8 +241,6 @@ def test_on_a_terminal(llmkit, folder):
 
 def test_the_model_s_own_prompts(search, folder, llmkit, tmp_path):
     """A query and a text have a prompt of their own; vectors made with the text's prompt are the same."""
-    import shutil
-
     from llmkit.models.embedded import embedded_folder
 
     model = tmp_path / "model"

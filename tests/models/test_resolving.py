@@ -27,7 +27,7 @@ def test_an_address_is_no_name_but_holds_one():
     with pytest.raises(UsageError) as caught:
         resolve_model("https://huggingface.co/acme/films/tree/main")
     assert (caught.value.message, caught.value.hint) == (
-        "--model https://huggingface.co/acme/films/tree/main is an address.",
+        "https://huggingface.co/acme/films/tree/main is an address.",
         "Name a hub model by OWNER/NAME: acme/films",
     )
 
